@@ -1,0 +1,370 @@
+//! Writes files so that a reader finds the old content or the new, whole, also after a power cut.
+//!
+//! What must hold: the bytes are on the disk before the name points to them, and the name is on the disk before the call
+//! returns. An unfinished file never keeps the final name and is removed. Every error names the path.
+//!
+//! It deliberately goes on where a file system knows no fsync (some network shares): the rename is atomic even there.
+
+use crate::litter::TEMPORARY;
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Only the owner may read and write.
+const PRIVATE: u32 = 0o600;
+
+/// Replaces a file's content at once. A file that exists keeps its mode.
+///
+/// # Errors
+/// If it is not certain that the new content is on the disk.
+pub fn atomic_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// Replaces a file's content at once; only the owner can read it, at no moment anybody else.
+///
+/// # Errors
+/// If it is not certain that the new content is on the disk.
+pub fn atomic_write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create_private(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// Makes a directory and those above it that are missing, durably.
+///
+/// # Errors
+/// If one cannot be made.
+pub fn create_dir_durably(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(Path::new("/"));
+    create_dir_durably(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        other => other.map_err(|error| FileError::wrap("create the directory", dir, error))?,
+    }
+    sync_dir(parent)
+}
+
+/// A file that gets its name when it is complete.
+#[derive(Debug)]
+pub struct AtomicFile {
+    target: PathBuf,
+    temporary: PathBuf,
+    writer: Option<BufWriter<File>>,
+    is_committed: bool,
+}
+
+impl AtomicFile {
+    /// Begins a file that will replace `path`; a file that exists keeps its mode.
+    ///
+    /// # Errors
+    /// If the directory does not exist or cannot be written to.
+    pub fn create(path: &Path) -> io::Result<AtomicFile> {
+        let mut file = AtomicFile::begin(path, 0o666)?;
+        if let Ok(found) = fs::metadata(&file.target) {
+            let mode = Permissions::from_mode(found.permissions().mode() & 0o777);
+            file.outcome("set the mode of", |file| file.file().set_permissions(mode))?;
+        }
+        Ok(file)
+    }
+
+    /// Begins a file that only the owner can read.
+    ///
+    /// # Errors
+    /// If the directory does not exist or cannot be written to.
+    pub fn create_private(path: &Path) -> io::Result<AtomicFile> {
+        AtomicFile::begin(path, PRIVATE)
+    }
+
+    fn begin(path: &Path, mode: u32) -> io::Result<AtomicFile> {
+        // A link is followed: people keep their settings elsewhere and link to them.
+        let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_symlink());
+        let target = if is_link {
+            fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+        } else {
+            path.to_owned()
+        };
+        let temporary = parent_of(&target).join(temporary_name()?);
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary);
+        let file = file
+            .map_err(|error| FileError::wrap("create a temporary file beside", &target, error))?;
+        Ok(AtomicFile {
+            target,
+            temporary,
+            writer: Some(BufWriter::new(file)),
+            is_committed: false,
+        })
+    }
+
+    /// Puts the file in its place. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// If any step failed; the old file is then still there, unless only the last step (making the name durable) failed.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.finish()?;
+        self.outcome("rename a temporary file to", |file| {
+            fs::rename(&file.temporary, &file.target)
+        })?;
+        self.is_committed = true;
+        sync_dir(parent_of(&self.target))
+    }
+
+    /// Puts the file in its place only if nothing has its name yet.
+    ///
+    /// # Errors
+    /// Of kind `AlreadyExists` if something has; otherwise as [`AtomicFile::commit`].
+    pub fn commit_new(mut self) -> io::Result<()> {
+        self.finish()?;
+        self.outcome("create", |file| {
+            fs::hard_link(&file.temporary, &file.target)
+        })?;
+        // Dropping removes the temporary name; the file keeps the other.
+        sync_dir(parent_of(&self.target))
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.outcome("write", |file| match file.writer.take() {
+            Some(writer) => tolerate_no_fsync(
+                writer
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)?
+                    .sync_all(),
+            ),
+            None => Err(io::Error::other("the file is closed already")),
+        })
+    }
+
+    fn file(&self) -> &File {
+        self.writer
+            .as_ref()
+            .expect("the writer is taken only when the file is finished")
+            .get_ref()
+    }
+
+    fn outcome<T>(
+        &mut self,
+        doing: &'static str,
+        step: impl FnOnce(&mut AtomicFile) -> io::Result<T>,
+    ) -> io::Result<T> {
+        step(self).map_err(|error| FileError::wrap(doing, &self.target, error))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outcome("write", |file| match &mut file.writer {
+            Some(writer) => writer.write(bytes),
+            None => Err(io::Error::other("the file is closed already")),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.outcome("write", |file| {
+            file.writer.as_mut().map_or(Ok(()), Write::flush)
+        })
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            // A file that stays behind is recognised by its name and removed later.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// What failed at which path.
+#[derive(Debug)]
+pub(crate) struct FileError {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl FileError {
+    /// Adds the path to an I/O error that has none yet.
+    pub(crate) fn wrap(doing: &'static str, path: &Path, source: io::Error) -> io::Error {
+        if source
+            .get_ref()
+            .is_some_and(|inner| inner.is::<FileError>())
+        {
+            return source;
+        }
+        io::Error::new(
+            source.kind(),
+            FileError {
+                doing,
+                path: path.to_owned(),
+                source,
+            },
+        )
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {} {}", self.doing, self.path.display())
+    }
+}
+
+impl Error for FileError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    let outcome = File::open(dir).and_then(|dir| tolerate_no_fsync(dir.sync_all()));
+    outcome.map_err(|error| FileError::wrap("make durable the names in", dir, error))
+}
+
+/// Accepts that some file systems have no fsync for this sort of file.
+fn tolerate_no_fsync(outcome: io::Result<()>) -> io::Result<()> {
+    use rustix::io::Errno;
+    match outcome {
+        Err(error)
+            if [Errno::INVAL, Errno::NOTSUP, Errno::NOSYS]
+                .iter()
+                .any(|code| error.raw_os_error() == Some(code.raw_os_error())) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary_name() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{TEMPORARY}{:016x}", u64::from_le_bytes(random)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .expect("lists")
+            .map(|entry| {
+                entry
+                    .expect("entry")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_whole_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("file");
+        atomic_write(&path, b"old").expect("writes");
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("mode");
+        atomic_write(&path, b"new").expect("writes");
+        assert_eq!(fs::read(&path).expect("reads"), b"new");
+        assert_eq!(
+            fs::metadata(&path).expect("mode").permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_private_file_is_private_even_over_a_public_one() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("file");
+        atomic_write(&path, b"public").expect("writes");
+        atomic_write_private(&path, b"secret").expect("writes");
+        assert_eq!(
+            fs::metadata(&path).expect("mode").permissions().mode() & 0o777,
+            0o600
+        );
+    }
+
+    #[test]
+    fn an_abandoned_file_changes_nothing() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("file");
+        atomic_write(&path, b"old").expect("writes");
+        let mut file = AtomicFile::create(&path).expect("begins");
+        file.write_all(&[7; 100_000]).expect("writes");
+        assert_eq!(
+            names(dir.path()).len(),
+            2,
+            "it has a name of its own meanwhile"
+        );
+        drop(file);
+        assert_eq!(fs::read(&path).expect("reads"), b"old");
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn only_the_first_creates() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("file");
+        AtomicFile::create(&path)
+            .expect("begins")
+            .commit_new()
+            .expect("is the first");
+        let second = AtomicFile::create(&path)
+            .expect("begins")
+            .commit_new()
+            .expect_err("is the second");
+        assert_eq!(second.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        atomic_write(&real, b"old").expect("writes");
+        std::os::unix::fs::symlink(&real, &link).expect("links");
+        atomic_write(&link, b"new").expect("writes");
+        assert_eq!(fs::read(&real).expect("reads"), b"new");
+        assert!(
+            fs::symlink_metadata(&link)
+                .expect("is there")
+                .file_type()
+                .is_symlink()
+        );
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let error =
+            atomic_write(Path::new("/nonexistent/place/file"), b"").expect_err("no such directory");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(
+            error.to_string().contains("/nonexistent/place/file"),
+            "{error}"
+        );
+        let error = create_dir_durably(Path::new("/proc/nonexistent/x")).expect_err("refused");
+        assert!(error.to_string().contains("/proc/nonexistent"), "{error}");
+    }
+}

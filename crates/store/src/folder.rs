@@ -1,0 +1,432 @@
+//! A folder as an object store: a key is a path below it.
+//!
+//! What must hold: an object is on the disk, whole, before `put` returns, and a reader never sees a part of one. A folder
+//! that is gone (a disk that is not mounted) is an error, never an empty listing; only a write makes the folder. What sync
+//! tools leave in it is not read, and only our own stale temporary files are removed.
+//!
+//! It deliberately knows no locks: a writer whose directory is removed under it makes it again.
+
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use crate::file::{self, AtomicFile, FileError};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use object_store::path::Path as Key;
+use object_store::{
+    Attributes, CopyMode, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload,
+    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
+};
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Says that this folder is a store, so that a person who finds it knows. Its name makes it litter to a listing.
+const MARKER: &str = ".syncline-store";
+const MARKER_TEXT: &[u8] = b"This folder is a Syncline store. Its files are encrypted objects; do not rename or edit them.\n";
+
+/// How often a directory may vanish between being made and being used.
+const BEGIN_ATTEMPTS_MAX: usize = 16;
+
+const NAME: &str = "folder";
+
+/// A folder of a file system.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(Arc<PathBuf>);
+
+/// The folder of a store is not there.
+#[derive(Debug)]
+pub(crate) struct RootMissing {
+    root: PathBuf,
+    is_other: bool,
+}
+
+impl fmt::Display for RootMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = if self.is_other {
+            "is not a folder"
+        } else {
+            "is not there"
+        };
+        write!(f, "the store's folder {} {why}", self.root.display())
+    }
+}
+
+impl Error for RootMissing {}
+
+impl Folder {
+    pub(crate) fn new(root: PathBuf) -> Folder {
+        Folder(Arc::new(root))
+    }
+
+    fn root(&self) -> &Path {
+        &self.0
+    }
+
+    fn place(&self, key: &Key) -> PathBuf {
+        // A key has no part that is empty, `.` or `..`, so it cannot lead out of the root.
+        self.root().join(key.as_ref())
+    }
+
+    /// Fails unless the root is a folder.
+    fn check_root(&self) -> io::Result<()> {
+        let missing = |is_other| {
+            io::Error::other(RootMissing {
+                root: self.root().to_owned(),
+                is_other,
+            })
+        };
+        match fs::metadata(self.root()) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(missing(true)),
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    || error.kind() == io::ErrorKind::NotADirectory =>
+            {
+                Err(missing(false))
+            }
+            Err(error) => Err(FileError::wrap("look at", self.root(), error)),
+        }
+    }
+
+    fn write(&self, key: &Key, payload: &PutPayload, only_new: bool) -> io::Result<PutResult> {
+        let place = self.place(key);
+        let mut file = self.begin(&place)?;
+        for part in payload.iter() {
+            file.write_all(part)?;
+        }
+        if only_new {
+            file.commit_new()?
+        } else {
+            file.commit()?
+        }
+        let found =
+            fs::metadata(&place).map_err(|error| FileError::wrap("look at", &place, error))?;
+        Ok(PutResult {
+            e_tag: Some(e_tag(&found)),
+            version: None,
+            extensions: Default::default(),
+        })
+    }
+
+    /// Begins a file, making the directories above it. Somebody may remove an empty one before the file is in it.
+    fn begin(&self, place: &Path) -> io::Result<AtomicFile> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.prepare(place).and_then(|()| AtomicFile::create(place)) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && attempts < BEGIN_ATTEMPTS_MAX => {
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Makes the root, its marker and the directories above a file, where they are missing.
+    fn prepare(&self, place: &Path) -> io::Result<()> {
+        file::create_dir_durably(place.parent().unwrap_or(self.root()))?;
+        let marker = self.root().join(MARKER);
+        if marker.exists() {
+            Ok(())
+        } else {
+            file::atomic_write(&marker, MARKER_TEXT)
+        }
+    }
+
+    fn read(&self, key: &Key, options: &GetOptions) -> Result<GetResult> {
+        let place = self.place(key);
+        let opened = File::open(&place).and_then(|file| file.metadata().map(|found| (file, found)));
+        let (mut file, found) = match opened {
+            Ok((_, found)) if !found.is_file() => {
+                return Err(self.absent(key, io::ErrorKind::IsADirectory.into()));
+            }
+            Ok(opened) => opened,
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                return Err(self.absent(key, error));
+            }
+            Err(error) => return Err(failure(key, FileError::wrap("open", &place, error))),
+        };
+        let meta = meta(key.clone(), &found).map_err(|error| failure(key, error))?;
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            Some(range) => {
+                range
+                    .as_range(meta.size)
+                    .map_err(|source| object_store::Error::Generic {
+                        store: NAME,
+                        source: Box::new(source),
+                    })?
+            }
+            None => 0..meta.size,
+        };
+        let bytes = if options.head {
+            Bytes::new()
+        } else {
+            read_range(&mut file, &range, options.range.as_ref())
+                .map_err(|error| failure(key, FileError::wrap("read", &place, error)))?
+        };
+        let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
+        Ok(GetResult {
+            payload,
+            meta,
+            range,
+            attributes: Attributes::default(),
+            extensions: Default::default(),
+        })
+    }
+
+    /// An object that is not there; or rather its whole folder.
+    fn absent(&self, key: &Key, source: io::Error) -> object_store::Error {
+        match self.check_root() {
+            Ok(()) => object_store::Error::NotFound {
+                path: key.to_string(),
+                source: Box::new(source),
+            },
+            Err(error) => failure(key, error),
+        }
+    }
+
+    fn remove(&self, key: &Key) -> Result<()> {
+        let place = self.place(key);
+        match fs::remove_file(&place) {
+            Ok(()) => self.tidy(&place).map_err(|error| failure(key, error)),
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                Err(self.absent(key, error))
+            }
+            Err(error) => Err(failure(key, FileError::wrap("remove", &place, error))),
+        }
+    }
+
+    /// Makes a removal durable, and removes directories that it left empty; never the root.
+    fn tidy(&self, removed: &Path) -> io::Result<()> {
+        let above = removed
+            .ancestors()
+            .skip(1)
+            .take_while(|dir| *dir != self.root() && dir.starts_with(self.root()));
+        for dir in above {
+            // One that is not empty stays, and so do those above it.
+            if fs::remove_dir(dir).is_err() {
+                return ignore_gone(file::sync_dir(dir));
+            }
+        }
+        ignore_gone(file::sync_dir(self.root()))
+    }
+
+    /// Lists every object below a prefix; the root must be there before and after.
+    fn walk(&self, prefix: Option<&Key>) -> Result<Vec<ObjectMeta>> {
+        let below = prefix.cloned().unwrap_or_default();
+        let walked = self
+            .check_root()
+            .and_then(|()| walk::walk(self.root(), &below))
+            .and_then(|found| self.check_root().map(|()| found));
+        walked.map_err(|error| failure(&below, error))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Folder) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let folder = self.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => runtime.spawn_blocking(move || work(&folder)).await?,
+            Err(_) => work(&folder),
+        }
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Folder({})", self.root().display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Folder {
+    async fn put_opts(
+        &self,
+        location: &Key,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        let only_new = match opts.mode {
+            PutMode::Overwrite => false,
+            PutMode::Create => true,
+            PutMode::Update(_) => return Err(not_implemented("conditional update")),
+        };
+        let key = location.clone();
+        self.blocking(move |folder| {
+            folder
+                .write(&key, &payload, only_new)
+                .map_err(|error| failure(&key, error))
+        })
+        .await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _location: &Key,
+        _opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        Err(not_implemented("multipart upload"))
+    }
+
+    async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
+        let key = location.clone();
+        self.blocking(move |folder| folder.read(&key, &options))
+            .await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Key>>,
+    ) -> BoxStream<'static, Result<Key>> {
+        let folder = self.clone();
+        let remove = move |key: Result<Key>| {
+            let folder = folder.clone();
+            async move {
+                let key = key?;
+                folder
+                    .blocking(move |folder| folder.remove(&key).map(|()| key))
+                    .await
+            }
+        };
+        locations.then(remove).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (folder, prefix) = (self.clone(), prefix.cloned());
+        let found = async move {
+            match folder
+                .blocking(move |folder| folder.walk(prefix.as_ref()))
+                .await
+            {
+                Ok(found) => found.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        };
+        stream::once(found).flat_map(stream::iter).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+        let below = prefix.cloned().unwrap_or_default();
+        let found = self
+            .blocking(move |folder| folder.walk(Some(&below)).map(|found| (below, found)))
+            .await;
+        let (below, found) = found?;
+        let mut result = ListResult {
+            common_prefixes: Vec::new(),
+            objects: Vec::new(),
+            extensions: Default::default(),
+        };
+        for meta in found {
+            let mut parts = meta.location.prefix_match(&below).into_iter().flatten();
+            let (first, second) = (parts.next(), parts.next());
+            match (first, second) {
+                (Some(first), Some(_)) => result.common_prefixes.push(below.clone().join(first)),
+                _ => {
+                    drop(parts);
+                    result.objects.push(meta);
+                }
+            }
+        }
+        result.common_prefixes.sort();
+        result.common_prefixes.dedup();
+        Ok(result)
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, options: CopyOptions) -> Result<()> {
+        let (from, to, only_new) = (from.clone(), to.clone(), options.mode == CopyMode::Create);
+        let bytes = self
+            .get_opts(&from, GetOptions::default())
+            .await?
+            .bytes()
+            .await?;
+        self.blocking(move |folder| {
+            folder
+                .write(&to, &bytes.into(), only_new)
+                .map_err(|error| failure(&to, error))
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Accepts that another process removed the directory too.
+fn ignore_gone(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn read_range(
+    file: &mut File,
+    range: &std::ops::Range<u64>,
+    asked: Option<&GetRange>,
+) -> io::Result<Bytes> {
+    if asked.is_some() {
+        file.seek(SeekFrom::Start(range.start))?;
+    }
+    let length = range.end - range.start;
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve(usize::try_from(length).map_err(io::Error::other)?)
+        .map_err(io::Error::other)?;
+    // What has grown since its length was taken is cut here; what has shrunk comes back short, and the caller notices.
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+fn meta(location: Key, found: &Metadata) -> io::Result<ObjectMeta> {
+    Ok(ObjectMeta {
+        location,
+        last_modified: found.modified()?.into(),
+        size: found.len(),
+        e_tag: Some(e_tag(found)),
+        version: None,
+    })
+}
+
+fn e_tag(found: &Metadata) -> String {
+    format!(
+        "{:x}-{:x}-{:x}{:08x}",
+        found.ino(),
+        found.len(),
+        found.mtime(),
+        found.mtime_nsec()
+    )
+}
+
+fn failure(key: &Key, error: io::Error) -> object_store::Error {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return object_store::Error::AlreadyExists {
+            path: key.to_string(),
+            source: Box::new(error),
+        };
+    }
+    object_store::Error::Generic {
+        store: NAME,
+        source: Box::new(error),
+    }
+}
+
+fn not_implemented(operation: &str) -> object_store::Error {
+    object_store::Error::NotImplemented {
+        operation: operation.to_owned(),
+        implementer: NAME.to_owned(),
+    }
+}

@@ -1,0 +1,25 @@
+//! For tests only: S3 servers, a faulty store, proxies and fixtures.
+//!
+//! What must hold: everything listens on loopback and on a port the system chose, stops when it is
+//! dropped, and is reproducible from a seed where chance plays a part. A missing tool is a failing
+//! test with a sentence on how to get it, never a skipped one.
+//!
+//! It deliberately knows none of our other crates, so that each of them can be tested with it.
+
+pub mod faulty;
+pub mod garage;
+pub mod history;
+mod host;
+pub mod moto;
+mod process;
+pub mod proxy;
+pub mod rng;
+pub mod s3;
+
+pub use faulty::{Conditional, CrashPoint, Faults, FaultyStore};
+pub use garage::Garage;
+pub use moto::Moto;
+pub use process::built_binary;
+pub use proxy::{Action, Gate, ProxyOptions, Rule, ScriptedProxy, Seen};
+pub use rng::Rng;
+pub use s3::{S3Options, S3Process, S3Server};
