@@ -1,0 +1,284 @@
+//! One device at work on a vault: what push, pull, verification and repair share.
+//!
+//! What must hold: a device works alone on its database while it holds a [`Device`] (the tool locks); time and new identities come from
+//! [`Options`], so that a simulation can repeat a run exactly.
+//!
+//! What it deliberately does not do: prompt, print, or choose between `--force` and not.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use store::{ErrorKind, Store};
+
+use crate::error::{Problem, ProblemKind, VaultError};
+use crate::ids::NodeId;
+use crate::keys::{KdfCost, Keyring, Secret, VaultFile};
+use crate::manifest::{Manifest, ManifestRef};
+use crate::replica::Replica;
+use crate::seal::{self, ObjectKind, Place};
+use crate::state::{self, Intent, OwnState, PushProgress, StateKeys};
+
+/// The key of the vault file.
+pub const VAULT_FILE: &str = "vault.json";
+/// What the keys of all manifests begin with.
+pub const MANIFESTS: &str = "manifests/";
+/// What the keys of all segments begin with.
+pub const SEGMENTS: &str = "objects/segments/";
+
+/// An opened vault: a store and the keys to it.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    store: Store,
+    keys: Keyring,
+}
+
+impl Vault {
+    /// Uses keys that are already known. Sends nothing.
+    pub fn new(store: Store, keys: Keyring) -> Self {
+        Self { store, keys }
+    }
+
+    /// Reads `vault.json`; `None` if the store has none.
+    ///
+    /// # Errors
+    /// If the store fails or the file is damaged.
+    pub async fn read_file(store: &Store) -> Result<Option<VaultFile>, VaultError> {
+        match store.get(VAULT_FILE).await {
+            Ok(bytes) => VaultFile::parse(&bytes).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(VaultError::store("the vault's description could not be read")(error)),
+        }
+    }
+
+    /// Creates a vault with a slot for each secret and reads it back.
+    ///
+    /// # Errors
+    /// If the store fails, or another device created a vault in the same place at the same time ([`VaultError::OtherVault`]).
+    pub async fn create(store: Store, domain: &str, secrets: &[&Secret], cost: KdfCost) -> Result<Self, VaultError> {
+        let vault = Self { keys: Keyring::generate(), store };
+        let file = VaultFile::build(&vault.keys, domain, 1, secrets, cost)?;
+        vault.write_file(&file).await?;
+        Ok(vault)
+    }
+
+    /// Replaces `vault.json` and reads it back.
+    ///
+    /// # Errors
+    /// If the store fails, or what comes back is not what was written.
+    pub async fn write_file(&self, file: &VaultFile) -> Result<(), VaultError> {
+        self.store.put(VAULT_FILE, file.to_bytes().into()).await.map_err(VaultError::store("the vault's description could not be written"))?;
+        let found = Self::read_file(&self.store).await?.ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        found.check(&self.keys)?;
+        if found == *file { Ok(()) } else { Err(VaultError::DamagedVaultFile("another device changed it at the same time; try again".into())) }
+    }
+
+    /// Checks that the store still holds this vault with this key.
+    ///
+    /// # Errors
+    /// [`VaultError::NoVault`], [`VaultError::OtherVault`], [`VaultError::Rotated`], damage, or the store's own.
+    pub async fn check_file(&self) -> Result<VaultFile, VaultError> {
+        let file = Self::read_file(&self.store).await?.ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        file.check(&self.keys)?;
+        Ok(file)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+}
+
+/// Limits and circumstances of one run. No `Default`: the tool decides each.
+#[derive(Clone)]
+pub struct Options {
+    /// What this device calls itself in its manifests.
+    pub node_name: String,
+    /// A segment is cut when its records take about this many bytes uncompressed.
+    pub segment_raw_bytes_max: usize,
+    /// A segment is cut at this many records.
+    pub segment_records_max: usize,
+    /// How many records are read from the local database at a time.
+    pub batch_records: usize,
+    /// How many uploads run side by side.
+    pub uploads: usize,
+    /// How many downloads run side by side.
+    pub downloads: usize,
+    /// About how many bytes of segments may be in memory at once; one always may.
+    pub memory_bytes_max: usize,
+    /// The zstd level, or `None` to store uncompressed.
+    pub compression: Option<i32>,
+    /// How long a replaced object stays for slow readers, in milliseconds.
+    pub grace_ms: i64,
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Makes a new identity.
+    pub new_node: Arc<dyn Fn() -> NodeId + Send + Sync>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("node_name", &self.node_name).finish_non_exhaustive()
+    }
+}
+
+/// What happens during a run, for progress and timing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A phase begins: `list`, `manifests`, `segments`, `apply`, `seal`, `upload`, `publish`, `clean up`, `verify`.
+    Phase(&'static str),
+    /// So many objects with so many bytes and records are to be moved.
+    Planned {
+        /// Objects.
+        objects: u64,
+        /// Bytes; zero where not known yet.
+        bytes: u64,
+        /// Records.
+        records: u64,
+    },
+    /// One object was moved.
+    Moved {
+        /// Its bytes.
+        bytes: u64,
+        /// Its records.
+        records: u64,
+    },
+}
+
+/// Hears what happens during a run.
+pub trait Observer {
+    /// Called at every step, from the task that runs; must not block.
+    fn step(&mut self, step: Step);
+}
+
+/// Hears nothing.
+impl Observer for () {
+    fn step(&mut self, _: Step) {}
+}
+
+/// A device at work on a vault.
+pub struct Device<'a, R> {
+    pub(crate) vault: &'a Vault,
+    pub(crate) replica: &'a mut R,
+    pub(crate) options: &'a Options,
+    pub(crate) observer: &'a mut dyn Observer,
+    pub(crate) state_keys: StateKeys,
+}
+
+impl<R> fmt::Debug for Device<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device").field("vault", &self.vault).finish_non_exhaustive()
+    }
+}
+
+/// All manifests in the store, by node, ascending.
+pub(crate) struct Listing {
+    pub(crate) nodes: BTreeMap<NodeId, Vec<ManifestRef>>,
+    pub(crate) foreign: Vec<String>,
+}
+
+impl<'a, R: Replica> Device<'a, R> {
+    /// A device at work.
+    pub fn new(vault: &'a Vault, replica: &'a mut R, options: &'a Options, observer: &'a mut dyn Observer) -> Self {
+        let state_keys = StateKeys::new(vault.keys().vault());
+        Self { vault, replica, options, observer, state_keys }
+    }
+
+    /// This device's own state; the first time its identity is made, and kept before it is used.
+    pub(crate) fn own(&mut self) -> Result<OwnState, VaultError> {
+        if let Some(own) = state::load(self.replica, &self.state_keys.own())? {
+            return Ok(own);
+        }
+        let own = OwnState::fresh((self.options.new_node)());
+        state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        Ok(own)
+    }
+
+    /// Everything numbered up to here that was not learnt is in this device's own segments, or will be once an interrupted push is
+    /// finished. Such a record never comes to count as learnt: two devices could else each leave it to the other.
+    /// While a takeover is not published no record does: what the next manifest must hold may be in others' segments too, but they
+    /// could be in the middle of leaving it to this device.
+    pub(crate) fn published_floor(&self, own: &OwnState) -> Result<u64, VaultError> {
+        if !own.leaving.is_empty() {
+            return Ok(u64::MAX);
+        }
+        let intent: Option<Intent> = state::load(self.replica, &self.state_keys.intent())?;
+        let progress: Option<PushProgress> = state::load(self.replica, &self.state_keys.progress())?;
+        Ok(own.published.max(intent.map_or(0, |intent| intent.then.published)).max(progress.map_or(0, |progress| progress.reached)))
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        (self.options.now_ms)()
+    }
+
+    /// Lists the manifests below `prefix`: one request for up to a thousand.
+    pub(crate) async fn list_manifests(&mut self, prefix: &str) -> Result<Listing, VaultError> {
+        self.observer.step(Step::Phase("list"));
+        let entries = self.vault.store().list(prefix).await.map_err(VaultError::store("the vault's manifests could not be listed"))?;
+        let mut listing = Listing { nodes: BTreeMap::new(), foreign: vec![] };
+        for entry in entries {
+            match Place::parse(&entry.key) {
+                Some((Place { kind: ObjectKind::Manifest, node, first, .. }, hash)) => {
+                    listing.nodes.entry(node).or_default().push(ManifestRef { sequence: first, hash });
+                }
+                _ => listing.foreign.push(entry.key),
+            }
+        }
+        for refs in listing.nodes.values_mut() {
+            refs.sort_unstable_by_key(|manifest| (manifest.sequence, manifest.hash));
+            refs.dedup();
+        }
+        Ok(listing)
+    }
+
+    /// Fetches one manifest. The inner error is about that object alone.
+    pub(crate) async fn fetch_manifest(&self, node: NodeId, manifest: ManifestRef) -> Result<Result<Manifest, Problem>, VaultError> {
+        let key = manifest.key(node);
+        let plaintext = match fetch(self.vault, &key).await? {
+            Ok(plaintext) => plaintext,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        Ok(serde_json::from_slice(&plaintext).map_err(|error| Problem {
+            kind: ProblemKind::Corrupt,
+            detail: format!("manifest corruption detected: invalid manifest format ({error})"),
+            key,
+        }))
+    }
+}
+
+/// Fetches and opens one object. The outer error is the store's (the run cannot go on), the inner is about this object alone.
+pub(crate) async fn fetch(vault: &Vault, key: &str) -> Result<Result<Vec<u8>, Problem>, VaultError> {
+    let problem = |kind, detail: String| Ok(Err(Problem { key: key.to_owned(), kind, detail }));
+    let object = match vault.store().get(key).await {
+        Ok(object) => object,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::NotFound => problem(ProblemKind::Missing, "object not found: a manifest refers to it, but the store does not have it".into()),
+                ErrorKind::Archived => problem(ProblemKind::Archived, error.to_string()),
+                ErrorKind::Corrupt => problem(ProblemKind::Corrupt, error.to_string()),
+                _ => Err(VaultError::store(format!("{key} could not be read"))(error)),
+            };
+        }
+    };
+    match seal::open(vault.keys(), key, &object) {
+        Ok(plaintext) => Ok(Ok(plaintext)),
+        Err(error) if error.kind == ProblemKind::NoKey => {
+            let epoch = seal::claimed_epoch(&object).unwrap_or_default();
+            // A forged header could claim any epoch: only the vault file, which authenticates, says whether the key was rotated.
+            match vault.check_file().await {
+                Err(VaultError::Rotated { epoch }) => Err(VaultError::Rotated { epoch }),
+                _ => problem(ProblemKind::Corrupt, format!("it claims the key of epoch {epoch}, which this vault never had")),
+            }
+        }
+        Err(error) => problem(error.kind, if key.starts_with(MANIFESTS) && error.kind == ProblemKind::Corrupt {
+            format!("manifest corruption detected: {}", error.detail)
+        } else {
+            error.detail
+        }),
+    }
+}

@@ -1,0 +1,167 @@
+//! What can go wrong with a vault, named by what a person can do about it.
+//!
+//! What must hold: `Display` says this level only, `source()` the next; every error knows its remedy in words that name no tool
+//! (a tool puts its own command in front). What it deliberately does not do: decide exit codes (that is `console`'s).
+
+use store::StoreError;
+
+use crate::ids::{NodeId, VaultId};
+
+/// Why a vault operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// The store failed; the cause has its own kind and remedy.
+    #[error("{doing}")]
+    Store {
+        /// What the vault was about to do.
+        doing: String,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// The passphrase or recovery phrase opens no slot of this vault.
+    #[error("the passphrase or recovery phrase does not open this vault")]
+    WrongKey,
+    /// The recovery phrase is not a valid one.
+    #[error("the recovery phrase is not valid: {0}")]
+    BadPhrase(String),
+    /// There is no vault at the place.
+    #[error("there is no vault in {0}")]
+    NoVault(String),
+    /// `vault.json` cannot be understood.
+    #[error("vault.json is damaged: {0}")]
+    DamagedVaultFile(String),
+    /// The store holds another vault than the one this device belongs to.
+    #[error("the store holds vault {found}, but this device belongs to vault {expected}")]
+    OtherVault {
+        /// The vault of this device.
+        expected: VaultId,
+        /// The vault in the store.
+        found: VaultId,
+    },
+    /// Something was written by a newer version.
+    #[error("{0} was written by a newer version of Syncline")]
+    NewerFormat(String),
+    /// The key was rotated and this device has not got the new one.
+    #[error("the vault's key was rotated (epoch {epoch}); this device has only the older one")]
+    Rotated {
+        /// The newest epoch.
+        epoch: u32,
+    },
+    /// Two manifests with one sequence number: a cloned machine, a restored backup, or somebody else writes under this identity.
+    #[error("sequence number conflict: {what}")]
+    SequenceConflict {
+        /// Whose manifests.
+        node: NodeId,
+        /// What was found against what was expected.
+        what: String,
+    },
+    /// The store shows an older state than was seen before.
+    #[error("manifest sequence regression detected: {what}")]
+    Regression {
+        /// Whose manifests.
+        node: NodeId,
+        /// What was found against what was expected.
+        what: String,
+    },
+    /// The local database failed.
+    #[error("the local database could not {doing}")]
+    Replica {
+        /// What it was asked to do.
+        doing: &'static str,
+        /// Its own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The vault's own state in the local database cannot be understood.
+    #[error("the sync state `{key}` in the local database is damaged")]
+    DamagedState {
+        /// Its name.
+        key: String,
+        /// The parser's error.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A total time limit ran out; everything done so far is kept.
+    #[error("the time limit of {0} seconds ran out")]
+    TimedOut(u64),
+}
+
+impl VaultError {
+    /// Wraps a store error with what was being done.
+    pub(crate) fn store(doing: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
+        let doing = doing.into();
+        move |source| Self::Store { doing, source }
+    }
+
+    /// Whether the failure is a conflict of identities that `--force` or a reset resolves.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::SequenceConflict { .. } | Self::Regression { .. })
+    }
+}
+
+/// Something wrong with one object; the rest of the vault is not affected.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Problem {
+    /// The object's key under the store's prefix.
+    pub key: String,
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
+    /// One sentence of detail.
+    pub detail: String,
+}
+
+/// The kinds of problem one object can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemKind {
+    /// A manifest refers to it and the store does not have it (yet).
+    Missing,
+    /// Its bytes do not authenticate, or its name does not match its bytes.
+    Corrupt,
+    /// It authenticates, but belongs to another vault.
+    OtherVault,
+    /// Nothing in the vault has such a name (a stray file, a conflict copy): it is ignored.
+    Foreign,
+    /// No manifest refers to it; its records may be known from elsewhere.
+    Orphan,
+    /// It holds a record that was forgotten and will be removed.
+    Forgotten,
+    /// It was moved to cold storage and must be restored before it can be read.
+    Archived,
+    /// It needs a key that this device does not have.
+    NoKey,
+    /// It was written by a newer version.
+    NewerFormat,
+    /// The store shows an older state of a device than was seen before.
+    Regression,
+    /// One device has two histories.
+    Conflict,
+    /// Another device saw a newer state of a device than this store shows.
+    Withheld,
+}
+
+impl ProblemKind {
+    /// Whether data of the vault cannot be read because of it (as against a mere remark).
+    pub fn is_serious(self) -> bool {
+        !matches!(self, Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld)
+    }
+
+    /// What a person can do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Missing => "run the pull again (a synced folder may still be catching up); if it stays missing, `sync repair --manifest` re-publishes what this device has",
+            Self::Corrupt => "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again",
+            Self::OtherVault => "the object is ignored; remove it, or give each vault a prefix of its own",
+            Self::Foreign => "nothing: it is ignored",
+            Self::Orphan => "nothing: left by an interrupted push or kept for slow readers; `sync repair --manifest` reads it if its records are unknown",
+            Self::Forgotten => "its owner's next push rewrites it and removes it after the grace period; for a lost device use `sync devices remove`",
+            Self::Archived => "restore the object from the archive tier and exclude this prefix from the bucket's lifecycle rule",
+            Self::NoKey => "run `sync init` again with the new passphrase to fetch the rotated key",
+            Self::NewerFormat => "update Syncline on this device",
+            Self::Regression | Self::Conflict => "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push",
+            Self::Withheld => "run the pull again later; if it stays, ask who can write to the store",
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! An end-to-end encrypted, replicated log of records over a store that offers no more than PUT, GET, LIST and DELETE of whole objects.
+//!
+//! Every device appends under an identity of its own and nobody runs a server. A device's records travel in *segments*; its *manifest*
+//! names the live ones. Merging is a union by record id, so the order of arrival never matters. `docs/format.md` describes the bytes.
+//!
+//! What must hold: what a push acknowledged stays readable by every device that has the key; the store's owner learns no content and
+//! changes none unnoticed; no conditional write, rename or lock of the store is relied on.
+//!
+//! What it deliberately does not do: know what a record means (that is the tool's [`Replica`]), read the environment, or print.
+
+mod device;
+mod error;
+mod ids;
+mod keys;
+mod maintain;
+mod manifest;
+mod overview;
+mod pull;
+mod push;
+mod replica;
+mod seal;
+mod selftest;
+mod state;
+mod tiers;
+mod verify;
+
+pub use device::{Device, MANIFESTS, Observer, Options, SEGMENTS, Step, VAULT_FILE, Vault};
+pub use error::{Problem, ProblemKind, VaultError};
+pub use ids::{InvalidId, NodeId, ObjectHash, RecordId, VaultId};
+pub use keys::{KdfCost, Keyring, Secret, Slot, SlotKind, VaultFile, WrappedKey, new_recovery_phrase};
+pub use maintain::{RepairReport, ResetMode};
+pub use manifest::{Manifest, ManifestRef, SegmentEntry};
+pub use overview::{DeviceOverview, Overview};
+pub use pull::{PullMode, PullReport};
+pub use push::{PushMode, PushReport};
+pub use replica::{Applied, Change, Malformed, Replica, ReplicaError, Source};
+pub use seal::{FORMAT_VERSION, ObjectKind, OpenError, Place, Sealed, open, seal};
+pub use selftest::{SelfTest, self_test};
+pub use state::{Garbage, Intent, NodeState, OwnSegment, OwnState, PushProgress, Retired, StateKeys};
+pub use verify::{VerifyMode, VerifyReport};

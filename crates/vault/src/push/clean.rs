@@ -1,0 +1,108 @@
+//! The end of a push: removing, in one bulk request now and then, what nobody can still need.
+//!
+//! What must hold: an object goes only after its grace period, and never while a manifest that counts names it. Names follow from
+//! content, so what this device gave up may be live again for somebody else: a clone of this machine that goes on under an identity
+//! this one left, or a device that was taken over and came back. Their lines are read once more before anything of them goes.
+//! What it deliberately does not do: fail a push. What was published stays published; the next push tries again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Draft;
+use crate::device::{Device, MANIFESTS, Step};
+use crate::error::VaultError;
+use crate::ids::NodeId;
+use crate::manifest::{forks, outlives};
+use crate::replica::Replica;
+use crate::seal::Place;
+use crate::state::{self, Garbage, OwnState, Retired};
+
+/// So many manifests before the newest always stay; more are removed in bulk once the second number is reached.
+const OLDER_KEPT: usize = 8;
+const OLDER_MAX: usize = 32;
+/// No listing is behind by more than this: 30 days.
+const RETIRED_REMEMBERED_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// What is to become of another line's objects that this device was about to remove.
+enum Verdict {
+    /// They may go.
+    Gone,
+    /// Somebody writes there: none of them is this device's to remove.
+    Alive,
+    /// All may go but these.
+    But(BTreeSet<String>),
+    /// It cannot be seen now; ask again another time.
+    Unsure,
+}
+
+impl<R: Replica> Device<'_, R> {
+    /// Removes what is due.
+    pub(super) async fn clean_up(&mut self, draft: &mut Draft) -> Result<(), VaultError> {
+        let now_ms = self.now_ms();
+        let grace_ms = self.options.grace_ms;
+        let mut then = draft.own.clone();
+        let is_due = |garbage: &Garbage| now_ms.saturating_sub(garbage.since_ms) >= grace_ms;
+        let forgotten_due = then.garbage.iter().any(|garbage| garbage.forgotten && is_due(garbage));
+        if then.older.len() < OLDER_MAX && !forgotten_due {
+            return Ok(());
+        }
+        self.observer.step(Step::Phase("clean up"));
+        let (due, waiting): (Vec<Garbage>, Vec<Garbage>) = then.garbage.drain(..).partition(is_due);
+        let (mut keys, unsure) = self.sort_out(&then, due).await;
+        then.garbage = waiting;
+        then.garbage.extend(unsure);
+        let surplus = then.older.len().saturating_sub(OLDER_KEPT);
+        keys.extend(then.older[..surplus].iter().map(|manifest| manifest.key(then.node)));
+        if !keys.is_empty() && let Err(error) = self.vault.store().delete(&keys).await {
+            tracing::warn!(%error, "replaced objects could not be removed");
+            return Ok(());
+        }
+        then.retired.retain(|retired| now_ms.saturating_sub(retired.since_ms) < RETIRED_REMEMBERED_MS);
+        then.retired.extend(then.older.drain(..surplus).map(|manifest| Retired { manifest, since_ms: now_ms }));
+        state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
+        draft.report.removed = keys.len() as u64;
+        draft.own = then;
+        Ok(())
+    }
+
+    /// The keys that may go, and what has to be asked about again. What belongs to somebody is in neither.
+    async fn sort_out(&mut self, own: &OwnState, due: Vec<Garbage>) -> (Vec<String>, Vec<Garbage>) {
+        let (mut keys, mut unsure) = (vec![], vec![]);
+        let mut lines: BTreeMap<NodeId, Vec<Garbage>> = BTreeMap::new();
+        for garbage in due {
+            match Place::parse(&garbage.key) {
+                // This push has just seen that nobody else writes under this identity.
+                Some((place, _)) if place.node == own.node => keys.push(garbage.key),
+                Some((place, _)) => lines.entry(place.node).or_default().push(garbage),
+                None => {}
+            }
+        }
+        for (node, garbage) in lines {
+            match self.verdict(own, node).await {
+                Ok(Verdict::Gone) => keys.extend(garbage.into_iter().map(|garbage| garbage.key)),
+                Ok(Verdict::But(live)) => keys.extend(garbage.into_iter().map(|garbage| garbage.key).filter(|key| !live.contains(key))),
+                Ok(Verdict::Alive) => {}
+                Ok(Verdict::Unsure) => unsure.extend(garbage),
+                Err(error) => {
+                    tracing::warn!(%error, %node, "a line could not be read, so nothing of it was removed");
+                    unsure.extend(garbage);
+                }
+            }
+        }
+        (keys, unsure)
+    }
+
+    async fn verdict(&mut self, own: &OwnState, node: NodeId) -> Result<Verdict, VaultError> {
+        let listing = self.list_manifests(&format!("{MANIFESTS}{node}/")).await?;
+        let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
+        if let Some(at) = own.removed.get(&node) {
+            return Ok(if outlives(refs, *at) { Verdict::Alive } else { Verdict::Gone });
+        }
+        let Some(newest) = refs.last() else { return Ok(Verdict::Unsure) };
+        let mut live = BTreeSet::new();
+        for head in forks(refs).iter().chain([newest]) {
+            let Ok(manifest) = self.fetch_manifest(node, *head).await? else { return Ok(Verdict::Unsure) };
+            live.extend(manifest.segments.iter().map(|entry| entry.key(node)));
+        }
+        Ok(Verdict::But(live))
+    }
+}

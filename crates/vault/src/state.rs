@@ -1,0 +1,296 @@
+//! What a device remembers about a vault between runs, kept in the tool's database through [`Replica`].
+//!
+//! What must hold: each value changes in the same transaction as the records it speaks of; losing all of it costs time, never records
+//! (a reset device reads everything again and publishes what is missing).
+//!
+//! What it deliberately does not do: hold keys; hold anything that the store's owner could use if it were lost.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Problem, VaultError};
+use crate::ids::{NodeId, ObjectHash, VaultId};
+use crate::manifest::{Manifest, ManifestRef, SegmentEntry};
+use crate::replica::{Change, Replica};
+use crate::seal::Place;
+
+/// What this device has published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnState {
+    /// This device's writing identity.
+    pub node: NodeId,
+    /// Its newest manifest; `None` before the first push.
+    pub newest: Option<ManifestRef>,
+    /// Everything numbered up to here and not learnt from the vault is published.
+    pub published: u64,
+    /// The live segments of the newest manifest.
+    pub live: Vec<OwnSegment>,
+    /// Replaced segments that still wait for their removal.
+    pub garbage: Vec<Garbage>,
+    /// The manifests before the newest that are still in the store, oldest first.
+    #[serde(default)]
+    pub older: Vec<ManifestRef>,
+    /// Manifests that were removed not long ago: a listing that is behind may still show them.
+    #[serde(default)]
+    pub retired: Vec<Retired>,
+    /// Identities of this device that were given up after a conflict: their records are published again under this one.
+    #[serde(default)]
+    pub former: Vec<NodeId>,
+    /// Nodes whose records this one took over, as its newest manifest says.
+    #[serde(default)]
+    pub removed: BTreeMap<NodeId, ManifestRef>,
+    /// Nodes whose records this one is taking over: the next manifest says so and holds them. Until then nothing of theirs is
+    /// touched, and no record of this device comes to count as learnt.
+    #[serde(default)]
+    pub leaving: BTreeMap<NodeId, Leaving>,
+    /// Set while a push that publishes everything again is under way. `published` stays as it is until its manifest is written, so
+    /// that no record counts as another device's while the segment that holds it is about to be replaced.
+    #[serde(default)]
+    pub full: bool,
+    /// Set by a reset that keeps the identity: the next pull learns from the store what was published.
+    #[serde(default)]
+    pub relearn: bool,
+}
+
+/// A live segment of this device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnSegment {
+    /// As the manifest has it.
+    #[serde(flatten)]
+    pub entry: SegmentEntry,
+    /// Whether the local database can make it again. Not so for segments relearnt after a reset: those are never merged.
+    pub local: bool,
+}
+
+/// An object that no manifest names any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Garbage {
+    /// Its key.
+    pub key: String,
+    /// Since when, in milliseconds since the Unix epoch by this device's clock.
+    pub since_ms: i64,
+    /// Whether it holds forgotten records: then its removal does not wait for company.
+    #[serde(default)]
+    pub forgotten: bool,
+}
+
+/// A node whose records are being taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// Its newest manifest, all of whose records this device has made its own.
+    pub at: ManifestRef,
+    /// Its objects, to be removed once the grace period after the takeover is over.
+    pub keys: Vec<String>,
+    /// What it had taken over itself.
+    pub removed: BTreeMap<NodeId, ManifestRef>,
+}
+
+/// A manifest that this device removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retired {
+    /// The manifest.
+    pub manifest: ManifestRef,
+    /// Since when, in milliseconds since the Unix epoch by this device's clock.
+    pub since_ms: i64,
+}
+
+/// What this device has seen of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// What it calls itself.
+    pub name: String,
+    /// The newest manifest that was read.
+    pub newest: ManifestRef,
+    /// When it says it wrote that, in milliseconds since the Unix epoch.
+    pub written_ms: i64,
+    /// Whether every live segment of that manifest was applied.
+    pub complete: bool,
+    /// The live segments (and, while a pull is unfinished, others) that were applied.
+    pub applied: Vec<ObjectHash>,
+    /// How many records its live segments hold.
+    pub records: u64,
+    /// How many bytes they take in the store.
+    pub bytes: u64,
+    /// Who took over its records, if it was removed.
+    #[serde(default)]
+    pub removed_by: Option<NodeId>,
+    /// Second manifests with the number of another (a conflict) whose records were applied too.
+    #[serde(default)]
+    pub forks: Vec<ObjectHash>,
+}
+
+/// A push that was begun: segments that are in the store but in no manifest yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushProgress {
+    /// What was uploaded, contiguous from the last published number on.
+    pub segments: Vec<OwnSegment>,
+    /// Everything numbered up to here is in them.
+    pub reached: u64,
+}
+
+/// A manifest that is about to be written, or was written without the answer arriving.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Its key.
+    pub key: String,
+    /// Its bytes, hexadecimal: a retry writes the very same object.
+    pub object: String,
+    /// The state that holds once it is written.
+    pub then: OwnState,
+    /// The erased numbers that it deals with.
+    pub erased: Vec<u64>,
+}
+
+/// Reads and writes the vault's state by name.
+#[derive(Clone, Copy, Debug)]
+pub struct StateKeys {
+    vault: VaultId,
+}
+
+impl StateKeys {
+    /// The names for one vault.
+    pub fn new(vault: VaultId) -> Self {
+        Self { vault }
+    }
+
+    /// Of [`OwnState`].
+    pub fn own(&self) -> String {
+        format!("vault/{}/own", self.vault)
+    }
+    /// Of [`PushProgress`].
+    pub fn progress(&self) -> String {
+        format!("vault/{}/push", self.vault)
+    }
+    /// Of [`Intent`].
+    pub fn intent(&self) -> String {
+        format!("vault/{}/intent", self.vault)
+    }
+    /// Of the list of [`Problem`]s found by the last pull or verification.
+    pub fn quarantine(&self) -> String {
+        format!("vault/{}/quarantine", self.vault)
+    }
+    /// Of one [`NodeState`].
+    pub fn node(&self, node: NodeId) -> String {
+        format!("vault/{}/node/{node}", self.vault)
+    }
+    /// What the names of all [`NodeState`]s begin with.
+    pub fn nodes(&self) -> String {
+        format!("vault/{}/node/", self.vault)
+    }
+    /// What all names for this vault begin with.
+    pub fn all(&self) -> String {
+        format!("vault/{}/", self.vault)
+    }
+}
+
+/// Reads one value.
+pub(crate) fn load<R: Replica, T: DeserializeOwned>(replica: &R, key: &str) -> Result<Option<T>, VaultError> {
+    let bytes = replica.load(key).map_err(|source| VaultError::Replica { doing: "read the sync state", source })?;
+    bytes
+        .map(|bytes| serde_json::from_slice(&bytes).map_err(|source| VaultError::DamagedState { key: key.into(), source }))
+        .transpose()
+}
+
+/// A change that keeps a value.
+pub(crate) fn keep<T: Serialize>(key: String, value: &T) -> Change {
+    (key, Some(serde_json::to_vec(value).expect("plain data serialises")))
+}
+
+/// A change that forgets a value.
+pub(crate) fn forget(key: String) -> Change {
+    (key, None)
+}
+
+/// Saves changes.
+pub(crate) fn save<R: Replica>(replica: &mut R, changes: &[Change]) -> Result<(), VaultError> {
+    replica.save(changes).map_err(|source| VaultError::Replica { doing: "save the sync state", source })
+}
+
+/// What was seen of every other node.
+pub(crate) fn load_nodes<R: Replica>(replica: &R, keys: &StateKeys) -> Result<BTreeMap<NodeId, NodeState>, VaultError> {
+    let prefix = keys.nodes();
+    let names = replica.keys(&prefix).map_err(|source| VaultError::Replica { doing: "list the sync state", source })?;
+    let mut nodes = BTreeMap::new();
+    for name in names {
+        let Ok(node) = name[prefix.len()..].parse() else { continue };
+        if let Some(state) = load(replica, &name)? {
+            nodes.insert(node, state);
+        }
+    }
+    Ok(nodes)
+}
+
+impl OwnState {
+    /// A device that has published nothing.
+    pub fn fresh(node: NodeId) -> Self {
+        Self { node, newest: None, published: 0, live: vec![], garbage: vec![], older: vec![], retired: vec![], former: vec![], removed: BTreeMap::new(), leaving: BTreeMap::new(), full: false, relearn: false }
+    }
+
+    /// A new identity for a device that gives its old one up.
+    ///
+    /// Everything not learnt from the vault becomes pending again. After a conflict (`disputed`) the old identity's objects do not
+    /// count as published, since another machine may write under it.
+    pub(crate) fn reborn(&self, node: NodeId, disputed: bool) -> Self {
+        let mut next = Self::fresh(node);
+        next.removed.clone_from(&self.removed);
+        next.former.clone_from(&self.former);
+        next.garbage.clone_from(&self.garbage);
+        if disputed {
+            // Names follow from content: what is garbage here may be live for the other machine that has this identity.
+            let node = self.node;
+            next.garbage.retain(|garbage| Place::parse(&garbage.key).is_some_and(|(place, _)| place.node != node));
+            next.former.push(node);
+        }
+        next
+    }
+
+    /// Makes what was being taken over part of the next manifest.
+    pub(crate) fn take_over(&mut self, now_ms: i64) {
+        for (node, leaving) in std::mem::take(&mut self.leaving) {
+            self.removed.extend(leaving.removed.into_iter().filter(|(other, _)| *other != self.node));
+            self.removed.insert(node, leaving.at);
+            self.garbage.extend(leaving.keys.into_iter().map(|key| Garbage { key, since_ms: now_ms, forgotten: true }));
+        }
+    }
+
+    /// The live segments as a manifest lists them.
+    pub(crate) fn entries(&self) -> Vec<SegmentEntry> {
+        self.live.iter().map(|segment| segment.entry.clone()).collect()
+    }
+}
+
+impl NodeState {
+    /// A device of which only its removal is known.
+    pub(crate) fn gone(at: ManifestRef) -> Self {
+        Self { name: String::new(), newest: at, written_ms: 0, complete: true, applied: vec![], records: 0, bytes: 0, removed_by: None, forks: vec![] }
+    }
+
+    /// Makes the next pull fetch everything again.
+    pub(crate) fn unapply(&mut self) {
+        self.complete = false;
+        self.applied.clear();
+        self.forks.clear();
+    }
+
+    /// What is known once a manifest was read but nothing of it applied.
+    pub(crate) fn read(manifest: &Manifest, newest: ManifestRef, applied: Vec<ObjectHash>) -> Self {
+        Self {
+            name: manifest.name.clone(),
+            newest,
+            written_ms: manifest.written_ms,
+            complete: false,
+            applied,
+            records: manifest.records(),
+            bytes: manifest.bytes(),
+            removed_by: None,
+            forks: vec![],
+        }
+    }
+}
+
+/// What a person should know of the last pull or verification.
+pub(crate) fn quarantine_change(keys: &StateKeys, problems: &[Problem]) -> Change {
+    if problems.is_empty() { forget(keys.quarantine()) } else { keep(keys.quarantine(), &problems) }
+}
