@@ -1,0 +1,144 @@
+//! Logs to stderr, for the one who looks for a fault.
+//!
+//! What must hold: every line is redacted before it is written, since libraries below us log requests; nothing goes to
+//! stdout; without an order only warnings appear.
+//!
+//! It deliberately writes no log files: a person redirects stderr.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::env::Env;
+use crate::redact::redact;
+
+/// Says that a log level or filter was not understood, or that logging had begun already.
+#[derive(Debug)]
+pub struct LogLevelError {
+    given: String,
+    why: String,
+}
+
+impl fmt::Display for LogLevelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot log at `{}` ({}); use off, error, warn, info, debug or trace",
+            self.given, self.why
+        )
+    }
+}
+
+impl std::error::Error for LogLevelError {}
+
+/// Begins logging to stderr. `RUST_LOG` wins over `level`; a plain level below `warn` holds for our own crates, and the
+/// libraries stay at `info` or above so that their noise does not bury ours, except at `trace`.
+///
+/// # Errors
+/// If the level is not one, or a logger is already there.
+pub fn init_logging(level: &str, env: &Env) -> Result<(), LogLevelError> {
+    let (given, filter) = filter(level, env)?;
+    let color = io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(color)
+        .with_writer(RedactedStderr)
+        .try_init()
+        .map_err(|error| LogLevelError {
+            given,
+            why: error.to_string(),
+        })
+}
+
+fn filter(level: &str, env: &Env) -> Result<(String, EnvFilter), LogLevelError> {
+    let given = env.get("RUST_LOG").unwrap_or(level).trim().to_string();
+    let directives = match given.to_ascii_lowercase().as_str() {
+        plain @ ("off" | "error" | "warn" | "info" | "trace") => plain.to_string(),
+        "debug" => "info,hx=debug,hxd=debug,store=debug,vault=debug,transfer=debug,console=debug,migrate=debug,bottles=debug,memory=debug".to_string(),
+        _ if env.get("RUST_LOG").is_some() => given.clone(),
+        _ => return Err(LogLevelError { given, why: "not a level".to_string() }),
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|error| LogLevelError {
+        given: given.clone(),
+        why: error.to_string(),
+    })?;
+    Ok((given, filter))
+}
+
+/// Makes one writer an event, so that an event is redacted as a whole.
+struct RedactedStderr;
+
+impl<'a> MakeWriter<'a> for RedactedStderr {
+    type Writer = RedactedEvent<io::Stderr>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        RedactedEvent {
+            event: Vec::new(),
+            to: io::stderr(),
+        }
+    }
+}
+
+/// Collects the bytes of an event and writes them, redacted, when the event is complete.
+struct RedactedEvent<W: Write> {
+    event: Vec<u8>,
+    to: W,
+}
+
+impl<W: Write> Write for RedactedEvent<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.event.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<W: Write> Drop for RedactedEvent<W> {
+    fn drop(&mut self) {
+        let text = redact(&String::from_utf8_lossy(&self.event));
+        // Nobody is left to tell if stderr is gone.
+        let _ = self.to.write_all(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_words_and_rust_log_wins() {
+        for level in ["off", "error", "warn", "INFO", "debug", "trace"] {
+            assert!(filter(level, &Env::default()).is_ok(), "{level}");
+        }
+        let error = filter("loud", &Env::default()).expect_err("not a level");
+        assert!(error.to_string().contains("loud"));
+        let env = Env::from_pairs([("RUST_LOG", "store=trace,warn")]);
+        assert_eq!(
+            filter("loud", &env).expect("RUST_LOG wins").1.to_string(),
+            "store=trace,warn"
+        );
+    }
+
+    #[test]
+    fn an_event_is_redacted_as_a_whole() {
+        let mut written = Vec::new();
+        let mut event = RedactedEvent {
+            event: Vec::new(),
+            to: &mut written,
+        };
+        event
+            .write_all(b"GET ?secret_")
+            .and_then(|()| event.write_all(b"key=abc\n"))
+            .expect("collects");
+        drop(event);
+        assert_eq!(
+            String::from_utf8(written).expect("text"),
+            "GET ?secret_key=***\n"
+        );
+    }
+}

@@ -1,0 +1,342 @@
+//! Takes secrets out of text before anyone sees it.
+//!
+//! What must hold: everything that leaves the program for a person (errors, logs, diagnosis reports, configuration)
+//! passes through [`redact`], so a library that prints a URL or a header cannot leak a key. Masking something harmless
+//! is acceptable; missing a secret in one of the shapes below is not.
+//!
+//! It deliberately knows shapes, not values: it cannot find a passphrase that stands alone in a sentence.
+
+/// What a secret is replaced with.
+const MASK: &str = "***";
+
+/// Names whose value is a secret, in lower case with `-` and `.` turned into `_`, matched at the end of a name.
+const SECRET_NAMES: [&str; 18] = [
+    "access_key",
+    "access_key_id",
+    "accesskeyid",
+    "account_key",
+    "authorization",
+    "client_secret",
+    "passphrase",
+    "password",
+    "secret",
+    "secret_access_key",
+    "secretaccesskey",
+    "secret_key",
+    "session_token",
+    "sessiontoken",
+    "security_token",
+    "token",
+    "x_amz_credential",
+    "x_amz_signature",
+];
+
+/// A recovery phrase has 24 words; a run of at least this many words of its shape is taken for one.
+const PHRASE_WORDS_MIN: usize = 20;
+
+/// Returns the text with every recognised secret replaced by `***`.
+///
+/// Recognised are: the user part of a URL, values of parameters, variables, headers and JSON or YAML keys whose name
+/// says that they are secret, bearer tokens, AWS key ids, and recovery phrases.
+#[must_use]
+pub fn redact(text: &str) -> String {
+    let text = mask_url_users(text);
+    let text = mask_named_values(&text);
+    let text = mask_key_ids(&text);
+    mask_phrases(&text)
+}
+
+/// Returns the text with the home directory shown as `~`, for a report that is to be pasted in public.
+#[must_use]
+pub fn redact_home(text: &str, home: &str) -> String {
+    let home = home.trim_end_matches('/');
+    if home.is_empty() {
+        text.to_string()
+    } else {
+        text.replace(home, "~")
+    }
+}
+
+/// `scheme://user:password@host` becomes `scheme://***@host`.
+fn mask_url_users(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let authority_end = after
+            .find(|c: char| c.is_whitespace() || "/?#\"'<>`".contains(c))
+            .unwrap_or(after.len());
+        rest = match after[..authority_end].rfind('@') {
+            Some(user_end) => {
+                masked.push_str(MASK);
+                &after[user_end..]
+            }
+            None => after,
+        };
+    }
+    masked.push_str(rest);
+    masked
+}
+
+/// Masks the value behind every secret name followed by `=` or `:`.
+fn mask_named_values(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut copied = 0;
+    let mut from = 0;
+    while let Some(offset) = text[from..].find(['=', ':']) {
+        let sign = from + offset;
+        from = sign + 1;
+        if sign < copied || !is_secret_name(name_before(&text[..sign])) {
+            continue;
+        }
+        let (start, end) = value_span(text, sign + 1);
+        if end > start {
+            masked.push_str(&text[copied..start]);
+            masked.push_str(MASK);
+            copied = end;
+        }
+    }
+    masked.push_str(&text[copied..]);
+    masked
+}
+
+/// Returns the name that ends where the text ends, looking through a closing quote.
+fn name_before(text: &str) -> &str {
+    let text = text.trim_end_matches(['"', '\'', '\\', ' ']);
+    let start = text
+        .rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)))
+        .map_or(0, |at| {
+            at + text[at..].chars().next().map_or(1, char::len_utf8)
+        });
+    &text[start..]
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace(['-', '.'], "_");
+    SECRET_NAMES.iter().any(|secret| {
+        name.strip_suffix(secret)
+            .is_some_and(|before| before.is_empty() || before.ends_with('_'))
+    })
+}
+
+/// Finds the value that begins at `from`: quoted up to the quote, else up to a separator. Only a header
+/// (`authorization: Bearer x`) keeps its scheme word inside the value.
+fn value_span(text: &str, from: usize) -> (usize, usize) {
+    let rest = &text[from..];
+    let padding = rest.len() - rest.trim_start_matches([' ', '\\']).len();
+    let start = from + padding;
+    let value = &text[start..];
+    if let Some(quote @ ('"' | '\'')) = value.chars().next() {
+        let inner = &value[1..];
+        let length = inner.find([quote, '\\']).unwrap_or(inner.len());
+        return (start + 1, start + 1 + length);
+    }
+    let scheme_length = ["Bearer ", "Basic ", "bearer ", "basic "]
+        .iter()
+        .find(|scheme| value.starts_with(**scheme))
+        .map_or(0, |scheme| scheme.len());
+    let value_end = |c: char| c.is_whitespace() || "&\"'`,;)}]>".contains(c);
+    let length = value[scheme_length..]
+        .find(value_end)
+        .unwrap_or(value.len() - scheme_length);
+    // A header that signs a request lists several fields; all of it belongs to the secret.
+    if value.starts_with("AWS4-HMAC") {
+        return (start, start + value.find('\n').unwrap_or(value.len()));
+    }
+    // A colon at the end belongs to the sentence around it.
+    let secret = value[..scheme_length + length].trim_end_matches(':');
+    (start, start + secret.len())
+}
+
+/// Masks AWS access key ids wherever they stand: four known letters and sixteen capitals or digits.
+fn mask_key_ids(text: &str) -> String {
+    const LENGTH: usize = 20;
+    let bytes = text.as_bytes();
+    let is_id_byte = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let mut masked = String::with_capacity(text.len());
+    let mut copied = 0;
+    let mut at = 0;
+    while at + LENGTH <= bytes.len() {
+        let id = &bytes[at..at + LENGTH];
+        let alone = (at == 0 || !is_id_byte(bytes[at - 1]))
+            && bytes.get(at + LENGTH).is_none_or(|next| !is_id_byte(*next));
+        if alone
+            && (id.starts_with(b"AKIA") || id.starts_with(b"ASIA"))
+            && id.iter().all(|byte| is_id_byte(*byte))
+        {
+            masked.push_str(&text[copied..at]);
+            masked.push_str(MASK);
+            copied = at + LENGTH;
+            at = copied;
+        } else {
+            at += 1;
+        }
+    }
+    masked.push_str(&text[copied..]);
+    masked
+}
+
+/// Masks a long run of words shaped like those of a recovery phrase, numbered or not.
+fn mask_phrases(text: &str) -> String {
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    let mut run: Option<(usize, usize, usize)> = None;
+    for (start, end) in word_spans(text) {
+        let word = &text[start..end];
+        if is_phrase_word(word) {
+            let (first, _, n_words) = run.unwrap_or((start, end, 0));
+            run = Some((first, end, n_words + 1));
+        } else if !is_ordinal(word) {
+            spans.extend(
+                run.take()
+                    .filter(|run| run.2 >= PHRASE_WORDS_MIN)
+                    .map(|run| (run.0, run.1)),
+            );
+        }
+    }
+    spans.extend(
+        run.filter(|run| run.2 >= PHRASE_WORDS_MIN)
+            .map(|run| (run.0, run.1)),
+    );
+    let mut masked = String::with_capacity(text.len());
+    let mut copied = 0;
+    for (start, end) in spans {
+        masked.push_str(&text[copied..start]);
+        masked.push_str(MASK);
+        copied = end;
+    }
+    masked.push_str(&text[copied..]);
+    masked
+}
+
+fn word_spans(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let base = text.as_ptr() as usize;
+    text.split_whitespace().map(move |word| {
+        let start = word.as_ptr() as usize - base;
+        (start, start + word.len())
+    })
+}
+
+fn is_phrase_word(word: &str) -> bool {
+    (3..=8).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+fn is_ordinal(word: &str) -> bool {
+    word.trim_end_matches(['.', ')', ':']).parse::<u8>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expected: &str) {
+        assert_eq!(redact(input), expected);
+        assert_eq!(
+            redact(expected),
+            expected,
+            "redacting twice must change nothing"
+        );
+    }
+
+    #[test]
+    fn masks_secrets_in_urls() {
+        check(
+            "s3://b/p?region=us-west-2&access_key=a1&secret_key=b/2+3=",
+            "s3://b/p?region=us-west-2&access_key=***&secret_key=***",
+        );
+        check(
+            "http://user:pa:ss@proxy:8080/x and https://h/",
+            "http://***@proxy:8080/x and https://h/",
+        );
+        check(
+            "GET /k?X-Amz-Signature=abc&X-Amz-Date=1",
+            "GET /k?X-Amz-Signature=***&X-Amz-Date=1",
+        );
+        check(
+            "mail a@b.org about https://c.org",
+            "mail a@b.org about https://c.org",
+        );
+    }
+
+    #[test]
+    fn masks_named_values() {
+        check(
+            "AWS_SECRET_ACCESS_KEY=abc HX_SYNC_PASSPHRASE='two words' x=1",
+            "AWS_SECRET_ACCESS_KEY=*** HX_SYNC_PASSPHRASE='***' x=1",
+        );
+        check(
+            r#"{"secret_key":"s3cr3t","region":"eu"}"#,
+            r#"{"secret_key":"***","region":"eu"}"#,
+        );
+        check(
+            "authorization: Bearer abc.def, next",
+            "authorization: ***, next",
+        );
+        check(
+            "x-amz-security-token: IQoJ\nhost: h",
+            "x-amz-security-token: ***\nhost: h",
+        );
+        check(
+            "authorization: AWS4-HMAC-SHA256 Credential=x, Signature=y\nhost: h",
+            "authorization: ***\nhost: h",
+        );
+        check(
+            "passphrase_file: /home/me/pp, key: manifests/ab",
+            "passphrase_file: /home/me/pp, key: manifests/ab",
+        );
+    }
+
+    #[test]
+    fn masks_key_ids_only_when_whole() {
+        check("id AKIAIOSFODNN7EXAMPLE.", "id ***.");
+        check(
+            "XAKIAIOSFODNN7EXAMPLE and AKIASHORT",
+            "XAKIAIOSFODNN7EXAMPLE and AKIASHORT",
+        );
+    }
+
+    #[test]
+    fn masks_recovery_phrases_but_not_prose() {
+        let words = ["abandon", "zoo", "legal", "winner"].repeat(6);
+        check(
+            &format!("phrase: {} end.", words.join(" ")),
+            "phrase: *** end.",
+        );
+        let numbered: Vec<String> = words
+            .iter()
+            .enumerate()
+            .map(|(n, word)| format!("{}. {word}", n + 1))
+            .collect();
+        assert!(!redact(&numbered.join("\n")).contains("winner"));
+        let prose = "every command that you type on one machine can be found again on the other, and nobody in between can read it";
+        check(prose, prose);
+    }
+
+    #[test]
+    fn any_text_survives_without_panic() {
+        for text in [
+            "",
+            "=",
+            ":",
+            "é=ü",
+            "token=",
+            "token='",
+            "://@",
+            "secret=é",
+            "\u{1F600}token:\u{1F600}",
+            "a://b://c@d",
+        ] {
+            let once = redact(text);
+            assert_eq!(redact(&once), once, "{text}");
+        }
+    }
+
+    #[test]
+    fn home_becomes_a_tilde() {
+        assert_eq!(
+            redact_home("db /home/me/.local/x", "/home/me/"),
+            "db ~/.local/x"
+        );
+        assert_eq!(redact_home("db /x", ""), "db /x");
+    }
+}

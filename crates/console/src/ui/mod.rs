@@ -1,0 +1,285 @@
+//! The way to a person: data on stdout, everything else on stderr, questions only where someone can answer.
+//!
+//! What must hold:
+//! - A reader that closes the pipe early (`hx find x | head`) ends the output in silence; the work goes on and succeeds.
+//! - Any other failure to write stdout (a full disk) is reported by [`Ui::finish`], never lost.
+//! - A process in the background never asks: it would be stopped by the terminal and hang.
+//! - Warnings and status lines are redacted.
+//!
+//! It deliberately does not lay out a command's result; commands do that with [`crate::Table`] and [`crate::human`].
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::env::Env;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::redact::redact;
+
+mod prompt;
+mod sink;
+#[cfg(test)]
+mod tests;
+
+pub use prompt::Unasked;
+pub use sink::Captured;
+use sink::{ActiveBar, Sink};
+
+/// Says when to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set or the terminal is dumb.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Holds what the command line says about output.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UiOptions {
+    /// Print JSON for scripts instead of text for people.
+    pub json: bool,
+    /// When to use colour.
+    pub color: ColorChoice,
+    /// Leave out status lines and progress; warnings and errors stay.
+    pub quiet: bool,
+    /// Answer every question with yes.
+    pub assume_yes: bool,
+    /// Never ask a person, even on a terminal.
+    pub no_input: bool,
+}
+
+/// Talks to the person or script that runs the command. A clone talks to the same one.
+#[derive(Clone)]
+pub struct Ui {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: UiOptions,
+    color_err: bool,
+    color_out: bool,
+    terminal: Terminal,
+    out: Sink,
+    err: Sink,
+    bar: ActiveBar,
+}
+
+/// Which of the three streams are a terminal.
+#[derive(Clone, Copy, Default)]
+struct Terminal {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Ui {
+    /// Makes the way to whoever runs this process.
+    #[must_use]
+    pub fn new(options: UiOptions, env: &Env) -> Self {
+        let terminal = Terminal {
+            stdin: io::stdin().is_terminal(),
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+        };
+        Self::with_parts(
+            options,
+            env,
+            terminal,
+            Sink::stdout(terminal.stdout),
+            Sink::stderr(),
+        )
+    }
+
+    /// Makes one that keeps what is written, for tests. Nothing in it is a terminal.
+    #[must_use]
+    pub fn captured(options: UiOptions, env: &Env) -> (Self, Captured) {
+        let captured = Captured::default();
+        let (out, err) = (
+            Sink::new(Box::new(captured.out.clone())),
+            Sink::new(Box::new(captured.err.clone())),
+        );
+        (
+            Self::with_parts(options, env, Terminal::default(), out, err),
+            captured,
+        )
+    }
+
+    fn with_parts(options: UiOptions, env: &Env, terminal: Terminal, out: Sink, err: Sink) -> Self {
+        let color_on = |is_terminal: bool| match options.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                is_terminal && env.get("NO_COLOR").is_none() && env.get("TERM") != Some("dumb")
+            }
+        };
+        let (color_err, color_out) = (color_on(terminal.stderr), color_on(terminal.stdout));
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                color_err,
+                color_out,
+                terminal,
+                out,
+                err,
+                bar: ActiveBar::default(),
+            }),
+        }
+    }
+
+    /// Tells whether the result is to be JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.inner.options.json
+    }
+
+    /// Tells whether status lines are left out.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.inner.options.quiet
+    }
+
+    /// Tells whether stdout is a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.inner.terminal.stdout
+    }
+
+    /// Tells whether stdout may carry colour.
+    #[must_use]
+    pub fn has_color(&self) -> bool {
+        self.inner.color_out
+    }
+
+    /// Writes one line of the result for a person. With `--json` it is left out: stdout is then JSON and nothing else.
+    pub fn out(&self, line: impl Display) {
+        if !self.is_json() {
+            self.raw(format!("{line}\n").as_bytes());
+        }
+    }
+
+    /// Writes bytes of the result as they are, in either mode.
+    pub fn raw(&self, bytes: &[u8]) {
+        self.inner
+            .bar
+            .suspended(self.inner.terminal.stdout, || self.inner.out.write(bytes));
+    }
+
+    /// Writes a value as JSON, indented, as the whole result.
+    pub fn json(&self, value: &impl Serialize) {
+        self.write_json(serde_json::to_vec_pretty(value));
+    }
+
+    /// Writes a value as one line of JSON, one of many.
+    pub fn json_line(&self, value: &impl Serialize) {
+        self.write_json(serde_json::to_vec(value));
+    }
+
+    fn write_json(&self, bytes: serde_json::Result<Vec<u8>>) {
+        match bytes {
+            Ok(mut bytes) => {
+                bytes.push(b'\n');
+                self.raw(&bytes);
+            }
+            Err(error) => self.inner.out.fail(io::Error::from(error)),
+        }
+    }
+
+    /// Writes a status line to stderr, unless `--quiet`.
+    pub fn status(&self, line: impl Display) {
+        if !self.is_quiet() {
+            self.write_err(&format!("{}\n", redact(&line.to_string())));
+        }
+    }
+
+    /// Writes a warning to stderr.
+    pub fn warn(&self, line: impl Display) {
+        self.labelled("warning:", "\x1b[1;33m", &line.to_string());
+    }
+
+    /// Writes a hint to stderr: what to do next.
+    pub fn hint(&self, line: impl Display) {
+        self.labelled("hint:", "\x1b[1;36m", &line.to_string());
+    }
+
+    /// Writes something the person must see once and that is secret, such as a recovery phrase, past the redaction.
+    pub fn reveal(&self, line: impl Display) {
+        self.write_err(&format!("{line}\n"));
+    }
+
+    fn labelled(&self, label: &str, color: &str, line: &str) {
+        let line = redact(line);
+        let text = if self.inner.color_err {
+            format!("{color}{label}\x1b[0m {line}\n")
+        } else {
+            format!("{label} {line}\n")
+        };
+        self.write_err(&text);
+    }
+
+    fn write_err(&self, text: &str) {
+        // Both streams may end in the same file: what was said first must stand first there.
+        self.inner.out.flush();
+        self.inner.bar.suspended(self.inner.terminal.stderr, || {
+            self.inner.err.write(text.as_bytes())
+        });
+        self.inner.err.flush();
+    }
+
+    /// Tells whether the reader of stdout has gone, so that a long listing can stop.
+    #[must_use]
+    pub fn is_reader_gone(&self) -> bool {
+        self.inner.out.is_closed()
+    }
+
+    /// Shows progress on a terminal; elsewhere it only counts. Without a total it shows a spinner.
+    #[must_use]
+    pub fn progress(&self, total: Option<u64>, label: &str) -> Progress {
+        let visible = self.inner.terminal.stderr && !self.is_quiet() && !self.is_json();
+        // A bar between the lines of a log would tear both.
+        let visible = visible && !tracing::enabled!(tracing::Level::DEBUG);
+        let progress = Progress::new(visible, total, label);
+        self.inner.bar.set(progress.weak_bar());
+        progress
+    }
+
+    /// Writes a failure: text to stderr, or with `--json` a JSON object to stdout.
+    pub fn failure(&self, failure: &Failure) {
+        if self.is_json() {
+            self.json(&failure.to_json());
+        } else {
+            self.write_err(&failure.render(self.inner.color_err));
+        }
+    }
+
+    /// Ends the command: writes the failure if there is one, makes sure that all output has arrived, and gives the code.
+    pub fn finish(&self, result: Result<Exit, Failure>) -> Exit {
+        let exit = match result {
+            Ok(exit) => exit,
+            Err(failure) => {
+                self.failure(&failure);
+                failure.exit()
+            }
+        };
+        self.inner.out.flush();
+        match self.inner.out.take_error() {
+            Some(error) => {
+                let failure = Failure::io("write", std::path::Path::new("standard output"), &error);
+                self.write_err(&failure.render(self.inner.color_err));
+                if exit == Exit::Ok {
+                    failure.exit()
+                } else {
+                    exit
+                }
+            }
+            None => exit,
+        }
+    }
+}

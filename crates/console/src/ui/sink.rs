@@ -1,0 +1,201 @@
+//! One output stream that knows when its reader has gone, and the progress bar that must step aside for it.
+//!
+//! What must hold: a closed pipe turns every later write into nothing; the first other error is kept until asked for.
+//!
+//! It deliberately does not retry: an output stream that failed once is not to be trusted with the rest.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::WeakProgressBar;
+
+/// Holds what a captured [`super::Ui`] wrote.
+#[derive(Clone, Default)]
+pub struct Captured {
+    pub(super) out: SharedBuffer,
+    pub(super) err: SharedBuffer,
+}
+
+impl Captured {
+    /// Returns what went to stdout.
+    #[must_use]
+    pub fn out(&self) -> String {
+        self.out.text()
+    }
+
+    /// Returns what went to stderr.
+    #[must_use]
+    pub fn err(&self) -> String {
+        self.err.text()
+    }
+}
+
+/// A buffer with several owners.
+#[derive(Clone, Default)]
+pub(super) struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
+
+impl SharedBuffer {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.0)).into_owned()
+    }
+}
+
+impl Write for SharedBuffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A stream and what became of it.
+pub(super) struct Sink {
+    state: Mutex<State>,
+    /// A person waits for each line; a file does not.
+    flush_each: bool,
+}
+
+struct State {
+    writer: Box<dyn Write + Send>,
+    closed: bool,
+    error: Option<io::Error>,
+}
+
+impl Sink {
+    pub(super) fn new(writer: Box<dyn Write + Send>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                writer,
+                closed: false,
+                error: None,
+            }),
+            flush_each: false,
+        }
+    }
+
+    pub(super) fn stdout(is_terminal: bool) -> Self {
+        Self {
+            flush_each: is_terminal,
+            ..Self::new(Box::new(BufWriter::with_capacity(64 * 1024, io::stdout())))
+        }
+    }
+
+    pub(super) fn stderr() -> Self {
+        Self {
+            flush_each: true,
+            ..Self::new(Box::new(io::stderr()))
+        }
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        let written = state.writer.write_all(bytes);
+        let written = if self.flush_each {
+            written.and_then(|()| state.writer.flush())
+        } else {
+            written
+        };
+        state.note(written);
+    }
+
+    pub(super) fn flush(&self) {
+        let mut state = lock(&self.state);
+        if !state.closed {
+            let flushed = state.writer.flush();
+            state.note(flushed);
+        }
+    }
+
+    pub(super) fn fail(&self, error: io::Error) {
+        lock(&self.state).note(Err(error));
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
+    }
+
+    pub(super) fn take_error(&self) -> Option<io::Error> {
+        lock(&self.state).error.take()
+    }
+}
+
+impl State {
+    fn note(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        self.closed = true;
+        // A reader that has seen enough is no failure.
+        if error.kind() != io::ErrorKind::BrokenPipe && self.error.is_none() {
+            self.error = Some(error);
+        }
+    }
+}
+
+/// The progress bar on the screen, if there is one.
+#[derive(Default)]
+pub(super) struct ActiveBar(Mutex<Option<WeakProgressBar>>);
+
+impl ActiveBar {
+    pub(super) fn set(&self, bar: Option<WeakProgressBar>) {
+        *lock(&self.0) = bar;
+    }
+
+    /// Does the writing while the bar is off the screen.
+    pub(super) fn suspended(&self, on_terminal: bool, write: impl FnOnce()) {
+        let bar = if on_terminal {
+            lock(&self.0).as_ref().and_then(WeakProgressBar::upgrade)
+        } else {
+            None
+        };
+        match bar {
+            Some(bar) if !bar.is_finished() => bar.suspend(write),
+            _ => write(),
+        }
+    }
+}
+
+/// A panic elsewhere must not take the output with it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Refusing(io::ErrorKind);
+
+    impl Write for Refusing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_silent() {
+        let sink = Sink::new(Box::new(Refusing(io::ErrorKind::BrokenPipe)));
+        sink.write(b"x");
+        assert!(sink.is_closed());
+        assert!(sink.take_error().is_none());
+    }
+
+    #[test]
+    fn a_full_disk_is_kept() {
+        let sink = Sink::new(Box::new(Refusing(io::ErrorKind::StorageFull)));
+        sink.write(b"x");
+        sink.write(b"y");
+        assert_eq!(
+            sink.take_error().map(|error| error.kind()),
+            Some(io::ErrorKind::StorageFull)
+        );
+    }
+}
