@@ -1,0 +1,191 @@
+//! The command line: one file a command, each a `…Args` for clap and a `run`.
+//!
+//! What must hold: help, version, completions and `config` work whatever the configuration file says; every other command refuses
+//! settings that it cannot understand, before it does anything; `find` starts no runtime and opens no connection.
+//!
+//! What it deliberately does not do: the work. That is in `history` and `sync`.
+
+mod completions;
+mod config;
+mod context;
+mod crypto;
+mod export;
+mod find;
+mod forget;
+mod import;
+mod init;
+mod pin;
+mod profile;
+mod quickstart;
+mod status;
+mod sync;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use console::{ColorChoice, Env, Exit, Failure, Ui, UiOptions};
+
+pub use context::Context;
+
+/// Shell history, searchable, synced end-to-end encrypted through a folder or a bucket, with no server.
+#[derive(Debug, Parser)]
+#[command(name = "hx", version, after_help = console::exit::help_table(), max_term_width = 100)]
+pub struct Hx {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+/// Options of every command.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct GlobalArgs {
+    /// Print JSON for scripts
+    #[arg(long, global = true, help_heading = "Output")]
+    json: bool,
+    /// Print only results, warnings and errors
+    #[arg(long, short, global = true, help_heading = "Output")]
+    quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
+    color: Color,
+    /// Answer every question with yes
+    #[arg(long, short = 'y', global = true, help_heading = "Output")]
+    yes: bool,
+    /// Never ask
+    #[arg(long, global = true, help_heading = "Output")]
+    no_input: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try everything on your own history, in a scratch directory
+    Quickstart(quickstart::QuickstartArgs),
+    /// Import shell histories or a backup
+    Import(import::ImportArgs),
+    /// Export the history to a file
+    Export(export::ExportArgs),
+    /// Find commands
+    #[command(visible_alias = "search")]
+    Find(find::FindArgs),
+    /// Show what there is: paths, counts, health, sync
+    Status(status::StatusArgs),
+    /// Forget commands, on every device
+    Forget(forget::ForgetArgs),
+    /// Mark a command to keep it at hand
+    Pin(pin::PinArgs),
+    /// Sync with other devices
+    Sync(sync::SyncArgs),
+    /// Show or check the settings
+    Config(config::ConfigArgs),
+    /// Check the cryptography
+    Crypto(crypto::CryptoArgs),
+    /// Print the lines to add to a shell's start-up file
+    Init(init::InitArgs),
+    /// Print a completion script
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Runs the process's own command line.
+pub fn main() -> ExitCode {
+    let env = Env::from_process();
+    run(std::env::args_os(), &env).into()
+}
+
+/// Runs a command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exit {
+    let hx = match Hx::try_parse_from(arguments) {
+        Ok(hx) => hx,
+        Err(error) => return refuse(&error, env),
+    };
+    let ui = Ui::new(hx.global.into(), env);
+    let outcome = dispatch(hx.command, &ui, env);
+    ui.finish(outcome)
+}
+
+impl From<GlobalArgs> for UiOptions {
+    fn from(global: GlobalArgs) -> Self {
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color: match global.color {
+                Color::Auto => ColorChoice::Auto,
+                Color::Always => ColorChoice::Always,
+                Color::Never => ColorChoice::Never,
+            },
+            assume_yes: global.yes,
+            no_input: global.no_input,
+        }
+    }
+}
+
+fn dispatch(command: Command, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
+    match command {
+        Command::Completions(args) => return completions::run(&args, ui),
+        Command::Man => return completions::man(ui),
+        Command::Crypto(args) => return crypto::run(&args, ui),
+        Command::Init(args) => return init::run(&args, ui),
+        Command::Config(args) => return config::run(&args, ui, env),
+        Command::Quickstart(args) => return quickstart::run(&args, ui, env),
+        _ => {}
+    }
+    let context = Context::new(ui.clone(), env.clone(), &command.flags())?;
+    profile::profiled(&context, || match &command {
+        Command::Import(args) => import::run(args, &context),
+        Command::Export(args) => export::run(args, &context),
+        Command::Find(args) => find::run(args, &context),
+        Command::Status(args) => status::run(args, &context),
+        Command::Forget(args) => forget::run(args, &context),
+        Command::Pin(args) => pin::run(args, &context),
+        Command::Sync(args) => sync::run(args, &context),
+        _ => Err(Failure::usage("this command was answered before")),
+    })
+}
+
+impl Command {
+    /// The flags that stand for settings.
+    fn flags(&self) -> console::spec::Flags {
+        match self {
+            Self::Sync(args) => args.flags(),
+            _ => console::spec::Flags::new(),
+        }
+    }
+}
+
+/// Prints clap's help or usage error.
+fn refuse(error: &clap::Error, env: &Env) -> Exit {
+    let ui = Ui::new(UiOptions::default(), env);
+    if error.use_stderr() {
+        let text = error.render();
+        let text = if ui.has_color() { text.ansi().to_string() } else { text.to_string() };
+        ui.status(text.trim_end());
+        return ui.finish(Ok(Exit::Usage));
+    }
+    let text = error.render();
+    ui.out(if ui.has_color() { text.ansi().to_string() } else { text.to_string() }.trim_end());
+    ui.finish(Ok(Exit::Ok))
+}
+
+/// The whole command, for completions, the manual and tests.
+pub fn command() -> clap::Command {
+    Hx::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
+}

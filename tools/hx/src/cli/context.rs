@@ -1,0 +1,91 @@
+//! What every command works with: output, environment, settings, paths.
+//!
+//! What must hold: settings that are wrong stop a command before it does anything; warnings are shown once.
+//! What it deliberately does not do: open anything by itself.
+
+use console::spec::Flags;
+use console::{Env, Failure, Problem, Severity, Ui, init_logging};
+use store::Environment;
+
+use crate::history::History;
+use crate::settings::{Paths, Settings};
+use crate::sync::history_failure;
+
+/// What a command works with.
+pub struct Context {
+    /// Where it speaks.
+    pub ui: Ui,
+    /// The environment it was started in.
+    pub env: Env,
+    /// What is configured.
+    pub settings: Settings,
+    /// Where its files are.
+    pub paths: Paths,
+}
+
+impl Context {
+    /// Resolves settings and paths, and starts the log.
+    ///
+    /// # Errors
+    /// If a setting is wrong.
+    pub fn new(ui: Ui, env: Env, flags: &Flags) -> Result<Self, Failure> {
+        let paths = Paths::resolve(&env)?;
+        let (settings, problems) = Settings::load(flags, &env, &paths);
+        let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
+            problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+        if let Some(failure) = Problem::to_failure(&errors) {
+            return Err(failure);
+        }
+        for warning in warnings {
+            ui.warn(warning);
+        }
+        // A second start within one process (tests) keeps the first log.
+        let _ = init_logging(&settings.log_level.value, &env);
+        Ok(Self { ui, env, settings, paths })
+    }
+
+    /// The same for other files: a scratch device.
+    #[must_use]
+    pub fn elsewhere(&self, paths: Paths) -> Self {
+        Self {
+            ui: self.ui.clone(),
+            env: self.env.clone(),
+            settings: self.settings.clone(),
+            paths,
+        }
+    }
+
+    /// Opens the history for reading and writing, creating it if there is none.
+    ///
+    /// # Errors
+    /// If the database cannot be opened.
+    pub fn history(&self) -> Result<History, Failure> {
+        self.paths.create()?;
+        History::open(&self.paths.database()).map_err(|error| history_failure(&error))
+    }
+
+    /// The environment as the store wants it.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        Environment::from(&self.env)
+    }
+
+    /// Runs a future to its end, or until the person interrupts it.
+    ///
+    /// # Errors
+    /// The future's own, or [`console::Exit::Interrupted`].
+    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::wrap(console::Exit::Failed, "the asynchronous runtime could not start", &error))?;
+        runtime.block_on(async {
+            tokio::select! {
+                outcome = work => outcome,
+                _ = tokio::signal::ctrl_c() => Err(Failure::new(console::Exit::Interrupted, "interrupted")
+                    .hint("Nothing is lost. Run the same command again: it goes on where it stopped.")),
+            }
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! `hx export`: the history as a file.
+//!
+//! What must hold: the file appears, or changes, only when it is complete; why it cannot be written is said before anything is read.
+//!
+//! What it deliberately does not do: create directories. A mistyped path would make some.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use console::{Exit, Failure, Ui, human};
+use serde_json::json;
+
+use super::{Context, find};
+use crate::history::export::{ExportFilter, ExportFormat, ExportReport, export, export_file};
+use crate::history::import::Shell;
+use crate::history::{History, HistoryError};
+use crate::sync::history_failure;
+
+/// Arguments of `hx export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hx export --file hx-backup.json                       everything; `hx import --file` reads it back
+  hx export --file commands.csv --after \"2 weeks ago\"
+  hx export --file - --format zsh > ~/.zsh_history.new
+  hx export --file to-show.md --last --redacted
+
+With a filter, the file holds only commands: no pins, and nothing of what was forgotten.")]
+pub(super) struct ExportArgs {
+    /// Write to this file; `-` is the standard output
+    #[arg(long, short, value_name = "FILE")]
+    file: PathBuf,
+    /// Form of the file; if not given, its name says it, else json
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// Put a mark in place of what is probably a secret
+    #[arg(long)]
+    redacted: bool,
+    /// Only the last stretch of work: the newest session, or the 24 hours up to the newest command
+    #[arg(long, help_heading = "Filters")]
+    last: bool,
+    /// Only commands that started at this time or later
+    #[arg(long, value_name = "TIME", help_heading = "Filters")]
+    after: Option<String>,
+    /// Only commands that started before this time
+    #[arg(long, value_name = "TIME", help_heading = "Filters")]
+    before: Option<String>,
+    /// Only commands of this machine
+    #[arg(long, value_name = "HOST", help_heading = "Filters")]
+    host: Option<String>,
+}
+
+/// What `--format` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// hx's own, complete: one document
+    Json,
+    /// The same, one record a line
+    Jsonl,
+    /// A table for spreadsheets
+    Csv,
+    /// A table for people
+    #[value(alias = "md")]
+    Markdown,
+    /// A history file of zsh
+    Zsh,
+    /// A history file of bash
+    Bash,
+    /// A history file of fish
+    Fish,
+}
+
+impl Form {
+    fn as_format(self) -> ExportFormat {
+        match self {
+            Self::Json => ExportFormat::Json,
+            Self::Jsonl => ExportFormat::JsonLines,
+            Self::Csv => ExportFormat::Csv,
+            Self::Markdown => ExportFormat::Markdown,
+            Self::Zsh => ExportFormat::Shell(Shell::Zsh),
+            Self::Bash => ExportFormat::Shell(Shell::Bash),
+            Self::Fish => ExportFormat::Shell(Shell::Fish),
+        }
+    }
+
+    /// What a file of this name is meant to be; none if the name does not say.
+    fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_lowercase();
+        let endings = [
+            (".json", Self::Json),
+            (".jsonl", Self::Jsonl),
+            (".ndjson", Self::Jsonl),
+            (".csv", Self::Csv),
+            (".md", Self::Markdown),
+            (".markdown", Self::Markdown),
+            (".zsh", Self::Zsh),
+            ("zsh_history", Self::Zsh),
+            (".bash", Self::Bash),
+            ("bash_history", Self::Bash),
+            (".fish", Self::Fish),
+            ("fish_history", Self::Fish),
+        ];
+        endings.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, form)| form)
+    }
+}
+
+/// Exports and says what.
+pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure> {
+    let (after_us, before_us) = find::span_us(args.after.as_deref(), args.before.as_deref())?;
+    let filter = ExportFilter { redacted: args.redacted, last: args.last, after_us, before_us, host: args.host.clone() };
+    let format = args.format.or_else(|| Form::of_name(&args.file)).unwrap_or(Form::Json).as_format();
+    let history = find::open(context)?;
+    let ui = &context.ui;
+    if args.file == Path::new("-") {
+        let report = to_stdout(&history, ui, format, &filter)?;
+        ui.status(sentence(&report, "to the standard output"));
+        return Ok(Exit::Ok);
+    }
+    let report = to_file(&history, &args.file, format, &filter)?;
+    let n_bytes = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
+    if ui.is_json() {
+        ui.json(&json!({ "file": args.file.display().to_string(), "bytes": n_bytes, "report": report }));
+    } else {
+        ui.status(sentence(&report, &format!("({}) to {}", human::bytes(n_bytes), args.file.display())));
+    }
+    Ok(Exit::Ok)
+}
+
+fn sentence(report: &ExportReport, place: &str) -> String {
+    let others = if report.others > 0 { format!(" and {}", human::count(report.others, "other record")) } else { String::new() };
+    let marked = match report.redacted {
+        0 => String::new(),
+        n => format!("; in {} of them a likely secret was replaced", human::number(n)),
+    };
+    format!("exported {}{others} {place}{marked}", human::count(report.events, "command"))
+}
+
+fn to_file(history: &History, path: &Path, format: ExportFormat, filter: &ExportFilter) -> Result<ExportReport, Failure> {
+    let shown = path.display();
+    let refuse = |why: &str, hint: String| Failure::new(Exit::Failed, format!("cannot export to {shown}")).kind("not-writable").cause(why).hint(hint);
+    let found = std::fs::metadata(path);
+    if found.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
+        let example = path.join("hx-backup.json");
+        return Err(refuse("it is a directory", format!("Name a file in it: `hx export --file {}`.", example.display())));
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        let hint = format!("Create it: `mkdir -p {}`.", parent.display());
+        return Err(refuse(&format!("the directory {} does not exist", parent.display()), hint));
+    }
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    // A device or a pipe is written to. Replacing it by a file is what nobody means.
+    if found.is_ok_and(|metadata| !metadata.is_file()) {
+        let mut device = OpenOptions::new().write(true).open(path).map_err(|error| Failure::io("write", path, &error))?;
+        return export(history, &mut device, format, filter, now_us).map_err(|error| failed(&error, path));
+    }
+    export_file(history, path, format, filter, now_us).map_err(|error| failed(&error, path))
+}
+
+fn failed(error: &HistoryError, path: &Path) -> Failure {
+    let failure = history_failure(error);
+    match failure.exit() {
+        Exit::DiskFull => failure.hint(format!("Free some space, or export to another disk. {} is as it was.", path.display())),
+        _ => failure,
+    }
+}
+
+/// Writes to the person's output. A reader that goes away early ends the export, and is no failure.
+fn to_stdout(history: &History, ui: &Ui, format: ExportFormat, filter: &ExportFilter) -> Result<ExportReport, Failure> {
+    let mut out = Stdout(ui);
+    let outcome = export(history, &mut out, format, filter, jiff::Timestamp::now().as_microsecond());
+    match outcome {
+        Err(_) if ui.is_reader_gone() => Ok(ExportReport::default()),
+        outcome => outcome.map_err(|error| history_failure(&error)),
+    }
+}
+
+/// The standard output as a writer.
+struct Stdout<'a>(&'a Ui);
+
+impl Write for Stdout<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.is_reader_gone() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.0.raw(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_file_says_its_form() {
+        for (name, form) in [
+            ("hx-backup.json", Some(Form::Json)),
+            ("a.JSONL", Some(Form::Jsonl)),
+            (".zsh_history", Some(Form::Zsh)),
+            ("old.bash_history", Some(Form::Bash)),
+            ("x/y.md", Some(Form::Markdown)),
+            ("history.csv", Some(Form::Csv)),
+            ("fish_history", Some(Form::Fish)),
+            ("backup", None),
+        ] {
+            assert_eq!(Form::of_name(Path::new(name)), form, "{name}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `hx find`: finds commands, best and newest first.
+//!
+//! What must hold: it only reads, starts no runtime and opens no connection, for it is on a person's every keystroke; no match is
+//! said on stderr and ends with 1.
+//!
+//! What it deliberately does not do: match fuzzily, or ask the store for what has not been pulled.
+
+mod filters;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use console::{Exit, Failure};
+
+use super::Context;
+use crate::history::find::FindQuery;
+use crate::history::{History, HistoryErrorKind};
+use crate::sync::history_failure;
+
+pub(super) use filters::{FilterArgs, span_us};
+pub(super) use render::{HitObject, Listing};
+
+/// Arguments of `hx find`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hx find docker run
+  hx find '\"docker run\"' --failed
+  hx find rsync --after yesterday --host laptop
+  hx find --cwd . --limit 50
+  hx find make --after \"2 weeks ago\" --json
+
+Each word must begin a word of the command. Words in double quotes must stand together.
+Times: 2023-03-01, \"2023-03-01 15:04\", \"yesterday 3pm\", \"2 weeks ago\", \"last monday\".
+The eight digits in each line are the beginning of an id, which `hx pin` and `hx forget` take.")]
+pub(super) struct FindArgs {
+    /// Words to find; none finds everything
+    text: Vec<String>,
+    #[command(flatten)]
+    filters: FilterArgs,
+    /// Find only pinned commands
+    #[arg(long, help_heading = "Filters")]
+    pinned: bool,
+    /// Show at most so many
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    limit: usize,
+    /// Show every time a command was run, not only the last
+    #[arg(long, visible_alias = "repeats")]
+    all: bool,
+    /// Print in this form
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
+}
+
+/// How hits are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// Lines for people
+    Text,
+    /// The commands alone, each ended by a zero byte
+    Null,
+    /// The same as --json
+    Json,
+}
+
+/// Finds and prints.
+pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
+    let query = args.query(context)?;
+    let history = open(context)?;
+    let hits = history.find(&query).map_err(|error| history_failure(&error))?;
+    let ui = &context.ui;
+    if ui.is_json() || args.format == Form::Json {
+        ui.json(&hits.iter().map(HitObject::from).collect::<Vec<_>>());
+    } else if args.format == Form::Null {
+        for hit in &hits {
+            ui.raw(hit.event.command.as_bytes());
+            ui.raw(&[0]);
+        }
+    } else {
+        let listing = Listing { hits: &hits, words: &query.text, color: ui.has_color() };
+        ui.raw(listing.render().as_bytes());
+    }
+    if hits.is_empty() {
+        ui.status(nothing_found(&query, &history));
+        return Ok(Exit::Failed);
+    }
+    Ok(Exit::Ok)
+}
+
+/// Opens the history for reading only.
+///
+/// # Errors
+/// If there is none, or it cannot be read.
+pub(super) fn open(context: &Context) -> Result<History, Failure> {
+    History::open_read_only(&context.paths.database()).map_err(|error| match error.kind() {
+        HistoryErrorKind::NotFound => Failure::new(Exit::Failed, "there is no history on this machine yet")
+            .kind("no-history")
+            .hint("Run `hx import` to take over what your shells remember, or `hx sync init --store URL` and `hx sync pull`."),
+        _ => history_failure(&error),
+    })
+}
+
+impl FindArgs {
+    fn query(&self, context: &Context) -> Result<FindQuery, Failure> {
+        let query = FindQuery {
+            pinned: self.pinned,
+            repeats: self.all,
+            ..FindQuery::new(self.text.join(" "), self.limit)
+        };
+        self.filters.apply(query, &context.env)
+    }
+}
+
+fn nothing_found(query: &FindQuery, history: &History) -> String {
+    let is_filtered = query.after_us.is_some()
+        || query.before_us.is_some()
+        || query.cwd.is_some()
+        || query.host.is_some()
+        || query.session.is_some()
+        || query.exit.is_some()
+        || query.failed
+        || query.pinned;
+    let is_empty = history.counts().is_ok_and(|counts| counts.events == 0);
+    if is_empty {
+        return "no command found: the history is empty. Run `hx import`, or `hx sync pull`.".into();
+    }
+    let what = if query.text.trim().is_empty() { String::new() } else { format!(" with `{}`", query.text.trim()) };
+    let filters = if is_filtered { " that these filters let through" } else { "" };
+    format!("no command{what}{filters} found")
+}

@@ -1,0 +1,163 @@
+//! `hx import`: takes over what the shells remember, or a backup.
+//!
+//! What must hold: everything that was read is accounted for in the report; with `--dry-run` nothing on the disk changes; one file that
+//! cannot be imported does not keep the others out.
+//!
+//! What it deliberately does not do: parse (see `history::import`).
+
+mod report;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use console::{Exit, Failure};
+
+use super::Context;
+use crate::history::History;
+use crate::history::import::{ImportOptions, ImportReport, Shell, find_history_files, history_places, import_bytes, import_file};
+use crate::sync::history_failure;
+use report::Imported;
+
+/// Arguments of `hx import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  hx import                                        every shell history of yours
+  hx import --dry-run                              only say what would happen
+  hx import --file old.zsh_history --host laptop   a file of another machine
+  hx import --file hx-backup.json                  a backup that hx made
+
+Importing a file again, or one that overlaps, adds nothing twice. The kind of file is recognised by its content.")]
+pub(super) struct ImportArgs {
+    /// `auto` finds the shells' histories, as no argument at all does
+    #[arg(value_parser = ["auto"], conflicts_with = "file")]
+    source: Option<String>,
+    /// Import this file; `-` is the standard input
+    #[arg(long, short, value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// Take the file for a history of this shell; without --file, import only its histories
+    #[arg(long, value_enum, default_value_t = ShellChoice::Auto)]
+    shell: ShellChoice,
+    /// Machine the commands ran on, if not this one
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Do everything but keep it
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What `--shell` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ShellChoice {
+    Auto,
+    Zsh,
+    Bash,
+    Fish,
+}
+
+impl ShellChoice {
+    fn shell(self) -> Option<Shell> {
+        match self {
+            Self::Auto => None,
+            Self::Zsh => Some(Shell::Zsh),
+            Self::Bash => Some(Shell::Bash),
+            Self::Fish => Some(Shell::Fish),
+        }
+    }
+
+    /// Whether a shell's own file, found in its usual place, is one of this shell's.
+    fn takes(self, path: &Path) -> bool {
+        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        match self {
+            Self::Auto => true,
+            Self::Zsh => name.contains("zsh") || name == ".zhistory" || name == ".histfile",
+            Self::Bash => name.contains("bash"),
+            Self::Fish => name.contains("fish"),
+        }
+    }
+}
+
+/// Imports and reports.
+pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure> {
+    let files = args.files(context)?;
+    let mut history = target(args, context)?;
+    let options = args.options(context)?;
+    let progress = context.ui.progress(None, "importing");
+    let mut imported = Vec::with_capacity(files.len());
+    for file in files {
+        progress.phase(&format!("importing {}", file.display()), None);
+        let outcome = import(&mut history, &file, &options);
+        imported.push(Imported { path: file, outcome });
+    }
+    progress.finish();
+    // A single file that was asked for by name: its failure is the command's.
+    if let [Imported { outcome: Err(failure), .. }] = imported.as_slice() {
+        return Err(failure.clone());
+    }
+    report::show(&context.ui, &imported, args.dry_run);
+    let n_failed = imported.iter().filter(|one| one.outcome.is_err()).count();
+    Ok(match n_failed {
+        0 => Exit::Ok,
+        n if n == imported.len() => Exit::Failed,
+        _ => Exit::Partial,
+    })
+}
+
+fn import(history: &mut History, file: &Path, options: &ImportOptions) -> Result<ImportReport, Failure> {
+    let outcome = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failure::io("read", Path::new("the standard input"), &error))?;
+        import_bytes(history, "the standard input", &bytes, options)
+    } else {
+        import_file(history, file, options)
+    };
+    outcome.map_err(|error| history_failure(&error))
+}
+
+/// The database to import into. A rehearsal on a machine without one must not leave one behind.
+fn target(args: &ImportArgs, context: &Context) -> Result<History, Failure> {
+    if args.dry_run && !context.paths.database().exists() {
+        return History::in_memory().map_err(|error| history_failure(&error));
+    }
+    context.history()
+}
+
+impl ImportArgs {
+    fn options(&self, context: &Context) -> Result<ImportOptions, Failure> {
+        let host = self.host.clone().unwrap_or_else(|| context.settings.host_name());
+        if host.trim().is_empty() || host.chars().any(char::is_control) {
+            return Err(Failure::usage("--host is empty or has control characters").hint("Give the machine's name, for example `--host laptop`."));
+        }
+        Ok(ImportOptions {
+            // Without --file the choice is among files, and each is recognised by its content.
+            shell: if self.file.is_empty() { None } else { self.shell.shell() },
+            host: Arc::from(host),
+            dry_run: self.dry_run,
+        })
+    }
+
+    fn files(&self, context: &Context) -> Result<Vec<PathBuf>, Failure> {
+        if !self.file.is_empty() {
+            return Ok(self.file.clone());
+        }
+        let home = context.env.get("HOME").ok_or_else(|| {
+            Failure::config("the home directory is not known: HOME is not set").kind("no-home").hint("Set HOME, or name the file with `--file`.")
+        })?;
+        let env = |name: &str| context.env.get(name);
+        let mut files = find_history_files(env, Path::new(home));
+        files.retain(|file| self.shell.takes(file));
+        if files.is_empty() {
+            let mut failure = Failure::new(Exit::Failed, "no shell history was found")
+                .kind("not-found")
+                .hint("Name the file: `hx import --file FILE`. A shell whose history was never saved has none.");
+            for place in history_places(env, Path::new(home)).iter().filter(|place| self.shell.takes(place)) {
+                failure = failure.cause(format!("no file {}", place.display()));
+            }
+            return Err(failure);
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,124 @@
+//! What an import did, as a table, as sentences and as JSON.
+//!
+//! What must hold: every number of the report is shown, and each thing that was left out comes with its reason.
+//!
+//! What it deliberately does not do: judge. Commands that were left out are no failure.
+
+use std::path::PathBuf;
+
+use console::{Failure, Table, Ui, human, redact};
+use serde_json::{Value, json};
+
+use crate::history::import::ImportReport;
+
+/// A file and what became of it.
+pub(super) struct Imported {
+    pub(super) path: PathBuf,
+    pub(super) outcome: Result<ImportReport, Failure>,
+}
+
+/// Sums over files.
+#[derive(Default, serde::Serialize)]
+struct Total {
+    read: u64,
+    added: u64,
+    known: u64,
+    forgotten: u64,
+    skipped: u64,
+}
+
+/// Shows what was done.
+pub(super) fn show(ui: &Ui, imported: &[Imported], dry_run: bool) {
+    let total = total(imported);
+    if ui.is_json() {
+        let files: Vec<Value> = imported.iter().map(object).collect();
+        ui.json(&json!({ "dry_run": dry_run, "files": files, "total": total }));
+        return;
+    }
+    ui.out(table(imported, &total));
+    for one in imported {
+        match &one.outcome {
+            Ok(report) => remarks(ui, one, report),
+            Err(failure) => ui.failure(failure),
+        }
+    }
+    ui.status(sentence(&total, dry_run));
+}
+
+fn total(imported: &[Imported]) -> Total {
+    let mut total = Total::default();
+    for report in imported.iter().filter_map(|one| one.outcome.as_ref().ok()) {
+        total.read += report.read;
+        total.added += report.added;
+        total.known += report.known;
+        total.forgotten += report.forgotten;
+        total.skipped += report.skipped_count();
+    }
+    total
+}
+
+fn object(one: &Imported) -> Value {
+    let path = one.path.display().to_string();
+    match &one.outcome {
+        Ok(report) => json!({ "path": path, "report": report }),
+        Err(failure) => json!({ "path": path, "error": failure.to_json()["error"] }),
+    }
+}
+
+fn table(imported: &[Imported], total: &Total) -> String {
+    let mut table = Table::new(["file", "kind", "read", "added", "already there", "forgotten", "skipped"]);
+    let row = |name: String, kind: &str, numbers: [u64; 5]| {
+        let mut cells = vec![name, kind.to_owned()];
+        cells.extend(numbers.map(human::number));
+        cells
+    };
+    for one in imported {
+        let path = one.path.display().to_string();
+        match &one.outcome {
+            Ok(report) => {
+                let numbers = [report.read, report.added, report.known, report.forgotten, report.skipped_count()];
+                table.row(row(path, report.format, numbers));
+            }
+            Err(_) => {
+                table.row([path.as_str(), "not imported", "", "", "", "", ""]);
+            }
+        }
+    }
+    if imported.len() > 1 {
+        let numbers = [total.read, total.added, total.known, total.forgotten, total.skipped];
+        table.row(row("total".into(), "", numbers));
+    }
+    (2..=6).for_each(|column| {
+        table.right(column);
+    });
+    table.render()
+}
+
+/// Why something was left out or changed.
+fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
+    let path = one.path.display();
+    for skipped in &report.skipped {
+        ui.out(format!("{path}: skipped {}: {}", human::number(skipped.count), skipped.reason.as_str()));
+        for (line, excerpt) in &skipped.examples {
+            // What could not be read may be a part of a command with a secret in it.
+            ui.out(format!("  line {line}: {}", redact(excerpt)));
+        }
+    }
+    if report.lossy > 0 {
+        let what = human::count(report.lossy, "command");
+        ui.out(format!("{path}: in {what}, bytes that are no text (UTF-8) were replaced"));
+    }
+    if report.erased > 0 {
+        ui.out(format!("{path}: {} removed, since the file says that they were forgotten", human::count(report.erased, "command")));
+    }
+}
+
+fn sentence(total: &Total, dry_run: bool) -> String {
+    let new = human::count(total.added, "new command");
+    let known = match total.known {
+        0 => String::new(),
+        1 => "; 1 was there already".to_owned(),
+        n => format!("; {} were there already", human::number(n)),
+    };
+    if dry_run { format!("would import {new}{known}; nothing was changed") } else { format!("imported {new}{known}") }
+}

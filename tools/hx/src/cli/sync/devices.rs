@@ -1,0 +1,116 @@
+//! `hx sync devices`: who is in the vault, and taking over the records of one that is lost.
+//!
+//! What must hold: a device's records are taken over before its objects may go.
+//! What it deliberately does not do: shut a lost device out; that takes a new key (`hx sync key rotate`).
+
+use clap::{Args, Subcommand};
+use console::{Exit, Failure, Table, Unasked, human};
+use vault::{NodeId, Overview};
+
+use crate::cli::Context;
+use crate::history::History;
+use crate::replica::HistoryReplica;
+use crate::sync::{Link, Past, SyncLock, Watcher, failure_of, history_failure};
+
+/// Arguments of `hx sync devices`.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    #[command(subcommand)]
+    command: Option<DevicesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DevicesCommand {
+    /// Take over the records of a device that will not come back, and remove its objects after a week
+    Remove {
+        /// Its id, or the beginning of it
+        device: String,
+    },
+}
+
+/// Runs `hx sync devices`.
+///
+/// # Errors
+/// If sync is not set up, or the vault's.
+pub fn run(args: &DevicesArgs, context: &Context) -> Result<Exit, Failure> {
+    let mut history = context.history()?;
+    match &args.command {
+        None => list(context, &mut history),
+        Some(DevicesCommand::Remove { device }) => remove(context, &mut history, device),
+    }
+}
+
+fn overview(context: &Context, history: &mut History) -> Result<Overview, Failure> {
+    let past = Past::read(history).map_err(|error| history_failure(&error))?;
+    let membership = past.membership.ok_or_else(|| Failure::new(Exit::NoStore, "sync is not set up on this machine").hint("Run `hx sync init --store URL`."))?;
+    let replica = HistoryReplica::new(history, membership.vault).map_err(|error| history_failure(&error))?;
+    Overview::read(&replica, membership.vault, &context.settings.host_name()).map_err(|error| failure_of(&error))
+}
+
+fn list(context: &Context, history: &mut History) -> Result<Exit, Failure> {
+    let overview = overview(context, history)?;
+    if context.ui.is_json() {
+        context.ui.json(&overview.devices);
+    } else {
+        context.ui.out(table(&overview));
+    }
+    Ok(Exit::Ok)
+}
+
+/// The devices as a table.
+pub(super) fn table(overview: &Overview) -> String {
+    let mut table = Table::new(["device", "name", "last seen", "records", "size", ""]);
+    table.right(3).right(4);
+    for device in &overview.devices {
+        let seen = match (device.this, device.written_ms) {
+            (true, _) => "this device".to_owned(),
+            (false, 0) => "unknown".to_owned(),
+            (false, written_ms) => human::ago(age(written_ms)),
+        };
+        let note = match (device.removed_by, device.complete) {
+            (Some(_), _) => "removed",
+            (None, false) => "not all read yet",
+            (None, true) => "",
+        };
+        table.row([device.node.to_string()[..8].to_owned(), device.name.clone(), seen, human::number(device.records), human::bytes(device.bytes), note.to_owned()]);
+    }
+    table.render()
+}
+
+fn age(written_ms: i64) -> std::time::Duration {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    std::time::Duration::from_millis(u64::try_from(now_ms - written_ms).unwrap_or_default())
+}
+
+fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit, Failure> {
+    let node = find(&overview(context, history)?, device)?;
+    let question = format!("Take over the records of device {} and remove its objects from the store after a week?", &node.to_string()[..8]);
+    if !context.ui.confirm(question, Unasked::Yes)? {
+        context.ui.out("Nothing was changed.");
+        return Ok(Exit::Ok);
+    }
+    let _lock = SyncLock::take(&context.paths, "devices remove", &context.ui)?;
+    let watcher = Watcher::new(&context.ui, &context.paths, "devices remove");
+    let (report, sync) = context.block_on(async {
+        let link = Link::open(history, &context.settings, &context.paths, &context.environment()).await?;
+        link.run(history, "devices remove", watcher, async |at_work| {
+            let report = at_work.remove_device(node).await?;
+            let records = report.republished;
+            Ok((report, records))
+        })
+        .await
+    })?;
+    super::repair::show(context, &report, &sync);
+    context.ui.status("If the device is in other hands, run `hx sync key rotate` too: it still knows the key.");
+    Ok(Exit::Ok)
+}
+
+fn find(overview: &Overview, device: &str) -> Result<NodeId, Failure> {
+    let fits = |node: &NodeId, name: &str| node.to_string().starts_with(device) || name == device;
+    let mut found = overview.devices.iter().filter(|known| !known.this && fits(&known.node, &known.name));
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one.node),
+        (None, _) => Err(Failure::usage(format!("no other device is called `{device}`")).hint("`hx sync devices` lists them.")),
+        (Some(_), Some(_)) => Err(Failure::usage(format!("several devices are called `{device}`")).hint("Give more digits of the id.")),
+    }
+}

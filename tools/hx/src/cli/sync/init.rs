@@ -1,0 +1,222 @@
+//! `hx sync init`: create a vault in a store, join the one that is there, or switch to another store.
+//!
+//! What must hold: nothing is configured before the store was written to, read and listed, and the key opened the vault; what is
+//! pending stays pending; the recovery phrase is shown once, on creation, and kept nowhere.
+//!
+//! What it deliberately does not do: move a vault's objects to another store: the next push publishes everything there.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use console::spec::Flags;
+use console::{Exit, Failure, Ui, human};
+use jiff::Timestamp;
+use serde::Serialize;
+use store::{Store, StoreUrl};
+use vault::{KdfCost, Keyring, Overview, Secret, Vault, VaultError, VaultFile, new_recovery_phrase};
+
+use super::passphrase::{self, Purpose};
+use crate::cli::Context;
+use crate::history::History;
+use crate::replica::HistoryReplica;
+use crate::settings::{credentials, write_store};
+use crate::sync::{KeyFile, Membership, Past, SyncLock, failure_of, history_failure};
+
+/// The name under which hx keeps its vaults apart from other tools'.
+const DOMAIN: &str = "hx";
+
+/// Arguments of `hx sync init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Quote the URL: `&` and `?` mean something to the shell.\n\n\
+  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"\n  \
+  hx sync init --store \"s3://bucket?endpoint=localhost:9000&path_style=true\"\n  \
+  hx sync init --store folder:~/Sync/hx")]
+pub struct InitArgs {
+    /// Where the vault is: s3://bucket/prefix?region=…, folder:/path
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Read the passphrase from the first line of a file
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl InitArgs {
+    /// The flags that stand for settings.
+    pub fn flags(&self) -> Flags {
+        Flags::new().with("HX_SYNC_STORE", "--store", self.store.clone())
+    }
+}
+
+/// What an init did.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// Whether the vault is new.
+    pub(crate) created: bool,
+    /// The recovery phrase of a new vault.
+    pub(crate) recovery: Option<String>,
+    /// Where this machine was before.
+    pub(crate) before: Option<Membership>,
+    /// Where it is now.
+    pub(crate) membership: Membership,
+}
+
+/// Runs `hx sync init`.
+///
+/// # Errors
+/// Usage, the store's, or a wrong passphrase; then nothing was configured.
+pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
+    let url = store_url(context)?;
+    refuse_cut_url(&url, context)?;
+    let mut history = context.history()?;
+    let _lock = SyncLock::take(&context.paths, "init", &context.ui)?;
+    tell_of_switch(context, &mut history, &url)?;
+    let joined = context.block_on(join(context, &mut history, &url, args.passphrase_file.as_deref()))?;
+    show(context, &history, &url, &joined)
+}
+
+fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
+    match context.settings.store_url() {
+        Ok(Some(url)) => credentials::attach(&context.paths, url.value),
+        Ok(None) => Err(Failure::usage("no store was named").hint("Give one: hx sync init --store \"s3://bucket/prefix?region=us-west-2\"")),
+        Err(problem) => {
+            let failure = Failure::usage(problem.what);
+            Err(match problem.remedy.is_empty() {
+                true => failure,
+                false => failure.hint(problem.remedy),
+            })
+        }
+    }
+}
+
+/// A shell takes an unquoted `&` for the end of the command and puts it into the background: what arrives is a URL cut there.
+fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
+    let has_credentials = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"].iter().any(|name| context.env.get(name).is_some());
+    if !url.looks_cut_at_ampersand() || (has_credentials && !in_background(&context.ui)) {
+        return Ok(());
+    }
+    Err(Failure::usage("the store URL was cut at its `&`: the shell takes an unquoted `&` for the end of the command")
+        .kind("cut-url")
+        .hint(format!("Quote it: hx sync init --store \"{}\"", url.quoted_example())))
+}
+
+/// Whether a shell started this command with `&`: with job control it is not in the terminal's foreground; without, its input is /dev/null.
+fn in_background(ui: &Ui) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let null = std::fs::metadata("/dev/null").map(|null| null.rdev());
+    let input = rustix::fs::fstat(std::io::stdin()).map(|input| input.st_rdev);
+    let is_null = matches!((null, input), (Ok(null), Ok(input)) if null == input);
+    let on_terminal = rustix::termios::isatty(std::io::stdin());
+    is_null || (on_terminal && !ui.can_prompt())
+}
+
+fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> Result<(), Failure> {
+    let past = Past::read(history).map_err(|error| history_failure(&error))?;
+    let Some(before) = past.membership else { return Ok(()) };
+    if before.store.parse::<StoreUrl>().is_ok_and(|old| old.same_place(url)) {
+        return Ok(());
+    }
+    let replica = HistoryReplica::new(history, before.vault).map_err(|error| history_failure(&error))?;
+    let pending = Overview::read(&replica, before.vault, "").map_err(|error| failure_of(&error))?.pending;
+    let ui = &context.ui;
+    ui.status(format!("This machine syncs with {} now and switches to {url}.", before.store));
+    ui.status("The old store stays as it is. The first push publishes the whole history to the new one.");
+    if pending > 0 {
+        ui.status(format!("{} that the old store does not have yet will be among it.", human::count(pending, "record")));
+    }
+    Ok(())
+}
+
+/// Tries the store, creates or joins the vault, and only then configures it.
+///
+/// # Errors
+/// The store's, the vault's, or a wrong passphrase; then nothing was configured.
+pub(crate) async fn join(context: &Context, history: &mut History, url: &StoreUrl, passphrase_file: Option<&std::path::Path>) -> Result<Joined, Failure> {
+    let store = Store::open(url, &context.settings.tuning(), &context.environment()).await.map_err(Failure::from)?;
+    store::check_round_trip(&store).await.map_err(|error| Failure::from(error).context("the store could not be used, so nothing was configured"))?;
+    let file = Vault::read_file(&store).await.map_err(|error| failure_of(&error))?;
+    let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
+    let (keys, recovery) = match &file {
+        Some(file) => (open(context, file, passphrase_file)?, None),
+        None => create(context, store, &past, url, passphrase_file).await?,
+    };
+    let created = recovery.is_some();
+    let membership = Membership { vault: keys.vault(), store: url.to_config_string(), since: Timestamp::now() };
+    KeyFile::of(&context.paths, keys.vault()).write(&keys)?;
+    credentials::write(&context.paths, url)?;
+    let before = past.membership.replace(membership.clone());
+    past.write(history).map_err(|error| history_failure(&error))?;
+    write_store(&context.paths, url)?;
+    Ok(Joined { created, recovery, before, membership })
+}
+
+/// Opens a vault that exists: with the key that is already here, else with the passphrase.
+fn open(context: &Context, file: &VaultFile, passphrase_file: Option<&std::path::Path>) -> Result<Keyring, Failure> {
+    if file.domain != DOMAIN {
+        return Err(Failure::new(Exit::Conflict, format!("the vault there belongs to another tool (`{}`)", file.domain)).hint("Give hx a prefix of its own."));
+    }
+    if let Some(keys) = KeyFile::of(&context.paths, file.vault).read()? {
+        match file.check(&keys) {
+            Ok(()) => return Ok(keys),
+            // The key was rotated: the passphrase opens the newer one.
+            Err(VaultError::Rotated { .. }) => {}
+            Err(error) => return Err(failure_of(&error)),
+        }
+    }
+    let secret = passphrase::find(context, passphrase_file, Purpose::Open)?;
+    file.unlock(&secret).map_err(|error| failure_of(&error))
+}
+
+/// Creates a vault; or, where this machine's own vault lost its description, puts that back.
+async fn create(context: &Context, store: Store, past: &Past, url: &StoreUrl, passphrase_file: Option<&std::path::Path>) -> Result<(Keyring, Option<String>), Failure> {
+    let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+    let phrase = new_recovery_phrase().to_string();
+    let recovery = Secret::from_input(&phrase);
+    let same_place = past.membership.as_ref().filter(|old| old.store.parse::<StoreUrl>().is_ok_and(|old| old.same_place(url)));
+    let known = match same_place {
+        Some(membership) => KeyFile::of(&context.paths, membership.vault).read()?,
+        None => None,
+    };
+    let vault = match known {
+        Some(keys) => {
+            context.ui.status("The vault's description was gone from the store; it is put back under the same key.");
+            let file = VaultFile::build(&keys, DOMAIN, 1, &[&passphrase, &recovery], KdfCost::RECOMMENDED).map_err(|error| failure_of(&error))?;
+            let vault = Vault::new(store, keys);
+            vault.write_file(&file).await.map_err(|error| failure_of(&error))?;
+            vault
+        }
+        None => Vault::create(store, DOMAIN, &[&passphrase, &recovery], KdfCost::RECOMMENDED).await.map_err(|error| failure_of(&error))?,
+    };
+    Ok((vault.keys().clone(), Some(phrase)))
+}
+
+#[derive(Serialize)]
+struct Report<'r> {
+    vault: String,
+    store: String,
+    created: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_phrase: Option<&'r str>,
+    pending: u64,
+}
+
+fn show(context: &Context, history: &History, url: &StoreUrl, joined: &Joined) -> Result<Exit, Failure> {
+    let ui = &context.ui;
+    let pending = history.counts().map_err(|error| history_failure(&error))?.events;
+    let vault = joined.membership.vault.to_string();
+    if ui.is_json() {
+        ui.json(&Report { vault, store: url.to_config_string(), created: joined.created, recovery_phrase: joined.recovery.as_deref(), pending });
+        return Ok(Exit::Ok);
+    }
+    let did = if joined.created { "Created" } else { "Joined" };
+    ui.out(format!("{did} vault {} in {url}", &vault[..8]));
+    if let Some(phrase) = &joined.recovery {
+        ui.reveal("\nRecovery phrase. It opens the vault if the passphrase is forgotten. Write it down: it is shown only now.\n");
+        for line in phrase.split(' ').collect::<Vec<_>>().chunks(6) {
+            ui.reveal(format!("    {}", line.join(" ")));
+        }
+        ui.reveal("");
+    }
+    let next = if joined.created { "hx sync push" } else { "hx sync pull" };
+    ui.status(format!("Next: {next}"));
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,137 @@
+//! `hx sync key`: what opens the vault.
+//!
+//! What must hold: no key is printed; a rotation keeps every older key readable for who has the new one.
+//! What it deliberately does not do: remember recovery phrases.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use console::{Exit, Failure, Table, Unasked};
+use serde_json::json;
+use vault::{KdfCost, Secret, SlotKind, Vault, VaultFile, new_recovery_phrase};
+
+use super::passphrase::{self, Purpose};
+use crate::cli::Context;
+use crate::history::History;
+use crate::sync::{KeyFile, Link, SyncLock, failure_of};
+
+/// Arguments of `hx sync key`.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Show what opens the vault: passphrases and recovery phrase, never the key
+    Show,
+    /// Make a new key, so that a lost device reads nothing that is pushed from now on
+    Rotate {
+        /// Read the new passphrase from the first line of a file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Add another passphrase
+    AddPassphrase {
+        /// Read it from the first line of a file
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+}
+
+/// Runs `hx sync key …`.
+///
+/// # Errors
+/// If sync is not set up, or the store's.
+pub fn run(args: &KeyArgs, context: &Context) -> Result<Exit, Failure> {
+    let history = context.history()?;
+    match &args.command {
+        KeyCommand::Show => show(context, &history),
+        KeyCommand::Rotate { passphrase_file } => rotate(context, &history, passphrase_file.as_deref()),
+        KeyCommand::AddPassphrase { passphrase_file } => add(context, &history, passphrase_file.as_deref()),
+    }
+}
+
+fn opened(context: &Context, history: &History) -> Result<(Vault, VaultFile), Failure> {
+    context.block_on(async {
+        let link = Link::open(history, &context.settings, &context.paths, &context.environment()).await?;
+        let file = link.vault.check_file().await.map_err(|error| failure_of(&error))?;
+        Ok((link.vault, file))
+    })
+}
+
+fn show(context: &Context, history: &History) -> Result<Exit, Failure> {
+    let (vault, file) = opened(context, history)?;
+    let ui = &context.ui;
+    let key_file = KeyFile::of(&context.paths, file.vault);
+    if ui.is_json() {
+        let slots: Vec<_> = file.slots.iter().map(|slot| json!({ "id": slot.id, "kind": slot.kind })).collect();
+        ui.json(&json!({ "vault": file.vault, "epoch": file.epoch, "slots": slots, "key_file": key_file.path() }));
+        return Ok(Exit::Ok);
+    }
+    ui.out(format!("vault     {}", file.vault));
+    ui.out(format!("key       epoch {}, kept in {}", vault.keys().epoch(), key_file.path().display()));
+    let mut table = Table::new(["slot", "opened by"]);
+    for slot in &file.slots {
+        let by = match slot.kind {
+            SlotKind::Passphrase => "a passphrase",
+            SlotKind::Recovery => "the recovery phrase (24 words)",
+        };
+        table.row([slot.id.clone(), by.to_owned()]);
+    }
+    ui.out(table.render());
+    Ok(Exit::Ok)
+}
+
+fn rotate(context: &Context, history: &History, passphrase_file: Option<&std::path::Path>) -> Result<Exit, Failure> {
+    let ui = &context.ui;
+    let _lock = SyncLock::take(&context.paths, "key rotate", ui)?;
+    let (vault, file) = opened(context, history)?;
+    let question = "Make a new key? Every other device will ask for the new passphrase once. What is in the store already stays readable with the old key.";
+    if !ui.confirm(question, Unasked::Yes)? {
+        ui.out("Nothing was changed.");
+        return Ok(Exit::Ok);
+    }
+    let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+    let phrase = new_recovery_phrase().to_string();
+    let keys = vault.keys().rotated();
+    let secrets = [&passphrase, &Secret::from_input(&phrase)];
+    let next = VaultFile::build(&keys, &file.domain, file.generation + 1, &secrets, KdfCost::RECOMMENDED).map_err(|error| failure_of(&error))?;
+    // The new key is kept here before the store knows it: the other order could lock this device out of its own vault.
+    let key_file = KeyFile::of(&context.paths, file.vault);
+    key_file.write(&keys)?;
+    let written = context.block_on(async { Vault::new(vault.store().clone(), keys.clone()).write_file(&next).await.map_err(|error| failure_of(&error)) });
+    if let Err(failure) = written {
+        return Err(unrotated(context, &vault, &key_file, failure));
+    }
+    ui.out(format!("Rotated: epoch {}.", keys.epoch()));
+    ui.reveal("\nNew recovery phrase. The old one no longer opens the vault. Write it down: it is shown only now.\n");
+    for line in phrase.split(' ').collect::<Vec<_>>().chunks(6) {
+        ui.reveal(format!("    {}", line.join(" ")));
+    }
+    ui.status("\nOn every other device: hx sync init --store URL, with the new passphrase.");
+    Ok(Exit::Ok)
+}
+
+/// The write failed or its answer was lost: the store decides which key holds.
+fn unrotated(context: &Context, vault: &Vault, key_file: &KeyFile, failure: Failure) -> Failure {
+    let old_holds = context.block_on(async { vault.check_file().await.map_err(|error| failure_of(&error)) }).is_ok();
+    if old_holds {
+        if let Err(unwritten) = key_file.write(vault.keys()) {
+            return unwritten;
+        }
+        return failure.context("the key was not rotated; the old one still holds");
+    }
+    failure.context("it is not certain that the key was rotated; this device keeps both")
+}
+
+fn add(context: &Context, history: &History, passphrase_file: Option<&std::path::Path>) -> Result<Exit, Failure> {
+    let _lock = SyncLock::take(&context.paths, "key add-passphrase", &context.ui)?;
+    let (vault, file) = opened(context, history)?;
+    let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+    let next = file.with_slot(vault.keys(), &passphrase, KdfCost::RECOMMENDED).map_err(|error| failure_of(&error))?;
+    context.block_on(async { vault.write_file(&next).await.map_err(|error| failure_of(&error)) })?;
+    context.ui.out(format!("Added: the vault now has {} ways in.", next.slots.len()));
+    Ok(Exit::Ok)
+}

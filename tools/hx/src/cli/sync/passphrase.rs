@@ -1,0 +1,64 @@
+//! Where a passphrase comes from: a file, the environment, or the person; never the command line, which others can read.
+//!
+//! What must hold: a new passphrase is asked for twice; an empty one is refused; nobody is asked where nobody is.
+//! What it deliberately does not do: judge how good it is.
+
+use std::path::Path;
+
+use console::{Exit, Failure};
+use vault::Secret;
+
+use crate::cli::Context;
+
+/// What the secret is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To open a vault that exists.
+    Open,
+    /// To protect a new one, or to be added.
+    Protect,
+}
+
+/// Finds the passphrase or recovery phrase.
+pub(super) fn find(context: &Context, file: Option<&Path>, purpose: Purpose) -> Result<Secret, Failure> {
+    let sync = &context.settings.sync;
+    let file = file.or(sync.passphrase_file.as_ref().map(|setting| setting.value.as_path()));
+    let text = match (file, &sync.passphrase) {
+        (Some(file), _) => from_file(file)?,
+        (None, Some(setting)) => setting.value.expose().to_owned(),
+        (None, None) => ask(context, purpose)?,
+    };
+    if text.trim().is_empty() {
+        return Err(Failure::usage("the passphrase is empty").hint("Choose one that you will remember; several words are good."));
+    }
+    Ok(match purpose {
+        Purpose::Open => Secret::from_input(&text),
+        Purpose::Protect => Secret::Passphrase(text),
+    })
+}
+
+fn from_file(file: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read the passphrase file", file, &error).with_exit(Exit::Usage))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn ask(context: &Context, purpose: Purpose) -> Result<String, Failure> {
+    let ui = &context.ui;
+    if !ui.can_prompt() {
+        let what = if purpose == Purpose::Open { "the vault's passphrase is needed" } else { "a passphrase for the vault is needed" };
+        return Err(Failure::usage(format!("{what}, and there is no terminal to ask for it"))
+            .kind("no-passphrase")
+            .hint("Set HX_SYNC_PASSPHRASE, or give --passphrase-file FILE."));
+    }
+    if purpose == Purpose::Open {
+        return ui.prompt_secret("Passphrase (or the 24 words of the recovery phrase)");
+    }
+    ui.status("The passphrase protects the vault: other devices join with it, and nobody can recover it for you.");
+    let first = ui.prompt_secret("New passphrase")?;
+    let second = ui.prompt_secret("The same again")?;
+    if first == second {
+        Ok(first)
+    } else {
+        Err(Failure::usage("the two passphrases differ").hint("Run the command again."))
+    }
+}

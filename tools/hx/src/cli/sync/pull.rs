@@ -1,0 +1,97 @@
+//! `hx sync pull`.
+//!
+//! What must hold: what cannot be used is named, and everything else is applied all the same.
+//! What it deliberately does not do: push.
+
+use clap::Args;
+use console::{Exit, Failure, human};
+use serde::Serialize;
+use vault::{PullMode, PullReport};
+
+use super::cost;
+use crate::cli::Context;
+use crate::history::History;
+use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure};
+
+/// Arguments of `hx sync pull`.
+#[derive(Debug, Default, Args)]
+pub struct PullArgs {
+    /// Accept what the store shows, after a conflict or when it shows less than was seen before
+    #[arg(long, conflicts_with = "full")]
+    force: bool,
+    /// Fetch everything again
+    #[arg(long)]
+    full: bool,
+}
+
+impl PullArgs {
+    fn mode(&self) -> PullMode {
+        match (self.force, self.full) {
+            (true, _) => PullMode::Force,
+            (false, true) => PullMode::Full,
+            (false, false) => PullMode::New,
+        }
+    }
+}
+
+/// Runs `hx sync pull`.
+///
+/// # Errors
+/// The vault's, with "hx sync pull failed" in front; or that objects could not be used.
+pub fn run(args: &PullArgs, context: &Context) -> Result<Exit, Failure> {
+    let mut history = context.history()?;
+    let _lock = SyncLock::take(&context.paths, "pull", &context.ui)?;
+    let watcher = Watcher::new(&context.ui, &context.paths, "pull");
+    let (report, sync, kind) = context.block_on(async {
+        let link = Link::open(&history, &context.settings, &context.paths, &context.environment()).await?;
+        let (report, sync) = pull(&link, &mut history, watcher, args.mode()).await?;
+        Ok((report, sync, link.kind))
+    })?;
+    show(context, &report, &sync);
+    match problems_failure("pull", &report.problems, kind) {
+        Some(failure) => Err(failure),
+        None => Ok(Exit::Ok),
+    }
+}
+
+/// Pulls.
+///
+/// # Errors
+/// The vault's. Problems of single objects are in the report.
+pub(crate) async fn pull(link: &Link, history: &mut History, watcher: Watcher, mode: PullMode) -> Result<(PullReport, LastSync), Failure> {
+    link.run(history, "pull", watcher, async |device| {
+        let report = device.pull(mode).await?;
+        let records = report.added;
+        Ok((report, records))
+    })
+    .await
+    .map_err(|failure| failure.context("hx sync pull failed"))
+}
+
+#[derive(Serialize)]
+struct Shown<'r> {
+    #[serde(flatten)]
+    report: &'r PullReport,
+    took_ms: u64,
+    usage: store::Usage,
+}
+
+fn show(context: &Context, report: &PullReport, sync: &LastSync) {
+    let ui = &context.ui;
+    if ui.is_json() {
+        ui.json(&Shown { report, took_ms: sync.took_ms, usage: sync.usage });
+        return;
+    }
+    for problem in &report.problems {
+        ui.warn(format!("{}: {}", problem.key, problem.detail));
+    }
+    let took = human::duration(std::time::Duration::from_millis(sync.took_ms));
+    if report.segments == 0 {
+        ui.out(format!("Nothing new ({}).", cost(sync.usage)));
+    } else {
+        let known = if report.known > 0 { format!(" ({} known already)", human::number(report.known)) } else { String::new() };
+        let added = human::count(report.added, "record");
+        let devices = human::count(report.devices, "device");
+        ui.out(format!("Pulled {added}{known} from {devices}, {took} ({}).", cost(sync.usage)));
+    }
+}

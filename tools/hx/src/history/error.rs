@@ -1,0 +1,152 @@
+//! What can go wrong with the history, its files and its imports, sorted by what to do about it.
+//!
+//! What must hold: every error names the file or the id it is about, says only its own level in `Display` (the next one is in
+//! `source`), and has a remedy.
+//!
+//! What it deliberately does not do: print, or choose exit codes (see `cli`).
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+/// What to do about a [`HistoryError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HistoryErrorKind {
+    /// There is no such file or event.
+    NotFound,
+    /// The database was written by a newer hx.
+    NewerVersion,
+    /// The database is damaged, or the file is no database.
+    Broken,
+    /// Another process holds the database.
+    Busy,
+    /// No space is left, or a quota is used up.
+    DiskFull,
+    /// The file system does not let us.
+    Permission,
+    /// The beginning of an id fits several events.
+    Ambiguous,
+    /// A file to import is no history.
+    Refused,
+    /// The text given is not understood (a date, an id).
+    Invalid,
+    /// Anything else.
+    Other,
+}
+
+/// An error of the history.
+#[derive(Debug)]
+pub struct HistoryError {
+    kind: HistoryErrorKind,
+    doing: String,
+    remedy: Option<String>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// A cause that is only a sentence.
+#[derive(Debug)]
+struct Cause(String);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Cause {}
+
+impl HistoryError {
+    /// An error whose cause is a sentence.
+    pub(crate) fn new(kind: HistoryErrorKind, doing: impl Into<String>, cause: impl Into<String>) -> Self {
+        let cause = cause.into();
+        let source = (!cause.is_empty()).then(|| Box::new(Cause(cause)) as Box<dyn Error + Send + Sync>);
+        Self { kind, doing: doing.into(), remedy: None, source }
+    }
+
+    /// An input/output error on `path`.
+    pub(crate) fn io(doing: &str, path: &Path, error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => HistoryErrorKind::NotFound,
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => HistoryErrorKind::Permission,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => HistoryErrorKind::DiskFull,
+            _ => HistoryErrorKind::Other,
+        };
+        Self { kind, doing: format!("cannot {doing} {}", path.display()), remedy: None, source: Some(Box::new(error)) }
+    }
+
+    /// Puts another remedy in place of the usual one for its kind.
+    #[must_use]
+    pub(crate) fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Says what was being done, and to which file, where the database could not know.
+    #[must_use]
+    pub(crate) fn at(mut self, doing: &str, path: &Path) -> Self {
+        self.doing = format!("cannot {doing} {}", path.display());
+        self
+    }
+
+    /// What sort of error it is.
+    pub fn kind(&self) -> HistoryErrorKind {
+        self.kind
+    }
+
+    /// What the person can do.
+    pub fn remedy(&self) -> String {
+        self.remedy.clone().unwrap_or_else(|| default_remedy(self.kind).to_owned())
+    }
+}
+
+impl fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+impl Error for HistoryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+impl From<rusqlite::Error> for HistoryError {
+    fn from(error: rusqlite::Error) -> Self {
+        let kind = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HistoryErrorKind::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => HistoryErrorKind::Broken,
+            Some(ErrorCode::DiskFull) => HistoryErrorKind::DiskFull,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => HistoryErrorKind::Permission,
+            Some(ErrorCode::CannotOpen) => HistoryErrorKind::Permission,
+            _ if matches!(error, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) => HistoryErrorKind::Broken,
+            _ => HistoryErrorKind::Other,
+        };
+        // The library repeats the text of a failure in its `source`, so only its sentence is kept.
+        Self::new(kind, "the history database failed", error.to_string())
+    }
+}
+
+/// The path that a message names: never empty.
+pub(crate) fn shown(path: &Path) -> PathBuf {
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
+}
+
+fn default_remedy(kind: HistoryErrorKind) -> &'static str {
+    match kind {
+        HistoryErrorKind::NotFound => "Check the name. If this machine has no history yet, run `hx import`.",
+        HistoryErrorKind::NewerVersion => "Install the newest hx on this machine. Nothing was changed.",
+        HistoryErrorKind::Broken => {
+            "Nothing was deleted. Move the file away (keep it), then run `hx sync pull --full` to fetch the history from the store, or `hx import --file` with a backup."
+        }
+        HistoryErrorKind::Busy => "Another hx is writing. Wait for it to finish, then run the command again.",
+        HistoryErrorKind::DiskFull => "Free some space on that disk, then run the command again. Nothing was lost.",
+        HistoryErrorKind::Permission => "Check who owns the file and its directory, and their permissions.",
+        HistoryErrorKind::Ambiguous => "Type more digits of the id.",
+        HistoryErrorKind::Refused => "Give a history of zsh, bash or fish, or an export of hx. Nothing was imported.",
+        HistoryErrorKind::Invalid => "Check the spelling.",
+        HistoryErrorKind::Other => "Run the command again with `HX_LOG_LEVEL=debug` to see more.",
+    }
+}

@@ -1,0 +1,202 @@
+//! The records as JSON: the objects of hx's own export format, version 1, for `export` and `import`.
+//!
+//! What must hold: an object that was written is read back as the same record; fields this version does not know are ignored.
+//!
+//! What it deliberately does not do: the document around the objects.
+//!
+//! ```json
+//! {"format":"syncline-hx-history","version":1,"exported_at":"2024-03-13T14:30:20Z","events":[…],"sessions":[…],"pins":[…],"tombstones":[…]}
+//! ```
+//!
+//! In JSON Lines the first line is `{"type":"header","format":…,"version":…,"exported_at":…}`, and each further line one of the
+//! objects with its `type`: `event`, `session`, `pin` or `tombstone`. Times that end in `_us` are microseconds since the Unix epoch;
+//! `time` repeats one for people. Absent means unknown.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{Event, Pin, Record, RecordId, Session, Tombstone};
+
+/// The name of the format.
+pub(crate) const FORMAT: &str = "syncline-hx-history";
+
+/// The version that this hx writes, and the newest it reads.
+pub(crate) const VERSION: u64 = 1;
+
+/// The first line of JSON Lines; the fields before the arrays of JSON.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Header {
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    pub(crate) format: String,
+    pub(crate) version: u64,
+    #[serde(default)]
+    pub(crate) exported_at: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct EventObject {
+    id: RecordId,
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    time_us: i64,
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    time_known: bool,
+    command: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exit: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cwd: Option<Arc<str>>,
+    #[serde(default)]
+    host: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shell: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<Arc<str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SessionObject {
+    name: Arc<str>,
+    #[serde(default)]
+    host: Arc<str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shell: Option<Arc<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    start_us: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end_us: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct PinObject {
+    event: RecordId,
+    clock: i64,
+    pinned: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TombstoneObject {
+    target: RecordId,
+    time_us: i64,
+}
+
+/// One object of JSON Lines.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Object {
+    Event(EventObject),
+    Session(SessionObject),
+    Pin(PinObject),
+    Tombstone(TombstoneObject),
+}
+
+/// The time of a moment for people; none beyond the years that calendars have.
+pub(crate) fn written(time_us: i64) -> Option<String> {
+    jiff::Timestamp::from_microsecond(time_us).ok().map(|time| time.to_string())
+}
+
+impl From<Event> for EventObject {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id,
+            time: if event.time_known { written(event.time_us) } else { None },
+            time_us: event.time_us,
+            time_known: event.time_known,
+            command: event.command,
+            duration_ms: event.duration_ms,
+            exit: event.exit,
+            cwd: event.cwd,
+            host: event.host,
+            shell: event.shell,
+            session: event.session,
+            actor: event.actor,
+        }
+    }
+}
+
+impl From<EventObject> for Record {
+    fn from(object: EventObject) -> Self {
+        Self::Event(Event {
+            id: object.id,
+            command: object.command,
+            time_us: object.time_us,
+            time_known: object.time_known,
+            duration_ms: object.duration_ms,
+            exit: object.exit,
+            cwd: object.cwd,
+            host: object.host,
+            shell: object.shell,
+            session: object.session,
+            actor: object.actor,
+        })
+    }
+}
+
+impl From<SessionObject> for Record {
+    fn from(object: SessionObject) -> Self {
+        let SessionObject { name, host, shell, start_us, end_us } = object;
+        Self::Session(Session { id: Session::id_for(&name), name, host, shell, start_us, end_us })
+    }
+}
+
+impl From<PinObject> for Record {
+    fn from(PinObject { event, clock, pinned }: PinObject) -> Self {
+        Self::Pin(Pin { id: Pin::id_for(event, clock, pinned), event, clock, pinned })
+    }
+}
+
+impl From<TombstoneObject> for Record {
+    fn from(TombstoneObject { target, time_us }: TombstoneObject) -> Self {
+        Self::Tombstone(Tombstone { id: Tombstone::id_for(target), target, time_us })
+    }
+}
+
+impl From<Object> for Record {
+    fn from(object: Object) -> Self {
+        match object {
+            Object::Event(object) => object.into(),
+            Object::Session(object) => object.into(),
+            Object::Pin(object) => object.into(),
+            Object::Tombstone(object) => object.into(),
+        }
+    }
+}
+
+impl From<Record> for Object {
+    fn from(record: Record) -> Self {
+        match record {
+            Record::Event(event) => Self::Event(event.into()),
+            Record::Session(Session { name, host, shell, start_us, end_us, .. }) => {
+                Self::Session(SessionObject { name, host, shell, start_us, end_us })
+            }
+            Record::Pin(Pin { event, clock, pinned, .. }) => Self::Pin(PinObject { event, clock, pinned }),
+            Record::Tombstone(Tombstone { target, time_us, .. }) => Self::Tombstone(TombstoneObject { target, time_us }),
+        }
+    }
+}
+
+impl Object {
+    /// Writes the object without its `type`, as the arrays of JSON have it.
+    pub(crate) fn write_bare(&self, writer: &mut dyn std::io::Write) -> serde_json::Result<()> {
+        match self {
+            Self::Event(object) => serde_json::to_writer(writer, object),
+            Self::Session(object) => serde_json::to_writer(writer, object),
+            Self::Pin(object) => serde_json::to_writer(writer, object),
+            Self::Tombstone(object) => serde_json::to_writer(writer, object),
+        }
+    }
+}

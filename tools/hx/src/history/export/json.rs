@@ -1,0 +1,73 @@
+//! hx's own formats: one JSON document, or JSON Lines. `exchange` describes them.
+//!
+//! What must hold: an import of it into an empty history gives the same export again, but for its time.
+//!
+//! What it deliberately does not do: indent. One record a line suits `diff` and `grep`.
+
+use std::io::Write;
+
+use super::order::Selection;
+use super::{ExportReport, write_failed};
+use crate::history::History;
+use crate::history::error::HistoryError;
+use crate::history::exchange::{FORMAT, Header, Object, VERSION, written};
+use crate::history::model::Record;
+use crate::history::rows;
+
+const ARRAYS: [(&str, i64); 4] = [("events", rows::EVENT), ("sessions", rows::SESSION), ("pins", rows::PIN), ("tombstones", rows::TOMBSTONE)];
+
+pub(super) fn document(history: &History, selection: &Selection, writer: &mut dyn Write, now_us: i64) -> Result<ExportReport, HistoryError> {
+    let mut report = ExportReport::default();
+    let mut header = serde_json::to_string(&header(None, now_us)).unwrap_or_default();
+    header.pop();
+    writer.write_all(header.as_bytes()).map_err(write_failed)?;
+    for (name, kind) in ARRAYS {
+        write!(writer, ",\n\"{name}\":[").map_err(write_failed)?;
+        let mut first = true;
+        for_each(history, selection, kind, &mut report, |record| {
+            writer.write_all(if first { b"\n" } else { b",\n" }).map_err(write_failed)?;
+            first = false;
+            Object::from(record).write_bare(writer).map_err(json_failed)
+        })?;
+        writer.write_all(if first { b"]" } else { b"\n]" }).map_err(write_failed)?;
+    }
+    writer.write_all(b"}\n").map_err(write_failed)?;
+    Ok(report)
+}
+
+pub(super) fn lines(history: &History, selection: &Selection, writer: &mut dyn Write, now_us: i64) -> Result<ExportReport, HistoryError> {
+    let mut report = ExportReport::default();
+    serde_json::to_writer(&mut *writer, &header(Some("header".to_owned()), now_us)).map_err(json_failed)?;
+    writer.write_all(b"\n").map_err(write_failed)?;
+    for (_, kind) in ARRAYS {
+        for_each(history, selection, kind, &mut report, |record| {
+            serde_json::to_writer(&mut *writer, &Object::from(record)).map_err(json_failed)?;
+            writer.write_all(b"\n").map_err(write_failed)
+        })?;
+    }
+    Ok(report)
+}
+
+fn header(kind: Option<String>, now_us: i64) -> Header {
+    Header { kind, format: FORMAT.to_owned(), version: VERSION, exported_at: written(now_us).unwrap_or_default() }
+}
+
+fn for_each(
+    history: &History,
+    selection: &Selection,
+    kind: i64,
+    report: &mut ExportReport,
+    mut each: impl FnMut(Record) -> Result<(), HistoryError>,
+) -> Result<(), HistoryError> {
+    if kind == rows::EVENT {
+        return selection.for_each_event(history, report, |event| each(Record::Event(event)));
+    }
+    selection.for_each_other(history, kind, |record| {
+        report.others += 1;
+        each(record)
+    })
+}
+
+fn json_failed(error: serde_json::Error) -> HistoryError {
+    write_failed(error.into())
+}

@@ -1,0 +1,70 @@
+//! Histories as zsh, bash and fish write them, for these shells to read.
+//!
+//! What must hold: an import of it gives the same commands, in the same order, at the same seconds. Where the time is unknown, 0
+//! stands for it, as the shells do it.
+//!
+//! What it deliberately does not do: carry what these formats have no place for (directories, hosts, exit codes).
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use super::order::Selection;
+use super::{ExportReport, write_failed};
+use crate::history::History;
+use crate::history::error::HistoryError;
+use crate::history::import::{Shell, zsh::META};
+use crate::history::model::Event;
+
+pub(super) fn write(history: &History, selection: &Selection, writer: &mut dyn Write, shell: Shell) -> Result<ExportReport, HistoryError> {
+    let mut report = ExportReport::default();
+    selection.for_each_event(history, &mut report, |event| {
+        match shell {
+            Shell::Zsh => zsh(&event, writer),
+            Shell::Bash => bash(&event, writer),
+            Shell::Fish => fish(&event, writer),
+        }
+        .map_err(write_failed)
+    })?;
+    Ok(report)
+}
+
+fn second(event: &Event) -> i64 {
+    if event.time_known { event.time_us.div_euclid(1_000_000).max(0) } else { 0 }
+}
+
+fn zsh(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
+    write!(writer, ": {}:{};", second(event), event.duration_ms.unwrap_or(0).max(0) / 1000)?;
+    let mut text = event.command.replace('\n', "\\\n");
+    // A backslash at the end, with or without blanks, would join the next line.
+    if text.trim_end_matches(' ').ends_with('\\') {
+        text.push(' ');
+    }
+    writer.write_all(&metafied(text.as_bytes()))?;
+    writer.write_all(b"\n")
+}
+
+/// zsh keeps these bytes for itself and escapes them in its files.
+fn metafied(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let special = |byte: &u8| *byte == 0 || (META..=0xa2).contains(byte);
+    if !bytes.iter().any(special) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut escaped = Vec::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        if special(byte) {
+            escaped.extend([META, byte ^ 0x20]);
+        } else {
+            escaped.push(*byte);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn bash(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
+    writeln!(writer, "#{}\n{}", second(event), event.command)
+}
+
+fn fish(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
+    let text = event.command.replace('\\', "\\\\").replace('\n', "\\n");
+    writeln!(writer, "- cmd: {text}\n  when: {}", second(event))
+}

@@ -1,0 +1,177 @@
+//! What a file is, from its first and last bytes and then from its name.
+//!
+//! What must hold: what is no history is refused with a reason that says what it is; the content counts more than the name.
+//!
+//! What it deliberately does not do: parse.
+
+use std::path::Path;
+
+use super::{Shell, bash, zsh};
+
+/// What a file turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Shell(Shell),
+    Json,
+    JsonLines,
+    /// Nothing in it, under the name of a history.
+    Empty,
+}
+
+/// A file as far as it was looked at.
+pub(super) struct Sample<'a> {
+    /// The first bytes.
+    pub(super) head: &'a [u8],
+    /// The last bytes; empty if `head` has them.
+    pub(super) tail: &'a [u8],
+    /// Its name.
+    pub(super) name: &'a Path,
+    /// What the person says it is.
+    pub(super) shell: Option<Shell>,
+}
+
+/// Beginnings of files that are something else, and what.
+const MAGIC: &[(&[u8], &str)] = &[
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"RIFF", "a media file"),
+    (b"OggS", "a media file"),
+    (b"ID3", "a media file"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive (unpack it first)"),
+    (b"\x1f\x8b", "compressed with gzip (run `gzip -d` on a copy of it first)"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd (run `zstd -d` on a copy of it first)"),
+    (b"\xfd7zXZ\0", "compressed with xz (run `xz -d` on a copy of it first)"),
+    (b"BZh", "compressed with bzip2 (run `bzip2 -d` on a copy of it first)"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"\xfe\xff", "text in UTF-16 (convert it to UTF-8 first)"),
+    (b"\xff\xfe", "text in UTF-16 (convert it to UTF-8 first)"),
+    (b"-----BEGIN ", "a key or a certificate"),
+    (b"#!", "a script"),
+    (b"<!", "a web page or XML"),
+    (b"<html", "a web page"),
+    (b"<?xml", "XML"),
+];
+
+/// Says what the file is, or why it is refused.
+pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
+    let head = without_mark(sample.head);
+    if head.trim_ascii().is_empty() && sample.tail.trim_ascii().is_empty() {
+        let named = sample.shell.is_some() || shell_of_name(sample.name).is_some();
+        return if named { Ok(Kind::Empty) } else { Err("it is empty".to_owned()) };
+    }
+    if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(format!("it is {what}, not a shell history"));
+    }
+    if let Some(json) = json(head, sample) {
+        return json;
+    }
+    if is_binary(head) {
+        return Err("it is a binary file, not a shell history".to_owned());
+    }
+    if let Some(shell) = sample.shell.or_else(|| shell_of_content(head, sample.tail)).or_else(|| shell_of_name(sample.name)) {
+        return Ok(Kind::Shell(shell));
+    }
+    if looks_like_commands(head) {
+        return Ok(Kind::Shell(if head.contains(&zsh::META) { Shell::Zsh } else { Shell::Bash }));
+    }
+    Err("its lines do not look like commands; if they are, say of which shell with `--shell`".to_owned())
+}
+
+/// Whether lines end in CR LF.
+pub(super) fn has_crlf(head: &[u8]) -> bool {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).peekable();
+    lines.peek().is_some() && lines.all(|line| line.ends_with(b"\r\n"))
+}
+
+/// Without the mark that some editors put before UTF-8.
+pub(super) fn without_mark(head: &[u8]) -> &[u8] {
+    head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head)
+}
+
+fn json(head: &[u8], sample: &Sample<'_>) -> Option<Result<Kind, String>> {
+    let text = head.trim_ascii_start();
+    let after = text.get(1..)?.trim_ascii_start();
+    let object = text[0] == b'{' && matches!(after.first(), None | Some(b'"' | b'}'));
+    let array = text[0] == b'[' && matches!(after.first(), Some(b'{' | b']'));
+    if object && contains(text, b"syncline-hx-history") {
+        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let header = contains(first, b"\"type\"") && contains(first, b"\"header\"") && contains(first, b"syncline-hx-history");
+        return Some(Ok(if header { Kind::JsonLines } else { Kind::Json }));
+    }
+    let late = object && contains(sample.tail, b"syncline-hx-history");
+    if late {
+        return Some(Ok(Kind::Json));
+    }
+    let json = (object || array) && sample.shell.is_none();
+    json.then(|| Err("it is JSON of another program, not an export of hx".to_owned()))
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// Control characters that no terminal history has in numbers. A few are left behind by crashes or typed by accident.
+fn is_binary(head: &[u8]) -> bool {
+    let control = |byte: &&u8| (**byte < 0x20 && !matches!(**byte, b'\t' | b'\n' | b'\r' | 0x1b)) || **byte == 0x7f;
+    // A run of NULs is what some file systems leave after a crash; the rest decides.
+    let nuls = head.iter().filter(|byte| **byte == 0).count();
+    let others = head.iter().filter(control).count() - nuls;
+    let text = head.len() - nuls;
+    let first_lines_are_text = head.iter().position(|byte| *byte == 0).is_none_or(|first| first >= 64);
+    others * 20 > text || (nuls > 0 && others > 0 && !first_lines_are_text) || nuls == head.len()
+}
+
+/// The shell whose marks are in the first or last lines.
+fn shell_of_content(head: &[u8], tail: &[u8]) -> Option<Shell> {
+    let lines = || head.split(|byte| *byte == b'\n').chain(tail.split(|byte| *byte == b'\n').skip(1)).map(<[u8]>::trim_ascii_end);
+    let fish = lines().filter(|line| line.starts_with(b"- cmd:")).count();
+    let zsh = lines().filter(|line| zsh::prefix(line).is_some()).count();
+    let bash = lines().filter(|line| bash::time(line).is_some()).count();
+    let best = fish.max(zsh).max(bash);
+    match best {
+        0 => None,
+        _ if best == zsh => Some(Shell::Zsh),
+        _ if best == fish => Some(Shell::Fish),
+        _ => Some(Shell::Bash),
+    }
+}
+
+fn shell_of_name(name: &Path) -> Option<Shell> {
+    let name = name.file_name()?.to_string_lossy().to_lowercase();
+    if !name.contains("hist") {
+        return None;
+    }
+    Some(if name.contains("fish") {
+        Shell::Fish
+    } else if name.contains("zsh") || name == ".zhistory" || name == ".histfile" {
+        Shell::Zsh
+    } else {
+        Shell::Bash
+    })
+}
+
+/// Whether most lines begin as commands do: a word that could be a program, not a sentence.
+fn looks_like_commands(head: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(&head[..head.len().min(16 << 10)]).or_else(|error| std::str::from_utf8(&head[..error.valid_up_to()])) else {
+        return false;
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let commands = lines.iter().filter(|line| is_command_like(line)).count();
+    !lines.is_empty() && commands * 10 >= lines.len() * 8
+}
+
+fn is_command_like(line: &str) -> bool {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    let first = word.chars().next().unwrap_or(' ');
+    let begins = first.is_ascii_lowercase() || matches!(first, '.' | '/' | '~' | '$' | '(' | '[' | '{' | '_' | '!' | '\\') || is_assignment(word);
+    let ends = !word.ends_with([',', ':', '?']) && !line.trim_end().ends_with([',', ';', '{']) && !line.trim_end().ends_with(". ");
+    begins && ends && !line.trim_end().ends_with('.')
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}

@@ -1,0 +1,101 @@
+//! What the parsers of shell histories give: entries, and what they had to leave out.
+//!
+//! What must hold: every entry of a file comes out once, as an entry or as something left out with its reason.
+//!
+//! What it deliberately does not do: ids, hosts, or the database.
+
+use std::borrow::Cow;
+use std::io;
+
+/// One command of a history file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The line where it begins.
+    pub(super) line: u64,
+    /// When it started, in whole seconds since the Unix epoch, where the file says.
+    pub(super) second: Option<i64>,
+    /// How long it ran, where the file says.
+    pub(super) duration_ms: Option<i64>,
+    /// The command.
+    pub(super) text: String,
+    /// Whether bytes that are no UTF-8 were replaced.
+    pub(super) lossy: bool,
+}
+
+/// Why something was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkipReason {
+    /// The command is longer than 16 MiB.
+    TooLong,
+    /// The file ends in the middle of it.
+    CutOff,
+    /// There is a time but no command.
+    Empty,
+    /// It is not what the format has in this place.
+    Damaged,
+}
+
+impl SkipReason {
+    /// In words, to follow a number.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLong => "longer than 16 MiB",
+            Self::CutOff => "cut off at the end of the file",
+            Self::Empty => "a time without a command",
+            Self::Damaged => "not readable",
+        }
+    }
+}
+
+/// What a parser gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Entry(Entry),
+    Skipped { line: u64, reason: SkipReason, excerpt: String },
+}
+
+/// A parser of one history file.
+pub(super) trait Parser {
+    /// The next item; none at the end.
+    fn next(&mut self) -> io::Result<Option<Item>>;
+}
+
+impl Item {
+    pub(super) fn skipped(line: u64, reason: SkipReason, bytes: &[u8]) -> Self {
+        Self::Skipped { line, reason, excerpt: excerpt(bytes) }
+    }
+
+    /// An entry, unless there is no command in it.
+    pub(super) fn entry(line: u64, second: Option<i64>, duration_ms: Option<i64>, bytes: &[u8]) -> Self {
+        let (text, lossy) = decode(bytes);
+        if text.trim().is_empty() {
+            return Self::skipped(line, SkipReason::Empty, bytes);
+        }
+        Self::Entry(Entry { line, second: second.filter(|second| is_plausible(*second)), duration_ms, text, lossy })
+    }
+}
+
+/// Zero and less are what shells write when they do not know; far beyond our time is damage. Both count as undated.
+fn is_plausible(second: i64) -> bool {
+    (1..253_402_300_800).contains(&second)
+}
+
+/// Text without NUL bytes, which no command can have and crashes leave behind; and whether anything was replaced or dropped.
+pub(super) fn decode(bytes: &[u8]) -> (String, bool) {
+    let (mut text, mut lossy) = match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => (text.to_owned(), false),
+        Cow::Owned(text) => (text, true),
+    };
+    if text.contains('\0') {
+        text.retain(|character| character != '\0');
+        lossy = true;
+    }
+    (text, lossy)
+}
+
+/// The beginning of what was left out, fit for a message.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(160)]);
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(60).collect()
+}

@@ -1,0 +1,89 @@
+//! What an import did.
+//!
+//! What must hold: what was read is what was added, known, forgotten or left out: nothing vanishes without being counted.
+//!
+//! What it deliberately does not do: print.
+
+use super::SkipReason;
+
+/// So many examples of each reason are kept.
+const EXAMPLES_MAX: usize = 3;
+
+/// What was left out for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Skipped {
+    /// Why.
+    pub reason: SkipReason,
+    /// How many.
+    pub count: u64,
+    /// The first ones: line in the file, and how it begins.
+    pub examples: Vec<(u64, String)>,
+}
+
+/// What an import did, or with `dry_run` would have done.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ImportReport {
+    /// What the file is, in words: `zsh (extended)`.
+    pub format: &'static str,
+    /// Entries found in the file.
+    pub read: u64,
+    /// Entries that were new.
+    pub added: u64,
+    /// Entries that were there already.
+    pub known: u64,
+    /// Entries that stay away because they were forgotten.
+    pub forgotten: u64,
+    /// Events that tombstones in the file removed.
+    pub erased: u64,
+    /// Entries left out, by reason.
+    pub skipped: Vec<Skipped>,
+    /// Entries in which bytes that are no UTF-8 were replaced.
+    pub lossy: u64,
+    /// The oldest time in the file, in microseconds since the Unix epoch.
+    pub first_us: Option<i64>,
+    /// The newest time in the file.
+    pub last_us: Option<i64>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+impl ImportReport {
+    pub(super) fn new(format: &'static str, dry_run: bool) -> Self {
+        Self {
+            format,
+            read: 0,
+            added: 0,
+            known: 0,
+            forgotten: 0,
+            erased: 0,
+            skipped: Vec::new(),
+            lossy: 0,
+            first_us: None,
+            last_us: None,
+            dry_run,
+        }
+    }
+
+    /// How many were left out in all.
+    pub fn skipped_count(&self) -> u64 {
+        self.skipped.iter().map(|skipped| skipped.count).sum()
+    }
+
+    pub(super) fn skip(&mut self, line: u64, reason: SkipReason, excerpt: String) {
+        self.read += 1;
+        let index = self.skipped.iter().position(|skipped| skipped.reason == reason).unwrap_or_else(|| {
+            self.skipped.push(Skipped { reason, count: 0, examples: Vec::new() });
+            self.skipped.len() - 1
+        });
+        let skipped = &mut self.skipped[index];
+        skipped.count += 1;
+        if skipped.examples.len() < EXAMPLES_MAX {
+            skipped.examples.push((line, excerpt));
+        }
+    }
+
+    pub(super) fn saw_time(&mut self, time_us: i64) {
+        self.first_us = Some(self.first_us.map_or(time_us, |first| first.min(time_us)));
+        self.last_us = Some(self.last_us.map_or(time_us, |last| last.max(time_us)));
+    }
+}

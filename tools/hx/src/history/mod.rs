@@ -1,0 +1,245 @@
+//! The local history: one SQLite database that records, finds and exchanges what was run.
+//!
+//! What must hold: every change is one transaction, durable when the call returns; a record is stored once and never changed;
+//! a forgotten record never comes back.
+//!
+//! What it deliberately does not do: print, read the environment, or know how records travel (see `replica`).
+
+pub mod dates;
+mod apply;
+mod error;
+pub(crate) mod exchange;
+pub mod export;
+pub(crate) mod feed;
+pub mod find;
+mod forget;
+pub mod import;
+pub mod model;
+mod rows;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+pub use apply::{Applied, ApplyOptions};
+pub(crate) use apply::{Applier, apply_in};
+pub use error::{HistoryError, HistoryErrorKind};
+pub use rows::Numbered;
+
+use model::Record;
+
+/// The database of a person's history on this machine.
+pub struct History {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// How much there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Events.
+    pub events: u64,
+    /// Distinct commands.
+    pub commands: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Events that are pinned now.
+    pub pins: u64,
+    /// Events that were forgotten.
+    pub tombstones: u64,
+    /// The start of the oldest dated event, in microseconds since the Unix epoch.
+    pub oldest_us: Option<i64>,
+    /// The start of the newest dated event, in microseconds since the Unix epoch.
+    pub newest_us: Option<i64>,
+}
+
+/// What a check of the database found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Health {
+    /// Size of the database and its journal, in bytes.
+    pub bytes: u64,
+    /// Bytes in it that are free for new records.
+    pub free_bytes: u64,
+    /// How it keeps its journal: `wal`, or `truncate` on network file systems.
+    pub journal: String,
+    /// What is damaged; empty if all is well.
+    pub problems: Vec<String>,
+}
+
+impl History {
+    /// Opens the database, creating it if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is no database, is damaged, or was written by a newer version. It is never deleted or replaced.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        let connection = schema::open(path).map_err(|error| at_open(error, path))?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Opens an existing database only for reading, as fast as possible.
+    ///
+    /// # Errors
+    /// As [`History::open`]; [`HistoryErrorKind::NotFound`] if there is none.
+    pub fn open_read_only(path: &Path) -> Result<Self, HistoryError> {
+        let connection = schema::open_read_only(path).map_err(|error| at_open(error, path))?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Makes a database in memory, for rehearsals and tests.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn in_memory() -> Result<Self, HistoryError> {
+        Ok(Self { connection: schema::open_in_memory()?, path: PathBuf::from(":memory:") })
+    }
+
+    /// Where the database lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[allow(dead_code, reason = "the vault's side builds on it")]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Begins a transaction that writes. It waits for other writers.
+    pub(crate) fn begin(&mut self) -> Result<Transaction<'_>, HistoryError> {
+        Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+
+    /// Adds records in one transaction.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing was changed.
+    pub fn insert_all(&mut self, records: impl IntoIterator<Item = Record>, options: ApplyOptions) -> Result<Applied, HistoryError> {
+        self.insert_all_with(records, options, |_| Ok(()))
+    }
+
+    /// Adds records, and does what `also` does, in one transaction.
+    pub(crate) fn insert_all_with(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        options: ApplyOptions,
+        also: impl FnOnce(&Transaction<'_>) -> Result<(), HistoryError>,
+    ) -> Result<Applied, HistoryError> {
+        let transaction = self.begin()?;
+        let applied = apply_in(&transaction, records, options)?;
+        also(&transaction)?;
+        transaction.commit()?;
+        if applied.erased > 0 {
+            self.clean_journal();
+        }
+        Ok(applied)
+    }
+
+    /// Counts what there is.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn counts(&self) -> Result<Counts, HistoryError> {
+        let number = |sql: &str| -> Result<u64, HistoryError> { Ok(self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs()) };
+        let time = |end: &str| -> Result<Option<i64>, HistoryError> {
+            let sql = format!("SELECT time FROM records WHERE kind = 1 AND time_known ORDER BY time {end} LIMIT 1");
+            Ok(self.connection.query_row(&sql, [], |row| row.get(0)).optional()?)
+        };
+        let other = |kind: i64| number(&format!("SELECT count(*) FROM records WHERE kind = {kind} AND kind <> 1"));
+        Ok(Counts {
+            events: number("SELECT count(*) FROM records WHERE kind = 1")?,
+            commands: number("SELECT count(*) FROM commands")?,
+            sessions: other(rows::SESSION)?,
+            pins: number("SELECT count(*) FROM pins WHERE pinned")?,
+            tombstones: other(rows::TOMBSTONE)?,
+            oldest_us: time("ASC")?,
+            newest_us: time("DESC")?,
+        })
+    }
+
+    /// Checks the database; reads all of it.
+    ///
+    /// # Errors
+    /// If it cannot even be read. Damage that the check finds is in the answer.
+    pub fn health(&self) -> Result<Health, HistoryError> {
+        let pragma = |name: &str| -> Result<u64, HistoryError> {
+            Ok(self.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+        };
+        let page = pragma("page_size")?;
+        let journal = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let mut check = self.connection.prepare("PRAGMA quick_check(20)")?;
+        let problems = check.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        Ok(Health {
+            bytes: self.bytes(),
+            free_bytes: pragma("freelist_count")? * page,
+            journal,
+            problems: problems.into_iter().filter(|line| line != "ok").collect(),
+        })
+    }
+
+    /// Size of the database and its journal, in bytes.
+    pub fn bytes(&self) -> u64 {
+        ["", "-wal", "-journal"]
+            .iter()
+            .map(|suffix| {
+                let mut name = self.path.clone().into_os_string();
+                name.push(suffix);
+                std::fs::metadata(name).map_or(0, |metadata| metadata.len())
+            })
+            .sum()
+    }
+
+    /// The row of a text in `strings`, if any record has it.
+    fn string_id(&self, text: &str) -> Result<Option<i64>, HistoryError> {
+        let mut select = self.connection.prepare_cached("SELECT id FROM strings WHERE text = ?1")?;
+        Ok(select.query_row([text], |row| row.get(0)).optional()?)
+    }
+
+    /// Reads a value kept under `key`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn state_get(&self, key: &str) -> Result<Option<Vec<u8>>, HistoryError> {
+        let mut select = self.connection.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+        Ok(select.query_row([key], |row| row.get(0)).optional()?)
+    }
+
+    /// Keeps a value under `key`, or forgets it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn state_put(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), HistoryError> {
+        put_state_in(&self.connection, key, value)
+    }
+
+    /// The keys that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn state_keys(&self, prefix: &str) -> Result<Vec<String>, HistoryError> {
+        let sql = "SELECT key FROM state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
+        let mut select = self.connection.prepare_cached(sql)?;
+        Ok(select.query_map([prefix], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// Moves the journal into the database and empties it, so that nothing forgotten is left in it.
+    fn clean_journal(&self) {
+        // A reader may hold the journal; then the next writer empties it. What was asked for is durable already.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+}
+
+/// Keeps a value under `key`, or forgets it, within the caller's transaction.
+pub(crate) fn put_state_in(connection: &Connection, key: &str, value: Option<&[u8]>) -> Result<(), HistoryError> {
+    match value {
+        Some(value) => connection.prepare_cached("INSERT OR REPLACE INTO state(key, value) VALUES (?1, ?2)")?.execute(params![key, value])?,
+        None => connection.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key])?,
+    };
+    Ok(())
+}
+
+fn at_open(error: HistoryError, path: &Path) -> HistoryError {
+    error.at("open the history database", &error::shown(path))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! The tables of `hx.db` and how the file is opened.
+//!
+//! What must hold: a database of a newer version is never written; a file that is no database is named and left alone; journal
+//! files are used in a way that the file system supports.
+//!
+//! What it deliberately does not do: no queries beyond set-up.
+//!
+//! One table, `records`, holds everything that syncs, numbered in the order of its arrival here (`seq`). `commands` and `strings`
+//! hold each text once. `search` is a full-text index without content whose row number is `commands.rank`, which grows with the
+//! time of a command's newest use: reading matches by descending row number yields the newest first without sorting.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::{HistoryError, HistoryErrorKind};
+
+/// The version of the tables, kept in the file's header.
+pub(crate) const VERSION: i64 = 1;
+
+/// How long a writer waits for another: a large import takes seconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const TABLES: &str = "
+CREATE TABLE commands(id INTEGER PRIMARY KEY, text TEXT NOT NULL, hash INTEGER NOT NULL, rank INTEGER, uses INTEGER NOT NULL);
+CREATE TABLE strings(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+CREATE TABLE records(seq INTEGER PRIMARY KEY AUTOINCREMENT, rid BLOB NOT NULL, kind INTEGER NOT NULL, src INTEGER, command INTEGER,
+  time INTEGER NOT NULL, time_known INTEGER NOT NULL, duration INTEGER, exit INTEGER, cwd INTEGER, host INTEGER, shell INTEGER,
+  session INTEGER, actor INTEGER, body BLOB);
+CREATE TABLE erased(seq INTEGER PRIMARY KEY);
+CREATE TABLE state(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE vaults(alias INTEGER PRIMARY KEY, vault TEXT NOT NULL UNIQUE);
+CREATE TABLE pins(event BLOB PRIMARY KEY, clock INTEGER NOT NULL, pinned INTEGER NOT NULL, rid BLOB NOT NULL) WITHOUT ROWID;
+CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
+";
+
+/// The indexes. A first import drops them and makes them anew at its end, which takes a fraction of the time.
+const INDEXES: &[(&str, &str)] = &[
+    ("records_rid", "CREATE UNIQUE INDEX records_rid ON records(rid)"),
+    ("records_command", "CREATE INDEX records_command ON records(command, time) WHERE kind = 1"),
+    ("records_time", "CREATE INDEX records_time ON records(time) WHERE kind = 1"),
+    ("records_other", "CREATE INDEX records_other ON records(kind) WHERE kind <> 1"),
+    ("commands_hash", "CREATE INDEX commands_hash ON commands(hash)"),
+    ("commands_rank", "CREATE UNIQUE INDEX commands_rank ON commands(rank)"),
+];
+
+/// Drops the indexes.
+pub(crate) fn drop_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    INDEXES.iter().try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
+}
+
+/// Makes the indexes.
+pub(crate) fn create_indexes(connection: &Connection) -> rusqlite::Result<()> {
+    INDEXES.iter().try_for_each(|(_, sql)| connection.execute_batch(sql))
+}
+
+/// Opens or creates the database for writing.
+pub(crate) fn open(path: &Path) -> Result<Connection, HistoryError> {
+    create_private(path)?;
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    check_version(&connection)?;
+    set_up(&connection, path)?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Makes a database in memory.
+pub(crate) fn open_in_memory() -> Result<Connection, HistoryError> {
+    let mut connection = Connection::open_in_memory()?;
+    connection.set_prepared_statement_cache_capacity(64);
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// Opens an existing database for reading, doing as little as possible: this is on the way of every search.
+pub(crate) fn open_read_only(path: &Path) -> Result<Connection, HistoryError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| missing(path).unwrap_or_else(|| error.into()))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    match check_version(&connection) {
+        Ok(VERSION) => Ok(connection),
+        Ok(_) => Err(HistoryError::new(HistoryErrorKind::NotFound, "", "it has no history yet")),
+        // A journal beside the file cannot be opened in a directory where we may not write. Nobody else writes there either.
+        Err(error) if error.kind() == HistoryErrorKind::Permission => open_immutable(path, error),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_immutable(path: &Path, first: HistoryError) -> Result<Connection, HistoryError> {
+    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let opened = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags);
+    match opened {
+        Ok(connection) if matches!(check_version(&connection), Ok(VERSION)) => Ok(connection),
+        _ => Err(first),
+    }
+}
+
+fn missing(path: &Path) -> Option<HistoryError> {
+    let error = std::fs::metadata(path).err()?;
+    (error.kind() == std::io::ErrorKind::NotFound).then(|| HistoryError::io("open", path, error))
+}
+
+/// Makes the directory and the file so that only their owner can read them; SQLite gives its journals the same mode.
+fn create_private(path: &Path) -> Result<(), HistoryError> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        made.map_err(|error| HistoryError::io("create the directory", parent, error))?;
+    }
+    let opened = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+    opened.map(drop).map_err(|error| HistoryError::io("open", path, error))
+}
+
+/// The version of the tables: 0 for a new file.
+fn check_version(connection: &Connection) -> Result<i64, HistoryError> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version <= VERSION {
+        return Ok(version);
+    }
+    let cause = format!("it was written by a newer hx (version {version} of its tables; this hx knows {VERSION})");
+    Err(HistoryError::new(HistoryErrorKind::NewerVersion, "", cause))
+}
+
+fn set_up(connection: &Connection, path: &Path) -> Result<(), HistoryError> {
+    let journal = if shared_memory_works(path) { "WAL" } else { "TRUNCATE" };
+    // A database on a file system that cannot do it stays as it is; both modes are safe.
+    connection.query_row(&format!("PRAGMA journal_mode = {journal}"), [], |_| Ok(()))?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -32000; PRAGMA temp_store = FILE;")?;
+    connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
+    if check_version(connection)? == VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have done it while this one waited.
+    if check_version(&transaction)? == 0 {
+        let foreign: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if foreign > 0 {
+            return Err(HistoryError::new(HistoryErrorKind::Broken, "", "it is the database of another program")
+                .with_remedy("Move that file away, or choose another data directory."));
+        }
+        transaction.execute_batch(TABLES)?;
+        create_indexes(&transaction)?;
+        transaction.execute_batch(&format!("PRAGMA user_version = {VERSION}"))?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Whether the file system lets processes share memory through a file, which a write-ahead log needs. Network ones do not.
+#[cfg(target_os = "linux")]
+fn shared_memory_works(path: &Path) -> bool {
+    const WITHOUT: &[u32] = &[
+        0x6969,      // NFS
+        0x517b,      // SMB
+        0xff53_4d42, // CIFS
+        0xfe53_4d42, // SMB 2
+        0x0bd0_0bd0, // Lustre
+        0x4750_4653, // GPFS
+        0x00c3_6400, // Ceph
+        0x0102_1997, // 9P
+        0x5346_414f, // AFS
+        0x6b41_4653, // kAFS
+        0x7375_7245, // Coda
+        0x6573_5546, // FUSE: sshfs and the like
+        0x1983_0326, // BeeGFS
+        0x2003_0528, // OrangeFS
+        0x786f_4256, // VirtualBox shared folders
+        0x0116_1970, // GFS2
+        0x7461_636f, // OCFS2
+    ];
+    // An answer we do not get is no reason to go without.
+    rustix::fs::statfs(path).map_or(true, |stat| !WITHOUT.contains(&(stat.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shared_memory_works(_path: &Path) -> bool {
+    true
+}

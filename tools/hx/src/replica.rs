@@ -1,0 +1,140 @@
+//! The history database as the vault sees it.
+//!
+//! What must hold: everything [`vault::Replica`] asks for; each call is one transaction of SQLite.
+//! What it deliberately does not do: SQL of its own (see `history::feed`), encoding (see `codec`).
+
+use std::collections::HashSet;
+
+use vault::{Applied, Change, Malformed, RecordId, Replica, ReplicaError, Source, VaultId};
+
+use crate::codec;
+use crate::history::model::{self, Record};
+use crate::history::{ApplyOptions, History, HistoryError, feed, put_state_in};
+
+/// A history that takes part in one vault.
+pub struct HistoryReplica<'h> {
+    history: &'h mut History,
+    alias: i64,
+}
+
+impl<'h> HistoryReplica<'h> {
+    /// Binds a history to a vault.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn new(history: &'h mut History, vault: VaultId) -> Result<Self, HistoryError> {
+        let alias = history.vault_alias(&vault.to_string())?;
+        Ok(Self { history, alias })
+    }
+}
+
+/// Local numbers come from SQLite, which has no larger ones than this.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn change_all(connection: &rusqlite::Connection, changes: &[Change]) -> Result<(), HistoryError> {
+    changes
+        .iter()
+        .try_for_each(|(key, value)| put_state_in(connection, key, value.as_deref()))
+}
+
+impl Replica for HistoryReplica<'_> {
+    type Record = Record;
+
+    fn id(record: &Record) -> RecordId {
+        RecordId(record.id().0)
+    }
+
+    fn time_us(record: &Record) -> i64 {
+        match record {
+            Record::Event(event) => event.time_us,
+            Record::Session(session) => session.start_us.unwrap_or_default(),
+            Record::Pin(pin) => pin.clock,
+            Record::Tombstone(tombstone) => tombstone.time_us,
+        }
+    }
+
+    fn size(record: &Record) -> usize {
+        codec::size(record)
+    }
+
+    fn encode(records: &[Record]) -> Vec<u8> {
+        codec::encode(records)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Vec<Record>, Malformed> {
+        codec::decode(bytes)
+    }
+
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, ReplicaError> {
+        Ok(self.history.state_get(key)?)
+    }
+
+    fn keys(&self, prefix: &str) -> Result<Vec<String>, ReplicaError> {
+        Ok(self.history.state_keys(prefix)?)
+    }
+
+    fn save(&mut self, changes: &[Change]) -> Result<(), ReplicaError> {
+        let transaction = self.history.begin()?;
+        change_all(&transaction, changes)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn head(&self) -> Result<u64, ReplicaError> {
+        Ok(self.history.head()?.unsigned_abs())
+    }
+
+    fn count_own(&self, after: u64) -> Result<u64, ReplicaError> {
+        Ok(self.history.count_own(self.alias, number(after))?)
+    }
+
+    fn own(&self, first: u64, last: u64, limit: usize) -> Result<Vec<(u64, Record)>, ReplicaError> {
+        let rows = self.history.read_own(self.alias, (number(first), number(last)), limit)?;
+        Ok(rows
+            .into_iter()
+            .map(|(seq, record)| (seq.unsigned_abs(), record))
+            .collect())
+    }
+
+    fn apply(&mut self, records: Vec<Record>, source: Source, changes: &[Change]) -> Result<Applied, ReplicaError> {
+        let options = match source {
+            Source::Vault { unpublished_above } => ApplyOptions {
+                src: Some(self.alias),
+                published_upto: number(unpublished_above),
+            },
+            Source::Salvage => ApplyOptions::default(),
+        };
+        let applied = self
+            .history
+            .insert_all_with(records, options, |transaction| change_all(transaction, changes))?;
+        Ok(Applied {
+            added: applied.added,
+            known: applied.known + applied.forgotten,
+        })
+    }
+
+    fn erased(&self) -> Result<Vec<u64>, ReplicaError> {
+        Ok(self.history.erased()?.into_iter().map(i64::unsigned_abs).collect())
+    }
+
+    fn clear_erased(&mut self, numbers: &[u64], changes: &[Change]) -> Result<(), ReplicaError> {
+        let numbers: Vec<i64> = numbers.iter().copied().map(number).collect();
+        let transaction = self.history.begin()?;
+        feed::clear_erased_in(&transaction, &numbers)?;
+        change_all(&transaction, changes)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn is_forgotten(&self, record: &Record) -> Result<bool, ReplicaError> {
+        Ok(self.history.is_forgotten(record.id())?)
+    }
+
+    fn republish_all_but(&mut self, shown: &HashSet<RecordId>, changes: &[Change]) -> Result<u64, ReplicaError> {
+        let transaction = self.history.begin()?;
+        let moved = feed::republish_in(&transaction, |id: model::RecordId| !shown.contains(&RecordId(id.0)))?;
+        change_all(&transaction, changes)?;
+        transaction.commit()?;
+        Ok(moved)
+    }
+}

@@ -1,0 +1,163 @@
+//! Where `hx` keeps its files, by the XDG rules.
+//!
+//! What must hold: every path of the program comes from here; without a home directory and without orders there is an
+//! error, never a file in some surprising place.
+//!
+//! It deliberately creates nothing but on request: looking must not change anything.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use console::{Env, Failure};
+
+/// Holds the paths of one user's data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    config_file: PathBuf,
+    data_dir: PathBuf,
+}
+
+impl Paths {
+    /// Finds the paths: `HX_CONFIG` and `HX_DATA_DIR`, then `XDG_CONFIG_HOME` and `XDG_DATA_HOME`, then the home directory.
+    ///
+    /// # Errors
+    /// If a path would depend on the home directory and `HOME` is not set.
+    pub fn resolve(env: &Env) -> Result<Self, Failure> {
+        let config_file = match env.get("HX_CONFIG") {
+            Some(path) => expand_home(path, env),
+            None => xdg(env, "XDG_CONFIG_HOME", ".config", "HX_CONFIG")?.join("hx/config.yaml"),
+        };
+        let data_dir = match env.get("HX_DATA_DIR") {
+            Some(path) => expand_home(path, env),
+            None => xdg(env, "XDG_DATA_HOME", ".local/share", "HX_DATA_DIR")?.join("hx"),
+        };
+        Ok(Self {
+            config_file,
+            data_dir,
+        })
+    }
+
+    /// Makes paths under a data directory, with the configuration file in it; for scratch devices and tests.
+    #[must_use]
+    pub fn under(data_dir: &Path) -> Self {
+        Self {
+            config_file: data_dir.join("config.yaml"),
+            data_dir: data_dir.to_path_buf(),
+        }
+    }
+
+    /// Returns the configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    /// Returns the directory of everything below.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Returns the history database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join("hx.db")
+    }
+
+    /// Returns the private directory of keys and credentials.
+    #[must_use]
+    pub fn keys_dir(&self) -> PathBuf {
+        self.data_dir.join("keys")
+    }
+
+    /// Returns the private file of credentials that were given in a store URL.
+    #[must_use]
+    pub fn store_credentials(&self) -> PathBuf {
+        self.keys_dir().join("store-credentials.json")
+    }
+
+    /// Returns the directory that may be removed at any time after a switch of the store.
+    #[must_use]
+    pub fn sync_dir(&self) -> PathBuf {
+        self.data_dir.join("sync")
+    }
+
+    /// Returns the manifest cache; removing it is harmless.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.sync_dir().join("cache")
+    }
+
+    /// Returns the folder store used when none is named.
+    #[must_use]
+    pub fn default_store(&self) -> PathBuf {
+        self.sync_dir().join("store")
+    }
+
+    /// Returns the directory of locks and progress of running commands.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.data_dir.join("run")
+    }
+
+    /// Returns the lock that one sync at a time holds.
+    #[must_use]
+    pub fn sync_lock(&self) -> PathBuf {
+        self.run_dir().join("sync.lock")
+    }
+
+    /// Returns the file in which a running sync says how far it is.
+    #[must_use]
+    pub fn progress_file(&self) -> PathBuf {
+        self.run_dir().join("progress.json")
+    }
+
+    /// Creates the data directory and those in it that must be there, readable by the owner only.
+    ///
+    /// # Errors
+    /// If one cannot be created.
+    pub fn create(&self) -> Result<(), Failure> {
+        for dir in [self.data_dir.clone(), self.keys_dir(), self.run_dir()] {
+            create_private_dir(&dir)
+                .map_err(|error| Failure::io("create the directory", &dir, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Creates a directory and its parents; new ones are for the owner only.
+pub(super) fn create_private_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+/// Replaces a leading `~/` by the home directory, as a shell would have done had it seen the path.
+pub(super) fn expand_home(path: &str, env: &Env) -> PathBuf {
+    match (path.strip_prefix("~/"), env.get("HOME")) {
+        (Some(rest), Some(home)) => Path::new(home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+fn xdg(env: &Env, variable: &str, below_home: &str, instead: &str) -> Result<PathBuf, Failure> {
+    // The XDG rules say that a relative path here is to be ignored.
+    if let Some(path) = env
+        .get(variable)
+        .map(Path::new)
+        .filter(|path| path.is_absolute())
+    {
+        return Ok(path.to_path_buf());
+    }
+    let home = env
+        .get("HOME")
+        .map(Path::new)
+        .filter(|home| home.is_absolute());
+    home.map(|home| home.join(below_home)).ok_or_else(|| {
+        Failure::config("the home directory is not known: HOME is not set to an absolute path")
+            .kind("no-home")
+            .hint(format!("set HOME, or {variable}, or {instead}"))
+    })
+}

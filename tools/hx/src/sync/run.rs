@@ -1,0 +1,255 @@
+//! Running the vault: opening what a sync needs, and turning the errors of all layers into what a person reads.
+//!
+//! What must hold: every error keeps its kind, cause and remedy on the way up, and gets the exit code of the table.
+//! What it deliberately does not do: decide what to run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use console::{Exit, Failure, exit};
+use jiff::Timestamp;
+use store::{Environment, Store, StoreKind, StoreUrl};
+use vault::{Device, NodeId, Options, Problem, ProblemKind, Vault, VaultError};
+
+use super::{KeyFile, LastSync, Membership, Past, Watcher};
+use super::past::PastError;
+use crate::history::{History, HistoryError, HistoryErrorKind};
+use crate::replica::HistoryReplica;
+use crate::settings::{Paths, Settings, credentials};
+
+/// How long a replaced object stays for slow readers: a week.
+const GRACE_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// An open vault and what is needed to work on it.
+pub struct Link {
+    /// The vault over its store.
+    pub vault: Vault,
+    /// Limits.
+    pub options: Options,
+    /// Which vault this is.
+    pub membership: Membership,
+    /// The kind of store.
+    pub kind: StoreKind,
+}
+
+impl Link {
+    /// Opens the vault this machine is in. Sends nothing yet.
+    ///
+    /// # Errors
+    /// If there is none, the configuration names another store, or the key is not there.
+    pub async fn open(history: &History, settings: &Settings, paths: &Paths, environment: &Environment) -> Result<Self, Failure> {
+        let membership = Past::read(history).map_err(|error| history_failure(&error))?.membership.ok_or_else(not_set_up)?;
+        let url = Self::url(&membership, settings, paths)?;
+        let keys = KeyFile::of(paths, membership.vault).read()?.ok_or_else(|| {
+            Failure::new(Exit::WrongKey, "the key of this vault is not on this machine")
+                .hint("Run `hx sync init --store URL` again: it asks for the passphrase or the recovery phrase.")
+        })?;
+        let kind = url.kind();
+        let store = Store::open(&url, &settings.tuning(), environment).await.map_err(Failure::from)?;
+        Ok(Self {
+            vault: Vault::new(store, keys),
+            options: vault_options(settings),
+            membership,
+            kind,
+        })
+    }
+
+    /// The store to use: the one that was joined, with whatever the settings say about the same place.
+    ///
+    /// # Errors
+    /// If the settings name another place.
+    pub fn url(membership: &Membership, settings: &Settings, paths: &Paths) -> Result<StoreUrl, Failure> {
+        let joined: StoreUrl = membership
+            .store
+            .parse()
+            .map_err(|error: store::UrlError| Failure::config("the store that this machine joined cannot be understood").cause(error))?;
+        let url = match settings.store_url().map_err(|problem| Failure::config(problem.what))? {
+            None => joined,
+            Some(configured) if configured.value.same_place(&joined) => configured.value,
+            Some(configured) => {
+                return Err(Failure::config(format!("the settings name {}, but this machine joined {joined}", configured.value))
+                    .cause(format!("the value comes from the {}", configured.origin))
+                    .hint("Run `hx sync init --store URL` to switch stores; nothing pending is lost by it."));
+            }
+        };
+        credentials::attach(paths, url)
+    }
+
+    /// Runs one piece of work on the vault, and remembers what it did or why it failed.
+    ///
+    /// # Errors
+    /// The work's own.
+    pub async fn run<T>(
+        &self,
+        history: &mut History,
+        command: &str,
+        mut watcher: Watcher,
+        work: impl AsyncFnOnce(&mut Device<'_, HistoryReplica<'_>>) -> Result<(T, u64), VaultError>,
+    ) -> Result<(T, LastSync), Failure> {
+        let at = Timestamp::now();
+        let before = self.vault.store().usage();
+        let outcome = {
+            let mut replica = HistoryReplica::new(history, self.vault.keys().vault()).map_err(|error| history_failure(&error))?;
+            let mut device = Device::new(&self.vault, &mut replica, &self.options, &mut watcher);
+            work(&mut device).await.map_err(|error| failure_of(&error))
+        };
+        let (phases, took) = watcher.finish();
+        let sync = LastSync {
+            command: command.into(),
+            at,
+            took_ms: millis(took),
+            phases: phases.into_iter().map(|(name, took)| (name, millis(took))).collect(),
+            records: outcome.as_ref().map_or(0, |(_, records)| *records),
+            usage: self.vault.store().usage() - before,
+            error: outcome.as_ref().err().map(|failure| PastError {
+                kind: failure.kind_name().unwrap_or("failed").into(),
+                message: failure.message(),
+                remedy: failure.hint_text().unwrap_or_default(),
+            }),
+        };
+        let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
+        past.note(sync.clone());
+        let noted = past.write(history).map_err(|error| history_failure(&error));
+        // Why the work failed matters more than that it could not be noted.
+        let (value, _) = outcome?;
+        noted?;
+        Ok((value, sync))
+    }
+}
+
+fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn not_set_up() -> Failure {
+    Failure::new(Exit::NoStore, "sync is not set up on this machine")
+        .hint("Run `hx sync init --store URL`, for example with \"s3://bucket/prefix?region=us-west-2\" or folder:/path.")
+}
+
+/// The vault's limits as the settings have them.
+pub fn vault_options(settings: &Settings) -> Options {
+    let sync = &settings.sync;
+    let streaming = sync.streaming.value;
+    Options {
+        node_name: settings.host_name(),
+        segment_raw_bytes_max: usize::try_from(sync.chunk_size.value).unwrap_or(usize::MAX),
+        segment_records_max: 131_072,
+        batch_records: sync.batch_size.value.max(1),
+        uploads: if streaming { 1 } else { settings.uploads_in_flight() },
+        downloads: if streaming { 1 } else { settings.downloads_in_flight() },
+        memory_bytes_max: usize::try_from(sync.max_memory_usage.value).unwrap_or(usize::MAX),
+        compression: settings.compression_level(),
+        grace_ms: GRACE_MS,
+        now_ms: Arc::new(|| Timestamp::now().as_millisecond()),
+        new_node: Arc::new(NodeId::random),
+    }
+}
+
+/// What a person reads of a vault's error.
+pub fn failure_of(error: &VaultError) -> Failure {
+    match error {
+        VaultError::Store { doing, source } => Failure::from(source).context(doing),
+        VaultError::WrongKey => Failure::from_error(Exit::WrongKey, error)
+            .kind("wrong-key")
+            .hint("Check the passphrase (HX_SYNC_PASSPHRASE, --passphrase-file), or give the 24 words of the recovery phrase in its place."),
+        VaultError::BadPhrase(_) => Failure::from_error(Exit::WrongKey, error).kind("wrong-key").hint("Type all 24 words, in order."),
+        VaultError::NoVault(_) => Failure::from_error(Exit::NoStore, error)
+            .kind("no-vault")
+            .hint("Check the bucket and the prefix. `hx sync init --store URL` puts this machine's vault back if it was removed."),
+        VaultError::DamagedVaultFile(_) => Failure::from_error(Exit::Corrupt, error)
+            .kind("corrupt")
+            .hint("Put an earlier version of vault.json back if the bucket keeps versions; else run `hx sync init --store URL` with a new prefix and push: nothing on this machine is lost."),
+        VaultError::OtherVault { .. } => Failure::from_error(Exit::Conflict, error)
+            .kind("other-vault")
+            .hint("Run `hx sync init --store URL` to join the vault that is there, or give each vault a prefix of its own."),
+        VaultError::NewerFormat(_) => Failure::from_error(Exit::Failed, error).kind("newer-format").hint("Update hx on this machine."),
+        VaultError::Rotated { .. } => Failure::from_error(Exit::WrongKey, error)
+            .kind("rotated")
+            .hint("Run `hx sync init --store URL` again with the new passphrase."),
+        VaultError::SequenceConflict { .. } | VaultError::Regression { .. } => Failure::from_error(Exit::Conflict, error)
+            .kind("sequence-conflict")
+            .hint("Run `hx sync pull --force` to accept what the store shows, then `hx sync push`; or `hx sync push --force` to publish under a new identity. Neither loses a record."),
+        VaultError::Replica { source, .. } => replica_failure(error, source.as_ref()),
+        VaultError::TimedOut(_) => Failure::from_error(Exit::Network, error).kind("timeout").hint("Raise HX_SYNC_TOTAL_TIMEOUT and run it again: it goes on where it stopped."),
+        _ => Failure::from_error(Exit::Failed, error).hint("`hx sync reset` forgets the sync state and keeps the history; then pull again."),
+    }
+}
+
+fn replica_failure(error: &VaultError, source: &(dyn std::error::Error + Send + Sync + 'static)) -> Failure {
+    match source.downcast_ref::<HistoryError>() {
+        Some(history) => history_failure(history).context(error),
+        None => Failure::from_error(Exit::Failed, error),
+    }
+}
+
+/// What a person reads of a database error.
+pub fn history_failure(error: &HistoryError) -> Failure {
+    let (code, kind) = match error.kind() {
+        HistoryErrorKind::Busy => (Exit::Locked, "busy"),
+        HistoryErrorKind::DiskFull => (Exit::DiskFull, "disk-full"),
+        HistoryErrorKind::Invalid | HistoryErrorKind::Ambiguous => (Exit::Usage, "usage"),
+        HistoryErrorKind::Broken => (Exit::Corrupt, "corrupt"),
+        HistoryErrorKind::Refused => (Exit::Failed, "refused"),
+        HistoryErrorKind::NotFound => (Exit::Failed, "not-found"),
+        HistoryErrorKind::Permission => (Exit::Failed, "permission"),
+        HistoryErrorKind::NewerVersion => (Exit::Failed, "newer-version"),
+        HistoryErrorKind::Other => (Exit::Failed, "failed"),
+    };
+    Failure::from_error(code, error).kind(kind).hint(error.remedy())
+}
+
+/// The failure that a list of object problems amounts to; none if all of them are remarks.
+///
+/// In a folder that another program syncs, an object that is not there yet is no failure of the vault: the exit code says "in part".
+pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) -> Option<Failure> {
+    let serious: Vec<&Problem> = problems.iter().filter(|problem| problem.kind.is_serious()).collect();
+    let worst = serious.iter().map(|problem| problem.kind).max_by_key(|kind| severity(*kind))?;
+    let code = match worst {
+        ProblemKind::Missing if kind == StoreKind::Folder => Exit::Partial,
+        ProblemKind::Conflict | ProblemKind::Regression => Exit::Conflict,
+        ProblemKind::NoKey => Exit::WrongKey,
+        ProblemKind::OtherVault => Exit::Conflict,
+        _ => exit::of_store(store::ErrorKind::Corrupt),
+    };
+    let worst_problem = serious.iter().find(|problem| problem.kind == worst)?;
+    Some(
+        Failure::new(code, format!("hx sync {command} failed in part: {} of the vault's objects could not be used; everything else was", serious.len()))
+            .cause(format!("{}: {}", worst_problem.key, worst_problem.detail))
+            .kind(kind_word(worst))
+            .hint(remedy(worst)),
+    )
+}
+
+/// A problem's kind in the words of the error kinds.
+fn kind_word(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Missing => "not-found",
+        ProblemKind::Archived => "archived",
+        ProblemKind::Conflict | ProblemKind::Regression => "sequence-conflict",
+        ProblemKind::OtherVault => "other-vault",
+        ProblemKind::NoKey => "rotated",
+        ProblemKind::NewerFormat => "newer-format",
+        _ => "corrupt",
+    }
+}
+
+/// What to do, in hx's own commands.
+fn remedy(kind: ProblemKind) -> String {
+    let text = kind.remedy();
+    let mut chars = text.replace("`sync ", "`hx sync ").chars().collect::<Vec<_>>();
+    if let Some(first) = chars.first_mut() {
+        *first = first.to_ascii_uppercase();
+    }
+    chars.into_iter().collect::<String>() + "."
+}
+
+fn severity(kind: ProblemKind) -> u8 {
+    match kind {
+        ProblemKind::NoKey => 6,
+        ProblemKind::Conflict | ProblemKind::Regression => 5,
+        ProblemKind::Corrupt | ProblemKind::OtherVault | ProblemKind::NewerFormat => 4,
+        ProblemKind::Archived => 3,
+        ProblemKind::Missing => 2,
+        _ => 1,
+    }
+}
