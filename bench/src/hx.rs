@@ -1,0 +1,186 @@
+//! `hx` against Atuin: import and search of a million commands; then what a sync of them costs.
+//!
+//! What must hold: both programs get the same generated history (1,000,000 zsh extended lines, at most 240,000 distinct, seed 1) and fresh
+//! homes; requests and bytes are counted by a proxy, not by hx.
+//! What it deliberately does not do: measure Atuin's sync, which needs its server.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use testkit::history::zsh_extended;
+use testkit::{S3Process, ScriptedProxy};
+
+use crate::run::{Measured, measure, median};
+
+const LINES: u64 = 1_000_000;
+const DISTINCT: u64 = 240_000;
+const RUNS: usize = 31;
+
+/// Prints the measurements; returns how many bars were missed.
+///
+/// # Errors
+/// If a program is missing or fails.
+pub fn bench() -> Result<u32, String> {
+    let root = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf())).ok_or("where am I?")?;
+    let hx = root.join("hx");
+    let atuin = root.parent().unwrap_or(&root).join("peers/bin/atuin");
+    for (program, remedy) in [(&hx, "cargo build --release -p hx"), (&atuin, "cargo install atuin --locked --root target/peers")] {
+        if !program.exists() {
+            return Err(format!("{} is missing: {remedy}", program.display()));
+        }
+    }
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let history = scratch.path().join("zsh_history");
+    write_history(&history).map_err(|error| format!("{}: {error}", history.display()))?;
+    let mut bench = Bench { hx, atuin, scratch: scratch.path().to_path_buf(), missed: 0 };
+    println!("{LINES} zsh extended lines, at most {DISTINCT} distinct, {} bytes\n", std::fs::metadata(&history).map_or(0, |m| m.len()));
+    println!("{:<52} {:>12} {:>12} {:>10}  bar", "", "hx", "atuin", "ratio");
+    bench.import(&history)?;
+    bench.find()?;
+    bench.sync()?;
+    Ok(bench.missed)
+}
+
+fn write_history(path: &Path) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for line in zsh_extended(LINES, DISTINCT, 1) {
+        writeln!(file, "{line}")?;
+    }
+    file.flush()
+}
+
+struct Bench {
+    hx: PathBuf,
+    atuin: PathBuf,
+    scratch: PathBuf,
+    missed: u32,
+}
+
+impl Bench {
+    fn home(&self, name: &str) -> Vec<(String, String)> {
+        let home = self.scratch.join(name);
+        let _ = std::fs::create_dir_all(&home);
+        let home = home.display().to_string();
+        vec![
+            ("HOME".into(), home.clone()),
+            ("PATH".into(), "/usr/bin:/bin".into()),
+            ("HISTFILE".into(), self.scratch.join("zsh_history").display().to_string()),
+            ("SHELL".into(), "/bin/zsh".into()),
+            ("ATUIN_SESSION".into(), "0190a0000000700080000000000000aa".into()),
+            ("HX_SYNC_PASSPHRASE".into(), "bench".into()),
+        ]
+    }
+
+    fn judge(&mut self, what: &str, ours: String, theirs: &str, ratio: String, holds: bool, bar: &str) {
+        self.missed += u32::from(!holds);
+        println!("{what:<52} {ours:>12} {theirs:>12} {ratio:>10}  {bar}{}", if holds { "" } else { "   MISSED" });
+    }
+
+    fn import(&mut self, history: &Path) -> Result<(), String> {
+        let theirs = measure(&self.atuin, &["import", "zsh"], &self.home("atuin"))?;
+        let file = history.display().to_string();
+        let ours = measure(&self.hx, &["import", "--file", &file], &self.home("hx"))?;
+        require(&ours, "hx import")?;
+        require(&theirs, "atuin import")?;
+        let ratio = theirs.took.as_secs_f64() / ours.took.as_secs_f64();
+        self.judge("import", secs(ours.took), &secs(theirs.took), format!("{ratio:.1}x"), ratio >= 5.0, ">= 5x faster");
+        self.judge("import, peak memory", mb(ours.peak_bytes), &mb(theirs.peak_bytes), String::new(), ours.peak_bytes < 200_000_000, "< 200 MB");
+        Ok(())
+    }
+
+    fn find(&mut self) -> Result<(), String> {
+        for (word, label, factor) in [("docker", "find, with hits", 2.0), ("zzqqxx", "find, without hits", 20.0)] {
+            let mut fastest: Option<(Duration, &str)> = None;
+            for mode in ["prefix", "full-text", "fuzzy"] {
+                let took = median(&self.atuin, &["search", "--search-mode", mode, "--limit", "20", word], &self.home("atuin"), RUNS)?;
+                if fastest.is_none_or(|(best, _)| took < best) {
+                    fastest = Some((took, mode));
+                }
+            }
+            let (theirs, mode) = fastest.ok_or("no search mode")?;
+            let ours = median(&self.hx, &["find", word], &self.home("hx"), RUNS)?;
+            let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+            let what = format!("{label} (atuin's fastest: {mode})");
+            self.judge(&what, millis(ours), &millis(theirs), format!("{ratio:.1}x"), ratio >= factor, &format!(">= {factor:.0}x faster"));
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), String> {
+        let server = S3Process::start();
+        let proxy = ScriptedProxy::in_front_of(server.address());
+        let url = proxy.store_url("bucket", "hx");
+        let (first, second) = (self.home("hx"), self.home("hx-second"));
+        require(&measure(&self.hx, &["sync", "init", "--store", &url], &first)?, "hx sync init")?;
+
+        proxy.forget_requests();
+        let push = measure(&self.hx, &["--json", "sync", "push"], &first)?;
+        require(&push, "hx sync push")?;
+        let (requests, up, _) = traffic(&proxy);
+        self.judge("push, requests", requests.to_string(), "", String::new(), requests <= 60, "<= 60");
+        let per_event = up as f64 / LINES as f64;
+        self.judge("push, bytes an event on the wire", format!("{per_event:.2}"), "", String::new(), per_event <= 20.0, "<= 20");
+        self.judge("push, peak memory", mb(push.peak_bytes), "", String::new(), push.peak_bytes < 150_000_000, "< 150 MB");
+        self.judge("push, time", secs(push.took), "", String::new(), true, "");
+
+        require(&measure(&self.hx, &["sync", "init", "--store", &url], &second)?, "hx sync init")?;
+        proxy.forget_requests();
+        let pull = measure(&self.hx, &["--json", "sync", "pull"], &second)?;
+        require(&pull, "hx sync pull")?;
+        let (requests, _, _) = traffic(&proxy);
+        self.judge("pull on a new device, requests", requests.to_string(), "", String::new(), requests <= 60, "<= 60");
+        self.judge("pull on a new device, time", secs(pull.took), "", String::new(), true, "");
+        self.judge("pull on a new device, peak memory", mb(pull.peak_bytes), "", String::new(), true, "");
+        let first_bytes = first_segment_bytes(&proxy);
+        self.judge("newest 16,384 searchable after, of all bytes", format!("{:.1} %", first_bytes * 100.0), "", String::new(), first_bytes < 0.1, "< 10 %");
+
+        proxy.forget_requests();
+        require(&measure(&self.hx, &["sync", "pull"], &second)?, "hx sync pull")?;
+        let (requests, _, _) = traffic(&proxy);
+        self.judge("pull when nothing changed, requests", requests.to_string(), "", String::new(), requests == 1, "= 1");
+
+        let one = self.scratch.join("one");
+        std::fs::write(&one, ": 1790000000:0;echo one new command\n").map_err(|error| error.to_string())?;
+        require(&measure(&self.hx, &["import", "--file", &one.display().to_string()], &first)?, "hx import")?;
+        proxy.forget_requests();
+        require(&measure(&self.hx, &["sync", "push"], &first)?, "hx sync push")?;
+        let (requests, _, _) = traffic(&proxy);
+        self.judge("push of one new command, requests", requests.to_string(), "", String::new(), requests <= 3, "<= 3");
+        Ok(())
+    }
+}
+
+/// Requests, bytes up, bytes down since the proxy was told to forget.
+fn traffic(proxy: &ScriptedProxy) -> (usize, u64, u64) {
+    let seen = proxy.requests();
+    let up = seen.iter().map(|request| request.bytes_up).sum();
+    let down = seen.iter().map(|request| request.bytes_down).sum();
+    (seen.len(), up, down)
+}
+
+/// The share of all bytes that had come when the first segment was complete.
+fn first_segment_bytes(proxy: &ScriptedProxy) -> f64 {
+    let seen = proxy.requests();
+    let total: u64 = seen.iter().map(|request| request.bytes_down).sum();
+    let end = seen.iter().position(|request| request.target.contains("segments")).map_or(seen.len(), |at| at + 1);
+    let first: u64 = seen[..end].iter().map(|request| request.bytes_down).sum();
+    first as f64 / total.max(1) as f64
+}
+
+fn require(measured: &Measured, what: &str) -> Result<(), String> {
+    if measured.code == 0 { Ok(()) } else { Err(format!("{what} ended with {}: {}", measured.code, measured.stdout)) }
+}
+
+fn secs(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
+}
+
+fn millis(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
+
+fn mb(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
+}

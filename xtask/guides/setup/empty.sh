@@ -1,0 +1,1 @@
+# Nothing: a machine on which hx has never run.

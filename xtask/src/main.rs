@@ -1,0 +1,70 @@
+//! The project's own tasks: `cargo xtask <task>`.
+//!
+//! Each task is one module and one function from arguments to success. What must hold: a task needs
+//! no more than Rust, a C compiler and the usual package managers, says what it runs, and stops what
+//! it started. It deliberately has few dependencies, because everybody waits for it to compile.
+// A task is a program for a terminal; only the libraries are forbidden to print.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod deps;
+mod guides;
+mod http;
+mod run;
+mod sim;
+mod tests_task;
+mod tidy;
+mod tools;
+
+use run::Outcome;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  test [--garage] [FILTER..]     everything the tests need, then the tests
+  ci                             what continuous integration runs, in order
+  sim --seeds N [--start S]      simulated devices over a faulty store; --seed S for one, verbose
+  guides [--only TEXT] [--list]  every command line of the guides, run as printed
+  bench NAME                     a benchmark beside its peers
+  deps                           layers, sources and versions of dependencies
+  tidy                           rules for the tree: headers, lengths, banned words";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = args
+        .split_first()
+        .map_or(("", &[][..]), |(task, rest)| (task.as_str(), rest));
+    match dispatch(task, rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(task: &str, args: &[String]) -> Outcome {
+    match task {
+        "test" => tests_task::run(args),
+        "ci" => run::command("bash", &[".ci/run"]),
+        "sim" => sim::run(args),
+        "guides" => guides::run(args),
+        "bench" => bench(args),
+        "deps" => deps::run(),
+        "tidy" => tidy::run(),
+        // Used by the set-ups of the guides, which are shell scripts.
+        "s3" => http::s3_tool(args),
+        "" | "help" | "-h" | "--help" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("there is no task {task}\n\n{USAGE}")),
+    }
+}
+
+/// Benchmarks are the one thing measured on a release build.
+fn bench(args: &[String]) -> Outcome {
+    let mut all = vec!["run", "--release", "--package", "bench", "--"];
+    all.extend(args.iter().map(String::as_str));
+    run::command("cargo", &all)
+}

@@ -1,0 +1,26 @@
+//! `cargo xtask test`: installs what the tests need, builds, runs them, stops everything.
+//!
+//! Servers are started by the tests themselves, on free ports, and end with them; this task only
+//! makes sure that the programs exist and tells the tests where they are. It uses `cargo test`,
+//! because a fresh machine has nothing else.
+
+use crate::run::{self, Outcome};
+use crate::tools;
+
+/// Runs the tests; arguments other than `--garage` are filters.
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let garage = args.iter().any(|arg| arg == "--garage");
+    let filters: Vec<&String> = args.iter().filter(|arg| *arg != "--garage").collect();
+    let moto = tools::moto()?;
+    let garage = if garage { Some(tools::garage()?) } else { None };
+    let mut command = run::cargo();
+    command.args(["test", "--workspace"]);
+    if !filters.is_empty() {
+        command.arg("--").args(filters);
+    }
+    command.env("SYNCLINE_MOTO", moto);
+    if let Some(path) = garage {
+        command.env("SYNCLINE_GARAGE", path);
+    }
+    run::status(&mut command)
+}
