@@ -23,10 +23,16 @@ const RUNS: usize = 31;
 /// # Errors
 /// If a program is missing or fails.
 pub fn bench() -> Result<u32, String> {
-    let root = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf())).ok_or("where am I?")?;
+    let root = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.to_path_buf()))
+        .ok_or("where am I?")?;
     let hx = root.join("hx");
     let atuin = root.parent().unwrap_or(&root).join("peers/bin/atuin");
-    for (program, remedy) in [(&hx, "cargo build --release -p hx"), (&atuin, "cargo install atuin --locked --root target/peers")] {
+    for (program, remedy) in [
+        (&hx, "cargo build --release -p hx"),
+        (&atuin, "cargo install atuin --locked --root target/peers"),
+    ] {
         if !program.exists() {
             return Err(format!("{} is missing: {remedy}", program.display()));
         }
@@ -34,9 +40,20 @@ pub fn bench() -> Result<u32, String> {
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let history = scratch.path().join("zsh_history");
     write_history(&history).map_err(|error| format!("{}: {error}", history.display()))?;
-    let mut bench = Bench { hx, atuin, scratch: scratch.path().to_path_buf(), missed: 0 };
-    println!("{LINES} zsh extended lines, at most {DISTINCT} distinct, {} bytes\n", std::fs::metadata(&history).map_or(0, |m| m.len()));
-    println!("{:<52} {:>12} {:>12} {:>10}  bar", "", "hx", "atuin", "ratio");
+    let mut bench = Bench {
+        hx,
+        atuin,
+        scratch: scratch.path().to_path_buf(),
+        missed: 0,
+    };
+    println!(
+        "{LINES} zsh extended lines, at most {DISTINCT} distinct, {} bytes\n",
+        std::fs::metadata(&history).map_or(0, |m| m.len())
+    );
+    println!(
+        "{:<52} {:>12} {:>12} {:>10}  bar",
+        "", "hx", "atuin", "ratio"
+    );
     bench.import(&history)?;
     bench.find()?;
     bench.sync()?;
@@ -66,16 +83,33 @@ impl Bench {
         vec![
             ("HOME".into(), home.clone()),
             ("PATH".into(), "/usr/bin:/bin".into()),
-            ("HISTFILE".into(), self.scratch.join("zsh_history").display().to_string()),
+            (
+                "HISTFILE".into(),
+                self.scratch.join("zsh_history").display().to_string(),
+            ),
             ("SHELL".into(), "/bin/zsh".into()),
-            ("ATUIN_SESSION".into(), "0190a0000000700080000000000000aa".into()),
+            (
+                "ATUIN_SESSION".into(),
+                "0190a0000000700080000000000000aa".into(),
+            ),
             ("HX_SYNC_PASSPHRASE".into(), "bench".into()),
         ]
     }
 
-    fn judge(&mut self, what: &str, ours: String, theirs: &str, ratio: String, holds: bool, bar: &str) {
+    fn judge(
+        &mut self,
+        what: &str,
+        ours: String,
+        theirs: &str,
+        ratio: String,
+        holds: bool,
+        bar: &str,
+    ) {
         self.missed += u32::from(!holds);
-        println!("{what:<52} {ours:>12} {theirs:>12} {ratio:>10}  {bar}{}", if holds { "" } else { "   MISSED" });
+        println!(
+            "{what:<52} {ours:>12} {theirs:>12} {ratio:>10}  {bar}{}",
+            if holds { "" } else { "   MISSED" }
+        );
     }
 
     fn import(&mut self, history: &Path) -> Result<(), String> {
@@ -85,16 +119,38 @@ impl Bench {
         require(&ours, "hx import")?;
         require(&theirs, "atuin import")?;
         let ratio = theirs.took.as_secs_f64() / ours.took.as_secs_f64();
-        self.judge("import", secs(ours.took), &secs(theirs.took), format!("{ratio:.1}x"), ratio >= 5.0, ">= 5x faster");
-        self.judge("import, peak memory", mb(ours.peak_bytes), &mb(theirs.peak_bytes), String::new(), ours.peak_bytes < 200_000_000, "< 200 MB");
+        self.judge(
+            "import",
+            secs(ours.took),
+            &secs(theirs.took),
+            format!("{ratio:.1}x"),
+            ratio >= 5.0,
+            ">= 5x faster",
+        );
+        self.judge(
+            "import, peak memory",
+            mb(ours.peak_bytes),
+            &mb(theirs.peak_bytes),
+            String::new(),
+            ours.peak_bytes < 200_000_000,
+            "< 200 MB",
+        );
         Ok(())
     }
 
     fn find(&mut self) -> Result<(), String> {
-        for (word, label, factor) in [("docker", "find, with hits", 2.0), ("zzqqxx", "find, without hits", 20.0)] {
+        for (word, label, factor) in [
+            ("docker", "find, with hits", 2.0),
+            ("zzqqxx", "find, without hits", 20.0),
+        ] {
             let mut fastest: Option<(Duration, &str)> = None;
             for mode in ["prefix", "full-text", "fuzzy"] {
-                let took = median(&self.atuin, &["search", "--search-mode", mode, "--limit", "20", word], &self.home("atuin"), RUNS)?;
+                let took = median(
+                    &self.atuin,
+                    &["search", "--search-mode", mode, "--limit", "20", word],
+                    &self.home("atuin"),
+                    RUNS,
+                )?;
                 if fastest.is_none_or(|(best, _)| took < best) {
                     fastest = Some((took, mode));
                 }
@@ -103,7 +159,14 @@ impl Bench {
             let ours = median(&self.hx, &["find", word], &self.home("hx"), RUNS)?;
             let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
             let what = format!("{label} (atuin's fastest: {mode})");
-            self.judge(&what, millis(ours), &millis(theirs), format!("{ratio:.1}x"), ratio >= factor, &format!(">= {factor:.0}x faster"));
+            self.judge(
+                &what,
+                millis(ours),
+                &millis(theirs),
+                format!("{ratio:.1}x"),
+                ratio >= factor,
+                &format!(">= {factor:.0}x faster"),
+            );
         }
         Ok(())
     }
@@ -113,41 +176,124 @@ impl Bench {
         let proxy = ScriptedProxy::in_front_of(server.address());
         let url = proxy.store_url("bucket", "hx");
         let (first, second) = (self.home("hx"), self.home("hx-second"));
-        require(&measure(&self.hx, &["sync", "init", "--store", &url], &first)?, "hx sync init")?;
+        require(
+            &measure(&self.hx, &["sync", "init", "--store", &url], &first)?,
+            "hx sync init",
+        )?;
 
         proxy.forget_requests();
         let push = measure(&self.hx, &["--json", "sync", "push"], &first)?;
         require(&push, "hx sync push")?;
         let (requests, up, _) = traffic(&proxy);
-        self.judge("push, requests", requests.to_string(), "", String::new(), requests <= 60, "<= 60");
+        self.judge(
+            "push, requests",
+            requests.to_string(),
+            "",
+            String::new(),
+            requests <= 60,
+            "<= 60",
+        );
         let per_event = up as f64 / LINES as f64;
-        self.judge("push, bytes an event on the wire", format!("{per_event:.2}"), "", String::new(), per_event <= 20.0, "<= 20");
-        self.judge("push, peak memory", mb(push.peak_bytes), "", String::new(), push.peak_bytes < 150_000_000, "< 150 MB");
+        self.judge(
+            "push, bytes an event on the wire",
+            format!("{per_event:.2}"),
+            "",
+            String::new(),
+            per_event <= 20.0,
+            "<= 20",
+        );
+        self.judge(
+            "push, peak memory",
+            mb(push.peak_bytes),
+            "",
+            String::new(),
+            push.peak_bytes < 150_000_000,
+            "< 150 MB",
+        );
         self.judge("push, time", secs(push.took), "", String::new(), true, "");
 
-        require(&measure(&self.hx, &["sync", "init", "--store", &url], &second)?, "hx sync init")?;
+        require(
+            &measure(&self.hx, &["sync", "init", "--store", &url], &second)?,
+            "hx sync init",
+        )?;
         proxy.forget_requests();
         let pull = measure(&self.hx, &["--json", "sync", "pull"], &second)?;
         require(&pull, "hx sync pull")?;
         let (requests, _, _) = traffic(&proxy);
-        self.judge("pull on a new device, requests", requests.to_string(), "", String::new(), requests <= 60, "<= 60");
-        self.judge("pull on a new device, time", secs(pull.took), "", String::new(), true, "");
-        self.judge("pull on a new device, peak memory", mb(pull.peak_bytes), "", String::new(), true, "");
+        self.judge(
+            "pull on a new device, requests",
+            requests.to_string(),
+            "",
+            String::new(),
+            requests <= 60,
+            "<= 60",
+        );
+        self.judge(
+            "pull on a new device, time",
+            secs(pull.took),
+            "",
+            String::new(),
+            true,
+            "",
+        );
+        self.judge(
+            "pull on a new device, peak memory",
+            mb(pull.peak_bytes),
+            "",
+            String::new(),
+            true,
+            "",
+        );
         let first_bytes = first_segment_bytes(&proxy);
-        self.judge("newest 16,384 searchable after, of all bytes", format!("{:.1} %", first_bytes * 100.0), "", String::new(), first_bytes < 0.1, "< 10 %");
+        self.judge(
+            "newest 16,384 searchable after, of all bytes",
+            format!("{:.1} %", first_bytes * 100.0),
+            "",
+            String::new(),
+            first_bytes < 0.1,
+            "< 10 %",
+        );
 
         proxy.forget_requests();
-        require(&measure(&self.hx, &["sync", "pull"], &second)?, "hx sync pull")?;
+        require(
+            &measure(&self.hx, &["sync", "pull"], &second)?,
+            "hx sync pull",
+        )?;
         let (requests, _, _) = traffic(&proxy);
-        self.judge("pull when nothing changed, requests", requests.to_string(), "", String::new(), requests == 1, "= 1");
+        self.judge(
+            "pull when nothing changed, requests",
+            requests.to_string(),
+            "",
+            String::new(),
+            requests == 1,
+            "= 1",
+        );
 
         let one = self.scratch.join("one");
-        std::fs::write(&one, ": 1790000000:0;echo one new command\n").map_err(|error| error.to_string())?;
-        require(&measure(&self.hx, &["import", "--file", &one.display().to_string()], &first)?, "hx import")?;
+        std::fs::write(&one, ": 1790000000:0;echo one new command\n")
+            .map_err(|error| error.to_string())?;
+        require(
+            &measure(
+                &self.hx,
+                &["import", "--file", &one.display().to_string()],
+                &first,
+            )?,
+            "hx import",
+        )?;
         proxy.forget_requests();
-        require(&measure(&self.hx, &["sync", "push"], &first)?, "hx sync push")?;
+        require(
+            &measure(&self.hx, &["sync", "push"], &first)?,
+            "hx sync push",
+        )?;
         let (requests, _, _) = traffic(&proxy);
-        self.judge("push of one new command, requests", requests.to_string(), "", String::new(), requests <= 3, "<= 3");
+        self.judge(
+            "push of one new command, requests",
+            requests.to_string(),
+            "",
+            String::new(),
+            requests <= 3,
+            "<= 3",
+        );
         Ok(())
     }
 }
@@ -164,13 +310,23 @@ fn traffic(proxy: &ScriptedProxy) -> (usize, u64, u64) {
 fn first_segment_bytes(proxy: &ScriptedProxy) -> f64 {
     let seen = proxy.requests();
     let total: u64 = seen.iter().map(|request| request.bytes_down).sum();
-    let end = seen.iter().position(|request| request.target.contains("segments")).map_or(seen.len(), |at| at + 1);
+    let end = seen
+        .iter()
+        .position(|request| request.target.contains("segments"))
+        .map_or(seen.len(), |at| at + 1);
     let first: u64 = seen[..end].iter().map(|request| request.bytes_down).sum();
     first as f64 / total.max(1) as f64
 }
 
 fn require(measured: &Measured, what: &str) -> Result<(), String> {
-    if measured.code == 0 { Ok(()) } else { Err(format!("{what} ended with {}: {}", measured.code, measured.stdout)) }
+    if measured.code == 0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what} ended with {}: {}",
+            measured.code, measured.stdout
+        ))
+    }
 }
 
 fn secs(took: Duration) -> String {

@@ -4,7 +4,11 @@
 //! measured that is not printed with its bar.
 //! What it deliberately does not do: fail a build. It exits 1 when a bar is missed, for whoever asks.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a developer's terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a program for a developer's terminal"
+)]
 
 mod hx;
 mod run;
@@ -14,7 +18,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("hx") | None => match hx::bench() {
-            Ok(missed) if missed == 0 => ExitCode::SUCCESS,
+            Ok(0) => ExitCode::SUCCESS,
             Ok(missed) => {
                 println!("\n{missed} bars missed");
                 ExitCode::FAILURE

@@ -23,7 +23,11 @@ pub struct Measured {
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn measure(program: &Path, arguments: &[&str], env: &[(String, String)]) -> Result<Measured, String> {
+pub fn measure(
+    program: &Path,
+    arguments: &[&str],
+    env: &[(String, String)],
+) -> Result<Measured, String> {
     let say = |error: std::io::Error| format!("{}: {error}", program.display());
     let output = tempfile::NamedTempFile::new().map_err(say)?;
     let begun = Instant::now();
@@ -47,14 +51,24 @@ pub fn measure(program: &Path, arguments: &[&str], env: &[(String, String)]) -> 
     };
     let took = begun.elapsed();
     let stdout = std::fs::read_to_string(output.path()).map_err(say)?;
-    Ok(Measured { took, peak_bytes, stdout, code: status.code().unwrap_or(-1) })
+    Ok(Measured {
+        took,
+        peak_bytes,
+        stdout,
+        code: status.code().unwrap_or(-1),
+    })
 }
 
 /// The shortest, and the middle, of many short runs; polling would disturb these.
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn median(program: &Path, arguments: &[&str], env: &[(String, String)], runs: usize) -> Result<Duration, String> {
+pub fn median(
+    program: &Path,
+    arguments: &[&str],
+    env: &[(String, String)],
+    runs: usize,
+) -> Result<Duration, String> {
     let mut times = Vec::with_capacity(runs);
     for _ in 0..runs {
         let begun = Instant::now();
@@ -74,9 +88,17 @@ pub fn median(program: &Path, arguments: &[&str], env: &[(String, String)], runs
 }
 
 fn high_water(status_file: &str) -> u64 {
-    let Ok(text) = std::fs::read_to_string(status_file) else { return 0 };
+    let Ok(text) = std::fs::read_to_string(status_file) else {
+        return 0;
+    };
     text.lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .and_then(|rest| {
+            rest.trim()
+                .trim_end_matches("kB")
+                .trim()
+                .parse::<u64>()
+                .ok()
+        })
         .map_or(0, |kib| kib * 1024)
 }

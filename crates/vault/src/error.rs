@@ -138,6 +138,8 @@ pub enum ProblemKind {
     Regression,
     /// One device has two histories.
     Conflict,
+    /// It cannot be used, and this device goes on without it: it belongs to an earlier identity of this device, or was accepted.
+    Accepted,
     /// Another device saw a newer state of a device than this store shows.
     Withheld,
 }
@@ -145,7 +147,7 @@ pub enum ProblemKind {
 impl ProblemKind {
     /// Whether data of the vault cannot be read because of it (as against a mere remark).
     pub fn is_serious(self) -> bool {
-        !matches!(self, Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld)
+        !matches!(self, Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld | Self::Accepted)
     }
 
     /// What a person can do about it.
@@ -161,6 +163,7 @@ impl ProblemKind {
             Self::NoKey => "run `sync init` again with the new passphrase to fetch the rotated key",
             Self::NewerFormat => "update Syncline on this device",
             Self::Regression | Self::Conflict => "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push",
+            Self::Accepted => "nothing: this device's next push publishes again what it has of it; another device's next push replaces its manifest",
             Self::Withheld => "run the pull again later; if it stays, ask who can write to the store",
         }
     }

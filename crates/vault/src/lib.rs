@@ -8,6 +8,7 @@
 //!
 //! What it deliberately does not do: know what a record means (that is the tool's [`Replica`]), read the environment, or print.
 
+mod accept;
 mod device;
 mod error;
 mod ids;

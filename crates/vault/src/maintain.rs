@@ -64,14 +64,15 @@ impl<R: Replica> Device<'_, R> {
         let own = self.own()?;
         let names = self.replica.keys(&self.state_keys.all()).map_err(|source| VaultError::Replica { doing: "list the sync state", source })?;
         let mut changes: Vec<Change> = names.into_iter().map(state::forget).collect();
-        let next = match mode {
+        let mut next = match mode {
             ResetMode::NewIdentity => own.reborn((self.options.new_node)(), false),
             ResetMode::LocalOnly => {
                 // A manifest that was under way may name what is garbage without it.
                 let garbage = if self.has_intent()? { vec![] } else { own.garbage };
-                OwnState { relearn: true, former: own.former, garbage, removed: own.removed, ..OwnState::fresh(own.node) }
+                OwnState { relearn: true, lacking: own.lacking, former: own.former, earlier: own.earlier, garbage, removed: own.removed, ..OwnState::fresh(own.node) }
             }
         };
+        next.lenient = true;
         changes.push(state::keep(self.state_keys.own(), &next));
         state::save(self.replica, &changes)
     }
@@ -204,7 +205,7 @@ impl<R: Replica> Device<'_, R> {
     fn mended(&self, own: OwnState, survey: &Survey, shown: &Shown, leaving: Option<(NodeId, Leaving)>) -> Vec<Change> {
         let is_cut_off = own.newest.is_some() && survey.lines.get(&own.node).map(|line| line.newest) != own.newest;
         let mut changes = vec![state::forget(self.state_keys.progress())];
-        let mut next = own;
+        let mut next = OwnState { lacking: false, ..own };
         if is_cut_off {
             next = next.reborn((self.options.new_node)(), true);
             changes.push(state::forget(self.state_keys.intent()));
@@ -250,6 +251,7 @@ impl Shown {
         let manifests = heirs.iter().flat_map(|node| survey.manifests.get(node).into_iter().flatten().map(|manifest| manifest.key(*node)));
         let mut keys: Vec<String> = segments.chain(manifests).collect();
         keys.sort();
-        Ok(Leaving { at: line.newest, keys, removed: line.manifest.removed.clone() })
+        let at = survey.manifests.get(&node).and_then(|refs| refs.last()).copied().unwrap_or(line.newest);
+        Ok(Leaving { at, keys, removed: line.manifest.removed.clone() })
     }
 }

@@ -84,6 +84,15 @@ impl<R: Replica> Device<'_, R> {
                 break;
             }
         }
+        if own.lacking {
+            // What came from the part that is lost counts as learnt, and is nowhere else now: the next push has to publish it.
+            let mended = self.mend_here(None).await?;
+            report.added += mended.recovered;
+            report.problems.extend(mended.problems);
+            report.problems.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
+            report.problems.dedup();
+        }
+        self.demote_accepted(mode, &mut report)?;
         state::save(self.replica, &[state::quarantine_change(&self.state_keys, &report.problems)])?;
         Ok(report)
     }
@@ -116,7 +125,10 @@ impl<R: Replica> Device<'_, R> {
         };
         match check_line(&own_and_intended, found) {
             Ok(()) => Ok(own),
-            Err(_) if mode == PullMode::Force => self.reborn(own, true),
+            Err(error) if mode == PullMode::Force => {
+                let lacking = own.lacking || matches!(error, VaultError::Regression { .. });
+                self.reborn(OwnState { lacking, ..own }, true)
+            }
             Err(error) => {
                 let kind = if matches!(error, VaultError::Regression { .. }) { ProblemKind::Regression } else { ProblemKind::Conflict };
                 report.problems.push(Problem { key: format!("{MANIFESTS}{}", own.node), kind, detail: error.to_string() });
@@ -247,16 +259,18 @@ impl<R: Replica> Device<'_, R> {
             }
             let shown = listing.nodes.get(node).and_then(|refs| refs.last());
             if shown.is_none_or(|shown| shown.sequence < node_state.newest.sequence) {
-                self.regressed(*node, node_state, shown, mode, report)?;
+                self.regressed(&mut own, *node, node_state, shown, mode, report)?;
             }
         }
         report.problems.extend(withheld(&own, listing, known, work));
         Ok(own)
     }
 
-    fn regressed(&mut self, node: NodeId, node_state: &NodeState, shown: Option<&ManifestRef>, mode: PullMode, report: &mut PullReport) -> Result<(), VaultError> {
+    fn regressed(&mut self, own: &mut OwnState, node: NodeId, node_state: &NodeState, shown: Option<&ManifestRef>, mode: PullMode, report: &mut PullReport) -> Result<(), VaultError> {
         if mode == PullMode::Force {
-            return state::save(self.replica, &[state::forget(self.state_keys.node(node))]);
+            own.lacking = true;
+            let changes = [state::keep(self.state_keys.own(), own), state::forget(self.state_keys.node(node))];
+            return state::save(self.replica, &changes);
         }
         let shown = shown.map_or_else(|| "none".to_owned(), |shown| shown.sequence.to_string());
         report.problems.push(Problem {

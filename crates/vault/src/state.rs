@@ -45,10 +45,19 @@ pub struct OwnState {
     /// touched, and no record of this device comes to count as learnt.
     #[serde(default)]
     pub leaving: BTreeMap<NodeId, Leaving>,
+    /// All identities that this device gave up, after a conflict or by a reset.
+    #[serde(default)]
+    pub earlier: Vec<NodeId>,
+    /// Set by a reset: the next pull takes the store as it is.
+    #[serde(default)]
+    pub lenient: bool,
     /// Set while a push that publishes everything again is under way. `published` stays as it is until its manifest is written, so
     /// that no record counts as another device's while the segment that holds it is about to be replaced.
     #[serde(default)]
     pub full: bool,
+    /// Set once an older state of the store was accepted: what only the lost part held is to be found and published again.
+    #[serde(default)]
+    pub lacking: bool,
     /// Set by a reset that keeps the identity: the next pull learns from the store what was published.
     #[serde(default)]
     pub relearn: bool,
@@ -225,7 +234,7 @@ pub(crate) fn load_nodes<R: Replica>(replica: &R, keys: &StateKeys) -> Result<BT
 impl OwnState {
     /// A device that has published nothing.
     pub fn fresh(node: NodeId) -> Self {
-        Self { node, newest: None, published: 0, live: vec![], garbage: vec![], older: vec![], retired: vec![], former: vec![], removed: BTreeMap::new(), leaving: BTreeMap::new(), full: false, relearn: false }
+        Self { node, newest: None, published: 0, live: vec![], garbage: vec![], older: vec![], retired: vec![], former: vec![], removed: BTreeMap::new(), leaving: BTreeMap::new(), earlier: vec![], lenient: false, full: false, lacking: false, relearn: false }
     }
 
     /// A new identity for a device that gives its old one up.
@@ -236,7 +245,10 @@ impl OwnState {
         let mut next = Self::fresh(node);
         next.removed.clone_from(&self.removed);
         next.former.clone_from(&self.former);
+        next.earlier.clone_from(&self.earlier);
+        next.earlier.push(self.node);
         next.garbage.clone_from(&self.garbage);
+        next.lacking = self.lacking;
         if disputed {
             // Names follow from content: what is garbage here may be live for the other machine that has this identity.
             let node = self.node;

@@ -168,12 +168,23 @@ fn refuse(error: &clap::Error, env: &Env) -> Exit {
     let ui = Ui::new(UiOptions::default(), env);
     if error.use_stderr() {
         let text = error.render();
-        let text = if ui.has_color() { text.ansi().to_string() } else { text.to_string() };
+        let text = if ui.has_color() {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        };
         ui.status(text.trim_end());
         return ui.finish(Ok(Exit::Usage));
     }
     let text = error.render();
-    ui.out(if ui.has_color() { text.ansi().to_string() } else { text.to_string() }.trim_end());
+    ui.out(
+        if ui.has_color() {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        }
+        .trim_end(),
+    );
     ui.finish(Ok(Exit::Ok))
 }
 

@@ -46,7 +46,14 @@ enum Column {
 #[derive(Serialize, Deserialize)]
 enum Other {
     #[serde(rename = "s")]
-    Session(RecordId, Arc<str>, Arc<str>, Option<Arc<str>>, Option<i64>, Option<i64>),
+    Session(
+        RecordId,
+        Arc<str>,
+        Arc<str>,
+        Option<Arc<str>>,
+        Option<i64>,
+        Option<i64>,
+    ),
     #[serde(rename = "p")]
     Pin(RecordId, RecordId, i64, bool),
     #[serde(rename = "t")]
@@ -69,11 +76,14 @@ pub fn encode(records: &[Record]) -> Vec<u8> {
                 session.end_us,
             )),
             Record::Pin(pin) => others.push(Other::Pin(pin.id, pin.event, pin.clock, pin.pinned)),
-            Record::Tombstone(tombstone) => others.push(Other::Tombstone(tombstone.target, tombstone.time_us)),
+            Record::Tombstone(tombstone) => {
+                others.push(Other::Tombstone(tombstone.target, tombstone.time_us))
+            }
         }
     }
     if !others.is_empty() {
-        *writer.column(Column::Others) = serde_json::to_vec(&others).expect("plain data serialises");
+        *writer.column(Column::Others) =
+            serde_json::to_vec(&others).expect("plain data serialises");
     }
     writer.finish()
 }
@@ -95,7 +105,8 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Record>, Malformed> {
     }
     let others = std::mem::take(reader.column(Column::Others));
     if !others.is_empty() {
-        let others: Vec<Other> = serde_json::from_slice(others).map_err(|error| Malformed(format!("its other records cannot be read: {error}")))?;
+        let others: Vec<Other> = serde_json::from_slice(others)
+            .map_err(|error| Malformed(format!("its other records cannot be read: {error}")))?;
         records.extend(others.into_iter().map(Other::into_record));
     }
     reader.finish()?;
@@ -115,9 +126,25 @@ pub fn size(record: &Record) -> usize {
 impl Other {
     fn into_record(self) -> Record {
         match self {
-            Self::Session(id, name, host, shell, start_us, end_us) => Record::Session(Session { id, name, host, shell, start_us, end_us }),
-            Self::Pin(id, event, clock, pinned) => Record::Pin(Pin { id, event, clock, pinned }),
-            Self::Tombstone(target, time_us) => Record::Tombstone(Tombstone { id: Tombstone::id_for(target), target, time_us }),
+            Self::Session(id, name, host, shell, start_us, end_us) => Record::Session(Session {
+                id,
+                name,
+                host,
+                shell,
+                start_us,
+                end_us,
+            }),
+            Self::Pin(id, event, clock, pinned) => Record::Pin(Pin {
+                id,
+                event,
+                clock,
+                pinned,
+            }),
+            Self::Tombstone(target, time_us) => Record::Tombstone(Tombstone {
+                id: Tombstone::id_for(target),
+                target,
+                time_us,
+            }),
         }
     }
 }
@@ -145,7 +172,10 @@ impl<'a> Writer<'a> {
                 self.column(Column::Ids).extend_from_slice(&event.id.0);
             }
         }
-        put_i64(&mut self.columns[Column::Times as usize], event.time_us.wrapping_sub(self.previous_us));
+        put_i64(
+            &mut self.columns[Column::Times as usize],
+            event.time_us.wrapping_sub(self.previous_us),
+        );
         self.previous_us = event.time_us;
         let command = self.refer(Column::Commands, &event.command);
         put_u64(self.column(Column::CommandRefs), command);
@@ -159,7 +189,12 @@ impl<'a> Writer<'a> {
             flags |= HAS_EXIT;
             put_i64(self.column(Column::Exits), i64::from(exit));
         }
-        for (flag, text) in [(HAS_CWD, &event.cwd), (HAS_SHELL, &event.shell), (HAS_SESSION, &event.session), (HAS_ACTOR, &event.actor)] {
+        for (flag, text) in [
+            (HAS_CWD, &event.cwd),
+            (HAS_SHELL, &event.shell),
+            (HAS_SESSION, &event.session),
+            (HAS_ACTOR, &event.actor),
+        ] {
             if let Some(text) = text {
                 flags |= flag;
                 let reference = self.refer(Column::Strings, text);
@@ -171,7 +206,11 @@ impl<'a> Writer<'a> {
 
     /// The index of a text in a dictionary, which it joins if it is new.
     fn refer(&mut self, dictionary: Column, text: &'a str) -> u64 {
-        let known = if matches!(dictionary, Column::Commands) { &mut self.commands } else { &mut self.strings };
+        let known = if matches!(dictionary, Column::Commands) {
+            &mut self.commands
+        } else {
+            &mut self.strings
+        };
         let next = known.len() as u64;
         let index = *known.entry(text).or_insert(next);
         if index == next {
@@ -203,15 +242,24 @@ const TRIES_MAX: u32 = 2_000_000;
 
 impl Default for Occurrences<'_> {
     fn default() -> Self {
-        Self { next: HashMap::new(), tries_left: TRIES_MAX }
+        Self {
+            next: HashMap::new(),
+            tries_left: TRIES_MAX,
+        }
     }
 }
 
 impl<'a> Occurrences<'a> {
     fn find(&mut self, event: &'a Event) -> Option<u32> {
         let time_us = import_time_us(event.time_us, event.time_known);
-        let is = |occurrence| Event::import_id(&event.host, time_us, &event.command, occurrence) == event.id;
-        let guess = self.next.get(&(&*event.host, time_us, &*event.command)).copied().unwrap_or(0);
+        let is = |occurrence| {
+            Event::import_id(&event.host, time_us, &event.command, occurrence) == event.id
+        };
+        let guess = self
+            .next
+            .get(&(&*event.host, time_us, &*event.command))
+            .copied()
+            .unwrap_or(0);
         // Entries of one second repeat a few times at most; undated ones may repeat as often as the whole history.
         let reach = if event.time_known { 16 } else { 100_000 };
         let mut found = None;
@@ -227,7 +275,8 @@ impl<'a> Occurrences<'a> {
         }
         if let Some(occurrence) = found {
             // Only repetitions are worth remembering: a dated first occurrence is what an unknown one is guessed to be.
-            self.next.insert((&event.host, time_us, &event.command), occurrence + 1);
+            self.next
+                .insert((&event.host, time_us, &event.command), occurrence + 1);
         }
         found
     }
@@ -243,7 +292,9 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let [VERSION, rest @ ..] = bytes else { return Err(Malformed("its record encoding is not version 1".into())) };
+        let [VERSION, rest @ ..] = bytes else {
+            return Err(Malformed("its record encoding is not version 1".into()));
+        };
         let mut rest = rest;
         let mut lengths = [0; COLUMNS];
         for length in &mut lengths {
@@ -253,7 +304,11 @@ impl<'a> Reader<'a> {
         for (column, length) in columns.iter_mut().zip(lengths) {
             *column = take_bytes(&mut rest, length)?;
         }
-        if rest.is_empty() { Ok(Self { columns }) } else { Err(Malformed("it has bytes left over".into())) }
+        if rest.is_empty() {
+            Ok(Self { columns })
+        } else {
+            Err(Malformed("it has bytes left over".into()))
+        }
     }
 
     fn column(&mut self, column: Column) -> &mut &'a [u8] {
@@ -265,7 +320,8 @@ impl<'a> Reader<'a> {
     }
 
     fn i64(&mut self, column: Column) -> Result<i64, Malformed> {
-        self.u64(column).map(|value| (value >> 1) as i64 ^ -((value & 1) as i64))
+        self.u64(column)
+            .map(|value| (value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
     fn dictionary(&mut self, column: Column) -> Result<Vec<Arc<str>>, Malformed> {
@@ -273,40 +329,94 @@ impl<'a> Reader<'a> {
         let mut texts = vec![];
         while !bytes.is_empty() {
             let length = take_u64(&mut bytes)?;
-            let text = std::str::from_utf8(take_bytes(&mut bytes, length)?).map_err(|_| Malformed("a text in it is not UTF-8".into()))?;
+            let text = std::str::from_utf8(take_bytes(&mut bytes, length)?)
+                .map_err(|_| Malformed("a text in it is not UTF-8".into()))?;
             texts.push(text.into());
         }
         Ok(texts)
     }
 
-    fn event(&mut self, flags: u8, commands: &[Arc<str>], strings: &[Arc<str>], previous_us: &mut i64) -> Result<Event, Malformed> {
+    fn event(
+        &mut self,
+        flags: u8,
+        commands: &[Arc<str>],
+        strings: &[Arc<str>],
+        previous_us: &mut i64,
+    ) -> Result<Event, Malformed> {
         let time_known = flags & TIME_KNOWN != 0;
         let time_us = previous_us.wrapping_add(self.i64(Column::Times)?);
         *previous_us = time_us;
         let command = pick(commands, self.u64(Column::CommandRefs)?)?;
         let host = pick(strings, self.u64(Column::Hosts)?)?;
         let id = if flags & EXPLICIT_ID == 0 {
-            let occurrence = u32::try_from(self.u64(Column::Occurrences)?).map_err(|_| Malformed("an occurrence in it is too large".into()))?;
-            Event::import_id(&host, import_time_us(time_us, time_known), &command, occurrence)
+            let occurrence = u32::try_from(self.u64(Column::Occurrences)?)
+                .map_err(|_| Malformed("an occurrence in it is too large".into()))?;
+            Event::import_id(
+                &host,
+                import_time_us(time_us, time_known),
+                &command,
+                occurrence,
+            )
         } else {
             let bytes = take_bytes(self.column(Column::Ids), 16)?;
             RecordId(bytes.try_into().expect("cut to 16"))
         };
-        let duration_ms = if flags & HAS_DURATION != 0 { Some(self.i64(Column::Durations)?) } else { None };
-        let exit = if flags & HAS_EXIT != 0 { Some(self.i64(Column::Exits)?) } else { None };
-        let exit = exit.map(i32::try_from).transpose().map_err(|_| Malformed("an exit status in it is too large".into()))?;
-        let mut text = |flag| if flags & flag != 0 { pick(strings, self.u64(Column::StringRefs)?).map(Some) } else { Ok(None) };
-        let (cwd, shell, session, actor) = (text(HAS_CWD)?, text(HAS_SHELL)?, text(HAS_SESSION)?, text(HAS_ACTOR)?);
-        Ok(Event { id, command, time_us, time_known, duration_ms, exit, cwd, host, shell, session, actor })
+        let duration_ms = if flags & HAS_DURATION != 0 {
+            Some(self.i64(Column::Durations)?)
+        } else {
+            None
+        };
+        let exit = if flags & HAS_EXIT != 0 {
+            Some(self.i64(Column::Exits)?)
+        } else {
+            None
+        };
+        let exit = exit
+            .map(i32::try_from)
+            .transpose()
+            .map_err(|_| Malformed("an exit status in it is too large".into()))?;
+        let mut text = |flag| {
+            if flags & flag != 0 {
+                pick(strings, self.u64(Column::StringRefs)?).map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        let (cwd, shell, session, actor) = (
+            text(HAS_CWD)?,
+            text(HAS_SHELL)?,
+            text(HAS_SESSION)?,
+            text(HAS_ACTOR)?,
+        );
+        Ok(Event {
+            id,
+            command,
+            time_us,
+            time_known,
+            duration_ms,
+            exit,
+            cwd,
+            host,
+            shell,
+            session,
+            actor,
+        })
     }
 
     fn finish(self) -> Result<(), Malformed> {
-        if self.columns.iter().all(|column| column.is_empty()) { Ok(()) } else { Err(Malformed("a column in it is too long".into())) }
+        if self.columns.iter().all(|column| column.is_empty()) {
+            Ok(())
+        } else {
+            Err(Malformed("a column in it is too long".into()))
+        }
     }
 }
 
 fn pick(texts: &[Arc<str>], index: u64) -> Result<Arc<str>, Malformed> {
-    texts.get(usize::try_from(index).unwrap_or(usize::MAX)).cloned().ok_or_else(|| Malformed("a reference in it leads nowhere".into()))
+    texts
+        .get(usize::try_from(index).unwrap_or(usize::MAX))
+        .cloned()
+        .ok_or_else(|| Malformed("a reference in it leads nowhere".into()))
 }
 
 /// Appends an unsigned LEB128 number.
@@ -326,11 +436,17 @@ fn put_i64(bytes: &mut Vec<u8>, value: i64) {
 fn take_u64(bytes: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or_else(|| Malformed("it ends in the middle of a number".into()))?;
+        let (&byte, rest) = bytes
+            .split_first()
+            .ok_or_else(|| Malformed("it ends in the middle of a number".into()))?;
         *bytes = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            return if shift == 63 && byte > 1 { Err(Malformed("a number in it is too large".into())) } else { Ok(value) };
+            return if shift == 63 && byte > 1 {
+                Err(Malformed("a number in it is too large".into()))
+            } else {
+                Ok(value)
+            };
         }
     }
     Err(Malformed("a number in it is too long".into()))

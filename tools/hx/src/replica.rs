@@ -26,6 +26,19 @@ impl<'h> HistoryReplica<'h> {
         let alias = history.vault_alias(&vault.to_string())?;
         Ok(Self { history, alias })
     }
+
+    /// The same for a history that is only read.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn for_reading(history: &'h mut History, vault: VaultId) -> Result<Self, HistoryError> {
+        // No record has this alias: without one nothing was ever learnt from the vault.
+        const UNKNOWN: i64 = -1;
+        let alias = history
+            .known_vault_alias(&vault.to_string())?
+            .unwrap_or(UNKNOWN);
+        Ok(Self { history, alias })
+    }
 }
 
 /// Local numbers come from SQLite, which has no larger ones than this.
@@ -90,14 +103,21 @@ impl Replica for HistoryReplica<'_> {
     }
 
     fn own(&self, first: u64, last: u64, limit: usize) -> Result<Vec<(u64, Record)>, ReplicaError> {
-        let rows = self.history.read_own(self.alias, (number(first), number(last)), limit)?;
+        let rows = self
+            .history
+            .read_own(self.alias, (number(first), number(last)), limit)?;
         Ok(rows
             .into_iter()
             .map(|(seq, record)| (seq.unsigned_abs(), record))
             .collect())
     }
 
-    fn apply(&mut self, records: Vec<Record>, source: Source, changes: &[Change]) -> Result<Applied, ReplicaError> {
+    fn apply(
+        &mut self,
+        records: Vec<Record>,
+        source: Source,
+        changes: &[Change],
+    ) -> Result<Applied, ReplicaError> {
         let options = match source {
             Source::Vault { unpublished_above } => ApplyOptions {
                 src: Some(self.alias),
@@ -107,7 +127,9 @@ impl Replica for HistoryReplica<'_> {
         };
         let applied = self
             .history
-            .insert_all_with(records, options, |transaction| change_all(transaction, changes))?;
+            .insert_all_with(records, options, |transaction| {
+                change_all(transaction, changes)
+            })?;
         Ok(Applied {
             added: applied.added,
             known: applied.known + applied.forgotten,
@@ -115,7 +137,12 @@ impl Replica for HistoryReplica<'_> {
     }
 
     fn erased(&self) -> Result<Vec<u64>, ReplicaError> {
-        Ok(self.history.erased()?.into_iter().map(i64::unsigned_abs).collect())
+        Ok(self
+            .history
+            .erased()?
+            .into_iter()
+            .map(i64::unsigned_abs)
+            .collect())
     }
 
     fn clear_erased(&mut self, numbers: &[u64], changes: &[Change]) -> Result<(), ReplicaError> {
@@ -130,9 +157,15 @@ impl Replica for HistoryReplica<'_> {
         Ok(self.history.is_forgotten(record.id())?)
     }
 
-    fn republish_all_but(&mut self, shown: &HashSet<RecordId>, changes: &[Change]) -> Result<u64, ReplicaError> {
+    fn republish_all_but(
+        &mut self,
+        shown: &HashSet<RecordId>,
+        changes: &[Change],
+    ) -> Result<u64, ReplicaError> {
         let transaction = self.history.begin()?;
-        let moved = feed::republish_in(&transaction, |id: model::RecordId| !shown.contains(&RecordId(id.0)))?;
+        let moved = feed::republish_in(&transaction, |id: model::RecordId| {
+            !shown.contains(&RecordId(id.0))
+        })?;
         change_all(&transaction, changes)?;
         transaction.commit()?;
         Ok(moved)

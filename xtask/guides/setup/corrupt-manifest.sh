@@ -2,13 +2,14 @@
 hx import --file "$WORLD/history.zsh"
 hx sync init --store "$STORE"
 hx sync push
+own=$(newest_object manifests/)
 printf ': 1690000000:0;echo from the other device\n' >"$WORLD/other.zsh"
 other hx import --file "$WORLD/other.zsh"
 other hx sync init --store "$STORE"
 other hx sync push
 printf ': 1690000100:0;echo from the other device, later\n' >"$WORLD/later.zsh"
 other hx import --file "$WORLD/later.zsh"
-own=$(newest_object manifests/)
+
 other hx sync push
 for key in $("$XTASK" s3 "$S3_ADDRESS" list "$(bucket_of_store)" "$(prefix_of_store)manifests/"); do
   case "$key" in

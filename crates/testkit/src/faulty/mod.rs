@@ -1,8 +1,9 @@
 //! A store that fails on purpose, for simulations: a seed reproduces every fault.
 //!
 //! What must hold: decisions depend on the seed and on the order of the operations alone, never on
-//! a clock, a thread or a hash map's order; every operation completes at its first poll, so that a
-//! single-threaded run is deterministic; after [`FaultyStore::heal`] the store is perfect and all
+//! a clock, a thread or a hash map's order; every operation completes at its first poll (or, where
+//! [`FaultyStore::set_yielding`] is on, at its second), so that a single-threaded run is
+//! deterministic; after [`FaultyStore::heal`] the store is perfect and all
 //! devices see the same objects.
 //!
 //! One simulated world has many devices. Each takes its own handle with
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use world::{Late, View};
 
 pub use faults::{Conditional, Faults};
@@ -120,6 +122,24 @@ impl FaultyStore {
     /// Lets `ticks` operations' worth of time pass, so that late objects arrive.
     pub fn advance(&self, ticks: u64) {
         self.lock().tick += ticks;
+    }
+
+    /// From now on every operation yields once before it begins, so that several devices' futures can be polled in turn. Without
+    /// this every operation is done at its first poll.
+    pub fn set_yielding(&self, yields: bool) {
+        self.lock().yields = yields;
+    }
+
+    async fn take_turn(&self) {
+        let mut yields = self.lock().yields;
+        std::future::poll_fn(|context| {
+            if std::mem::take(&mut yields) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// How many operations this device has made, failed ones included.
@@ -280,6 +300,7 @@ impl ObjectStore for FaultyStore {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
+        self.take_turn().await;
         self.put_now(location.as_ref(), Bytes::from(payload), &opts.mode)
     }
 
@@ -295,6 +316,7 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.take_turn().await;
         self.get_now(location, &options)
     }
 
@@ -304,16 +326,26 @@ impl ObjectStore for FaultyStore {
     ) -> BoxStream<'static, Result<Path>> {
         let store = self.clone();
         locations
-            .map(move |location| {
-                let location = location?;
-                store.delete_now(location.as_ref())?;
-                Ok(location)
+            .then(move |location| {
+                let store = store.clone();
+                async move {
+                    let location = location?;
+                    store.take_turn().await;
+                    store.delete_now(location.as_ref())?;
+                    Ok(location)
+                }
             })
             .boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        stream::iter(self.list_now(prefix)).boxed()
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        stream::once(async move {
+            store.take_turn().await;
+            stream::iter(store.list_now(prefix.as_ref()))
+        })
+        .flatten()
+        .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -323,6 +355,7 @@ impl ObjectStore for FaultyStore {
             objects: Vec::new(),
             extensions: Default::default(),
         };
+        self.take_turn().await;
         for entry in self.list_now(prefix) {
             let entry = entry?;
             if entry.location.parts().count() == depth + 1 {

@@ -48,6 +48,7 @@ pub(super) struct Shared {
     pub(super) operations: BTreeMap<usize, u64>,
     pub(super) trace: VecDeque<String>,
     pub(super) digest: u64,
+    pub(super) yields: bool,
 }
 
 /// What was decided for one operation.
@@ -72,6 +73,7 @@ impl Shared {
             operations: BTreeMap::new(),
             trace: VecDeque::new(),
             digest: mix(seed),
+            yields: false,
         }
     }
 

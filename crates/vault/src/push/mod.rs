@@ -83,6 +83,7 @@ impl<R: Replica> Device<'_, R> {
             PushMode::Pending => own,
         };
         let own = if own.relearn { self.relearn().await? } else { own };
+        let own = if own.lacking { self.find_lacking().await? } else { own };
         self.check_own_line(&own).await?;
         if own.newest.is_none() {
             self.vault.check_file().await?;
@@ -110,6 +111,12 @@ impl<R: Replica> Device<'_, R> {
         let object = from_hex(&intent.object).unwrap_or_default();
         self.put(&intent.key, object.into()).await?;
         self.commit(intent.then, &intent.erased)
+    }
+
+    /// After an older state of the store was accepted: marks what it lacks for publishing.
+    async fn find_lacking(&mut self) -> Result<OwnState, VaultError> {
+        self.mend_here(None).await?;
+        self.own()
     }
 
     fn commit(&mut self, then: OwnState, erased: &[u64]) -> Result<(), VaultError> {

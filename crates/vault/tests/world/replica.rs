@@ -58,9 +58,6 @@ impl SimReplica {
         (kept, forgotten)
     }
 
-    pub(crate) fn row(&self, id: RecordId) -> Option<(u64, bool)> {
-        self.numbers.get(&id).map(|n| (*n, self.rows[n].learnt))
-    }
 
     fn burn(&mut self) -> Result<(), ReplicaError> {
         match &mut self.fuse {

@@ -46,7 +46,13 @@ pub(super) fn run(args: &ConfigArgs, ui: &Ui, env: &Env) -> Result<Exit, Failure
     }
 }
 
-fn show(ui: &Ui, env: &Env, paths: &Paths, settings: &Settings, problems: &[Problem]) -> Result<Exit, Failure> {
+fn show(
+    ui: &Ui,
+    env: &Env,
+    paths: &Paths,
+    settings: &Settings,
+    problems: &[Problem],
+) -> Result<Exit, Failure> {
     let (entries, foreign) = (settings.entries(), Entry::foreign(env));
     if ui.is_json() {
         ui.json(&json!({
@@ -59,8 +65,15 @@ fn show(ui: &Ui, env: &Env, paths: &Paths, settings: &Settings, problems: &[Prob
         }));
         return Ok(Exit::Ok);
     }
-    let missing = if paths.config_file().exists() { "" } else { " (not there)" };
-    ui.out(format!("configuration file: {}{missing}", paths.config_file().display()));
+    let missing = if paths.config_file().exists() {
+        ""
+    } else {
+        " (not there)"
+    };
+    ui.out(format!(
+        "configuration file: {}{missing}",
+        paths.config_file().display()
+    ));
     ui.out(format!("data directory: {}\n", paths.data_dir().display()));
     let mut table = Table::new(["setting", "value", "from"]);
     for entry in entries.iter().chain(&foreign) {
@@ -78,26 +91,47 @@ fn show(ui: &Ui, env: &Env, paths: &Paths, settings: &Settings, problems: &[Prob
 }
 
 fn validate(ui: &Ui, paths: &Paths, problems: &[Problem]) -> Result<Exit, Failure> {
-    let n = |severity| problems.iter().filter(|problem| problem.severity == severity).count() as u64;
+    let n = |severity| {
+        problems
+            .iter()
+            .filter(|problem| problem.severity == severity)
+            .count() as u64
+    };
     let (n_errors, n_warnings) = (n(Severity::Error), n(Severity::Warning));
     if ui.is_json() {
         ui.json(&json!({ "valid": n_errors == 0, "errors": n_errors, "warnings": n_warnings, "problems": redacted(problems) }));
     }
     for problem in redacted(problems) {
-        let label = if problem.severity == Severity::Error { "error" } else { "warning" };
+        let label = if problem.severity == Severity::Error {
+            "error"
+        } else {
+            "warning"
+        };
         ui.out(format!("{label}: {problem}\n  {}", problem.remedy));
     }
     let file = paths.config_file().display();
-    let missing = if paths.config_file().exists() { "" } else { " (not there)" };
+    let missing = if paths.config_file().exists() {
+        ""
+    } else {
+        " (not there)"
+    };
     ui.out(match (n_errors, n_warnings) {
         (0, 0) => format!("The settings are valid. Configuration file: {file}{missing}"),
-        (errors, warnings) => format!("{}, {}. Configuration file: {file}{missing}", human::count(errors, "error"), human::count(warnings, "warning")),
+        (errors, warnings) => format!(
+            "{}, {}. Configuration file: {file}{missing}",
+            human::count(errors, "error"),
+            human::count(warnings, "warning")
+        ),
     });
     Ok(if n_errors > 0 { Exit::Config } else { Exit::Ok })
 }
 
 fn redacted(problems: &[Problem]) -> Vec<Problem> {
-    let clean = |problem: &Problem| Problem { what: redact(&problem.what), remedy: redact(&problem.remedy), ..problem.clone() };
+    let clean = |problem: &Problem| Problem {
+        what: redact(&problem.what),
+        remedy: redact(&problem.remedy),
+        ..problem.clone()
+    };
     problems.iter().map(clean).collect()
 }
 
@@ -105,7 +139,10 @@ fn redacted(problems: &[Problem]) -> Vec<Problem> {
 fn file_problems(settings: &Settings, paths: &Paths) -> Vec<Problem> {
     let mut problems = Vec::new();
     if credentials::is_exposed(paths) {
-        problems.push(exposed(&paths.store_credentials(), "others can read the stored credentials"));
+        problems.push(exposed(
+            &paths.store_credentials(),
+            "others can read the stored credentials",
+        ));
     }
     if let Some(file) = &settings.sync.passphrase_file {
         let place = format!("sync.passphrase_file ({})", file.origin);
@@ -118,7 +155,10 @@ fn file_problems(settings: &Settings, paths: &Paths) -> Vec<Problem> {
                 severity: Severity::Warning,
             }),
             Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
-                problems.push(Problem { place, ..exposed(&file.value, "others can read the passphrase") });
+                problems.push(Problem {
+                    place,
+                    ..exposed(&file.value, "others can read the passphrase")
+                });
             }
             Ok(_) => {}
         }

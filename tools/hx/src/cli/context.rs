@@ -31,8 +31,9 @@ impl Context {
     pub fn new(ui: Ui, env: Env, flags: &Flags) -> Result<Self, Failure> {
         let paths = Paths::resolve(&env)?;
         let (settings, problems) = Settings::load(flags, &env, &paths);
-        let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
-            problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+        let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems
+            .into_iter()
+            .partition(|problem| problem.severity == Severity::Error);
         if let Some(failure) = Problem::to_failure(&errors) {
             return Err(failure);
         }
@@ -41,7 +42,12 @@ impl Context {
         }
         // A second start within one process (tests) keeps the first log.
         let _ = init_logging(&settings.log_level.value, &env);
-        Ok(Self { ui, env, settings, paths })
+        Ok(Self {
+            ui,
+            env,
+            settings,
+            paths,
+        })
     }
 
     /// The same for other files: a scratch device.
@@ -74,12 +80,21 @@ impl Context {
     ///
     /// # Errors
     /// The future's own, or [`console::Exit::Interrupted`].
-    pub fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub fn block_on<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
-            .map_err(|error| Failure::wrap(console::Exit::Failed, "the asynchronous runtime could not start", &error))?;
+            .map_err(|error| {
+                Failure::wrap(
+                    console::Exit::Failed,
+                    "the asynchronous runtime could not start",
+                    &error,
+                )
+            })?;
         runtime.block_on(async {
             tokio::select! {
                 outcome = work => outcome,

@@ -31,9 +31,15 @@ pub(super) fn run(args: &CryptoArgs, ui: &Ui) -> Result<Exit, Failure> {
         table.row([if check.passed { "pass" } else { "FAIL" }, check.name]);
     }
     ui.out(table.render());
-    ui.out(format!("{} passed, {n_failed} failed", checks.len() - n_failed));
+    ui.out(format!(
+        "{} passed, {n_failed} failed",
+        checks.len() - n_failed
+    ));
     if ui.is_json() {
-        let checks: Vec<_> = checks.iter().map(|check| json!({ "name": check.name, "passed": check.passed })).collect();
+        let checks: Vec<_> = checks
+            .iter()
+            .map(|check| json!({ "name": check.name, "passed": check.passed }))
+            .collect();
         ui.json(&json!({ "passed": n_failed == 0, "checks": checks }));
     }
     if n_failed > 0 {

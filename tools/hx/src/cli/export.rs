@@ -100,15 +100,28 @@ impl Form {
             (".fish", Self::Fish),
             ("fish_history", Self::Fish),
         ];
-        endings.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, form)| form)
+        endings
+            .into_iter()
+            .find(|(ending, _)| name.ends_with(ending))
+            .map(|(_, form)| form)
     }
 }
 
 /// Exports and says what.
 pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure> {
     let (after_us, before_us) = find::span_us(args.after.as_deref(), args.before.as_deref())?;
-    let filter = ExportFilter { redacted: args.redacted, last: args.last, after_us, before_us, host: args.host.clone() };
-    let format = args.format.or_else(|| Form::of_name(&args.file)).unwrap_or(Form::Json).as_format();
+    let filter = ExportFilter {
+        redacted: args.redacted,
+        last: args.last,
+        after_us,
+        before_us,
+        host: args.host.clone(),
+    };
+    let format = args
+        .format
+        .or_else(|| Form::of_name(&args.file))
+        .unwrap_or(Form::Json)
+        .as_format();
     let history = find::open(context)?;
     let ui = &context.ui;
     if args.file == Path::new("-") {
@@ -119,40 +132,80 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
     let report = to_file(&history, &args.file, format, &filter)?;
     let n_bytes = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     if ui.is_json() {
-        ui.json(&json!({ "file": args.file.display().to_string(), "bytes": n_bytes, "report": report }));
+        ui.json(
+            &json!({ "file": args.file.display().to_string(), "bytes": n_bytes, "report": report }),
+        );
     } else {
-        ui.status(sentence(&report, &format!("({}) to {}", human::bytes(n_bytes), args.file.display())));
+        ui.status(sentence(
+            &report,
+            &format!("({}) to {}", human::bytes(n_bytes), args.file.display()),
+        ));
     }
     Ok(Exit::Ok)
 }
 
 fn sentence(report: &ExportReport, place: &str) -> String {
-    let others = if report.others > 0 { format!(" and {}", human::count(report.others, "other record")) } else { String::new() };
+    let others = if report.others > 0 {
+        format!(" and {}", human::count(report.others, "other record"))
+    } else {
+        String::new()
+    };
     let marked = match report.redacted {
         0 => String::new(),
-        n => format!("; in {} of them a likely secret was replaced", human::number(n)),
+        n => format!(
+            "; in {} of them a likely secret was replaced",
+            human::number(n)
+        ),
     };
-    format!("exported {}{others} {place}{marked}", human::count(report.events, "command"))
+    format!(
+        "exported {}{others} {place}{marked}",
+        human::count(report.events, "command")
+    )
 }
 
-fn to_file(history: &History, path: &Path, format: ExportFormat, filter: &ExportFilter) -> Result<ExportReport, Failure> {
+fn to_file(
+    history: &History,
+    path: &Path,
+    format: ExportFormat,
+    filter: &ExportFilter,
+) -> Result<ExportReport, Failure> {
     let shown = path.display();
-    let refuse = |why: &str, hint: String| Failure::new(Exit::Failed, format!("cannot export to {shown}")).kind("not-writable").cause(why).hint(hint);
+    let refuse = |why: &str, hint: String| {
+        Failure::new(Exit::Failed, format!("cannot export to {shown}"))
+            .kind("not-writable")
+            .cause(why)
+            .hint(hint)
+    };
     let found = std::fs::metadata(path);
     if found.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
         let example = path.join("hx-backup.json");
-        return Err(refuse("it is a directory", format!("Name a file in it: `hx export --file {}`.", example.display())));
+        return Err(refuse(
+            "it is a directory",
+            format!(
+                "Name a file in it: `hx export --file {}`.",
+                example.display()
+            ),
+        ));
     }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
         let hint = format!("Create it: `mkdir -p {}`.", parent.display());
-        return Err(refuse(&format!("the directory {} does not exist", parent.display()), hint));
+        return Err(refuse(
+            &format!("the directory {} does not exist", parent.display()),
+            hint,
+        ));
     }
     let now_us = jiff::Timestamp::now().as_microsecond();
     // A device or a pipe is written to. Replacing it by a file is what nobody means.
     if found.is_ok_and(|metadata| !metadata.is_file()) {
-        let mut device = OpenOptions::new().write(true).open(path).map_err(|error| Failure::io("write", path, &error))?;
-        return export(history, &mut device, format, filter, now_us).map_err(|error| failed(&error, path));
+        let mut device = OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map_err(|error| Failure::io("write", path, &error))?;
+        return export(history, &mut device, format, filter, now_us)
+            .map_err(|error| failed(&error, path));
     }
     export_file(history, path, format, filter, now_us).map_err(|error| failed(&error, path))
 }
@@ -160,15 +213,29 @@ fn to_file(history: &History, path: &Path, format: ExportFormat, filter: &Export
 fn failed(error: &HistoryError, path: &Path) -> Failure {
     let failure = history_failure(error);
     match failure.exit() {
-        Exit::DiskFull => failure.hint(format!("Free some space, or export to another disk. {} is as it was.", path.display())),
+        Exit::DiskFull => failure.hint(format!(
+            "Free some space, or export to another disk. {} is as it was.",
+            path.display()
+        )),
         _ => failure,
     }
 }
 
 /// Writes to the person's output. A reader that goes away early ends the export, and is no failure.
-fn to_stdout(history: &History, ui: &Ui, format: ExportFormat, filter: &ExportFilter) -> Result<ExportReport, Failure> {
+fn to_stdout(
+    history: &History,
+    ui: &Ui,
+    format: ExportFormat,
+    filter: &ExportFilter,
+) -> Result<ExportReport, Failure> {
     let mut out = Stdout(ui);
-    let outcome = export(history, &mut out, format, filter, jiff::Timestamp::now().as_microsecond());
+    let outcome = export(
+        history,
+        &mut out,
+        format,
+        filter,
+        jiff::Timestamp::now().as_microsecond(),
+    );
     match outcome {
         Err(_) if ui.is_reader_gone() => Ok(ExportReport::default()),
         outcome => outcome.map_err(|error| history_failure(&error)),

@@ -66,7 +66,9 @@ enum Form {
 pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
     let query = args.query(context)?;
     let history = open(context)?;
-    let hits = history.find(&query).map_err(|error| history_failure(&error))?;
+    let hits = history
+        .find(&query)
+        .map_err(|error| history_failure(&error))?;
     let ui = &context.ui;
     if ui.is_json() || args.format == Form::Json {
         ui.json(&hits.iter().map(HitObject::from).collect::<Vec<_>>());
@@ -76,7 +78,11 @@ pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
             ui.raw(&[0]);
         }
     } else {
-        let listing = Listing { hits: &hits, words: &query.text, color: ui.has_color() };
+        let listing = Listing {
+            hits: &hits,
+            words: &query.text,
+            color: ui.has_color(),
+        };
         ui.raw(listing.render().as_bytes());
     }
     if hits.is_empty() {
@@ -119,11 +125,16 @@ fn nothing_found(query: &FindQuery, history: &History) -> String {
         || query.exit.is_some()
         || query.failed
         || query.pinned;
-    let is_empty = history.counts().is_ok_and(|counts| counts.events == 0);
-    if is_empty {
-        return "no command found: the history is empty. Run `hx import`, or `hx sync pull`.".into();
+    // Not by counting, which reads everything.
+    if history
+        .find(&FindQuery::new("", 1))
+        .is_ok_and(|hits| hits.is_empty())
+    {
+        return "the history is empty: run `hx import`, or `hx sync pull`".into();
     }
-    let what = if query.text.trim().is_empty() { String::new() } else { format!(" with `{}`", query.text.trim()) };
-    let filters = if is_filtered { " that these filters let through" } else { "" };
-    format!("no command{what}{filters} found")
+    match (query.text.trim(), is_filtered) {
+        ("", _) => "no command passes the filters".into(),
+        (text, false) => format!("no command matches `{text}`"),
+        (text, true) => format!("no command matches `{text}` and passes the filters"),
+    }
 }

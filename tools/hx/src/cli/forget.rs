@@ -44,11 +44,16 @@ pub(super) struct ForgetArgs {
 /// Shows, asks, forgets.
 pub(super) fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Failure> {
     if args.ids.is_empty() && args.text.is_none() && args.filters.is_empty() {
-        return Err(Failure::usage("nothing says what to forget").hint("Give an id from the output of `hx find`, or `--match TEXT`, or a filter."));
+        return Err(Failure::usage("nothing says what to forget")
+            .hint("Give an id from the output of `hx find`, or `--match TEXT`, or a filter."));
     }
     // Looking at a history that is not there must not create one.
     let reader = super::find::open(context)?;
-    let hits = if args.ids.is_empty() { matching(args, context, &reader)? } else { named(&args.ids, &reader)? };
+    let hits = if args.ids.is_empty() {
+        matching(args, context, &reader)?
+    } else {
+        named(&args.ids, &reader)?
+    };
     drop(reader);
     let ui = &context.ui;
     if hits.is_empty() {
@@ -69,7 +74,9 @@ pub(super) fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Failure>
     }
     let targets: Vec<RecordId> = hits.iter().map(|hit| hit.event.id).collect();
     let mut history = context.history()?;
-    history.forget(&targets, jiff::Timestamp::now().as_microsecond()).map_err(|error| history_failure(&error))?;
+    history
+        .forget(&targets, jiff::Timestamp::now().as_microsecond())
+        .map_err(|error| history_failure(&error))?;
     report(context, targets.len(), &hits);
     let what = human::count(targets.len() as u64, "command");
     ui.status(format!("forgot {what}.{}", afterwards(&history)));
@@ -78,12 +85,18 @@ pub(super) fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Failure>
 
 fn matching(args: &ForgetArgs, context: &Context, history: &History) -> Result<Vec<Hit>, Failure> {
     let everything = usize::try_from(i64::MAX).unwrap_or(usize::MAX);
-    let query = FindQuery { repeats: true, ..FindQuery::new(args.text.clone().unwrap_or_default(), everything) };
+    let query = FindQuery {
+        repeats: true,
+        ..FindQuery::new(args.text.clone().unwrap_or_default(), everything)
+    };
     let query = args.filters.apply(query, &context.env)?;
     if args.filters.is_empty() && query.text.trim().is_empty() {
-        return Err(Failure::usage("an empty --match would match everything").hint("Give at least one word or a filter."));
+        return Err(Failure::usage("an empty --match would match everything")
+            .hint("Give at least one word or a filter."));
     }
-    history.find(&query).map_err(|error| history_failure(&error))
+    history
+        .find(&query)
+        .map_err(|error| history_failure(&error))
 }
 
 /// The events with these ids, each once.
@@ -95,8 +108,16 @@ pub(super) fn named(ids: &[String], history: &History) -> Result<Vec<Hit>, Failu
         if hits.iter().any(|hit| hit.event.id == id) {
             continue;
         }
-        let event = history.event(id).map_err(failed)?.ok_or_else(|| Failure::new(Exit::Failed, format!("the event {text} has just gone")))?;
-        hits.push(Hit { event, uses: 1, pinned: false, tier: Tier::Whole });
+        let event = history
+            .event(id)
+            .map_err(failed)?
+            .ok_or_else(|| Failure::new(Exit::Failed, format!("the event {text} has just gone")))?;
+        hits.push(Hit {
+            event,
+            uses: 1,
+            pinned: false,
+            tier: Tier::Whole,
+        });
     }
     Ok(hits)
 }
@@ -105,25 +126,46 @@ fn show(args: &ForgetArgs, context: &Context, hits: &[Hit]) {
     if context.ui.is_json() {
         return;
     }
-    let shown = if args.dry_run { hits } else { &hits[..hits.len().min(SHOWN_MAX)] };
-    let listing = Listing { hits: shown, words: args.text.as_deref().unwrap_or_default(), color: context.ui.has_color() };
+    let shown = if args.dry_run {
+        hits
+    } else {
+        &hits[..hits.len().min(SHOWN_MAX)]
+    };
+    let listing = Listing {
+        hits: shown,
+        words: args.text.as_deref().unwrap_or_default(),
+        color: context.ui.has_color(),
+    };
     context.ui.raw(listing.render().as_bytes());
     if shown.len() < hits.len() {
-        context.ui.out(format!("… and {} more (`--dry-run` shows all)", human::number((hits.len() - shown.len()) as u64)));
+        context.ui.out(format!(
+            "… and {} more (`--dry-run` shows all)",
+            human::number((hits.len() - shown.len()) as u64)
+        ));
     }
     if args.dry_run {
-        context.ui.status(format!("would forget {}; nothing was changed", human::count(hits.len() as u64, "command")));
+        context.ui.status(format!(
+            "would forget {}; nothing was changed",
+            human::count(hits.len() as u64, "command")
+        ));
     }
 }
 
 fn consent(context: &Context, n: usize) -> Result<bool, Failure> {
     let question = match n {
         1 => "Forget this command, on every device and for good?".to_owned(),
-        n => format!("Forget these {}, on every device and for good?", human::count(n as u64, "command")),
+        n => format!(
+            "Forget these {}, on every device and for good?",
+            human::count(n as u64, "command")
+        ),
     };
     let agreed = context.ui.confirm(question, Unasked::No)?;
     if !agreed && !context.ui.can_prompt() {
-        return Err(Failure::usage("nothing was forgotten: nobody could be asked").kind("no-terminal").hint("Add `--yes` if you are sure."));
+        return Err(
+            Failure::usage("nothing was forgotten: nobody could be asked")
+                .kind("no-terminal")
+                .hint("Add `--yes` if you are sure."),
+        );
     }
     Ok(agreed)
 }
@@ -131,7 +173,9 @@ fn consent(context: &Context, n: usize) -> Result<bool, Failure> {
 fn report(context: &Context, n_forgotten: usize, hits: &[Hit]) {
     if context.ui.is_json() {
         let events: Vec<HitObject> = hits.iter().map(HitObject::from).collect();
-        context.ui.json(&json!({ "forgotten": n_forgotten, "events": events }));
+        context
+            .ui
+            .json(&json!({ "forgotten": n_forgotten, "events": events }));
     }
 }
 
@@ -140,8 +184,8 @@ fn afterwards(history: &History) -> &'static str {
     // Whether there is a vault decides only on a sentence.
     let is_member = Past::read(history).is_ok_and(|past| past.membership.is_some());
     if is_member {
-        " The next `hx sync` removes them from the store and from your other devices. Your shell's own history file may still have them."
+        " The next `hx sync push` removes what was forgotten from the store, and other devices follow when they pull. The shells' own history files are as they were."
     } else {
-        " Your shell's own history file may still have them."
+        " The shells' own history files are as they were."
     }
 }

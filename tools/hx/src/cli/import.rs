@@ -15,7 +15,10 @@ use console::{Exit, Failure};
 
 use super::Context;
 use crate::history::History;
-use crate::history::import::{ImportOptions, ImportReport, Shell, find_history_files, history_places, import_bytes, import_file};
+use crate::history::import::{
+    ImportOptions, ImportReport, Shell, find_history_files, history_places, import_bytes,
+    import_file,
+};
 use crate::sync::history_failure;
 use report::Imported;
 
@@ -67,7 +70,10 @@ impl ShellChoice {
 
     /// Whether a shell's own file, found in its usual place, is one of this shell's.
     fn takes(self, path: &Path) -> bool {
-        let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().to_lowercase())
+            .unwrap_or_default();
         match self {
             Self::Auto => true,
             Self::Zsh => name.contains("zsh") || name == ".zhistory" || name == ".histfile",
@@ -87,11 +93,20 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     for file in files {
         progress.phase(&format!("importing {}", file.display()), None);
         let outcome = import(&mut history, &file, &options);
-        imported.push(Imported { path: file, outcome });
+        imported.push(Imported {
+            path: file,
+            outcome,
+        });
     }
     progress.finish();
     // A single file that was asked for by name: its failure is the command's.
-    if let [Imported { outcome: Err(failure), .. }] = imported.as_slice() {
+    if let [
+        Imported {
+            outcome: Err(failure),
+            ..
+        },
+    ] = imported.as_slice()
+    {
         return Err(failure.clone());
     }
     report::show(&context.ui, &imported, args.dry_run);
@@ -103,7 +118,11 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     })
 }
 
-fn import(history: &mut History, file: &Path, options: &ImportOptions) -> Result<ImportReport, Failure> {
+fn import(
+    history: &mut History,
+    file: &Path,
+    options: &ImportOptions,
+) -> Result<ImportReport, Failure> {
     let outcome = if file == Path::new("-") {
         let mut bytes = Vec::new();
         std::io::stdin()
@@ -127,13 +146,21 @@ fn target(args: &ImportArgs, context: &Context) -> Result<History, Failure> {
 
 impl ImportArgs {
     fn options(&self, context: &Context) -> Result<ImportOptions, Failure> {
-        let host = self.host.clone().unwrap_or_else(|| context.settings.host_name());
+        let host = self
+            .host
+            .clone()
+            .unwrap_or_else(|| context.settings.host_name());
         if host.trim().is_empty() || host.chars().any(char::is_control) {
-            return Err(Failure::usage("--host is empty or has control characters").hint("Give the machine's name, for example `--host laptop`."));
+            return Err(Failure::usage("--host is empty or has control characters")
+                .hint("Give the machine's name, for example `--host laptop`."));
         }
         Ok(ImportOptions {
             // Without --file the choice is among files, and each is recognised by its content.
-            shell: if self.file.is_empty() { None } else { self.shell.shell() },
+            shell: if self.file.is_empty() {
+                None
+            } else {
+                self.shell.shell()
+            },
             host: Arc::from(host),
             dry_run: self.dry_run,
         })
@@ -144,7 +171,9 @@ impl ImportArgs {
             return Ok(self.file.clone());
         }
         let home = context.env.get("HOME").ok_or_else(|| {
-            Failure::config("the home directory is not known: HOME is not set").kind("no-home").hint("Set HOME, or name the file with `--file`.")
+            Failure::config("the home directory is not known: HOME is not set")
+                .kind("no-home")
+                .hint("Set HOME, or name the file with `--file`.")
         })?;
         let env = |name: &str| context.env.get(name);
         let mut files = find_history_files(env, Path::new(home));
@@ -153,7 +182,10 @@ impl ImportArgs {
             let mut failure = Failure::new(Exit::Failed, "no shell history was found")
                 .kind("not-found")
                 .hint("Name the file: `hx import --file FILE`. A shell whose history was never saved has none.");
-            for place in history_places(env, Path::new(home)).iter().filter(|place| self.shell.takes(place)) {
+            for place in history_places(env, Path::new(home))
+                .iter()
+                .filter(|place| self.shell.takes(place))
+            {
                 failure = failure.cause(format!("no file {}", place.display()));
             }
             return Err(failure);

@@ -33,18 +33,36 @@ pub(super) struct PinArgs {
 
 /// Marks, unmarks or lists.
 pub(super) fn run(args: &PinArgs, context: &Context) -> Result<Exit, Failure> {
-    if args.list { list(context) } else { mark(args, context) }
+    if args.list {
+        list(context)
+    } else {
+        mark(args, context)
+    }
 }
 
 fn list(context: &Context) -> Result<Exit, Failure> {
     let everything = usize::try_from(i64::MAX).unwrap_or(usize::MAX);
-    let query = FindQuery { pinned: true, repeats: true, ..FindQuery::new("", everything) };
-    let hits = super::find::open(context)?.find(&query).map_err(|error| history_failure(&error))?;
+    let query = FindQuery {
+        pinned: true,
+        repeats: true,
+        ..FindQuery::new("", everything)
+    };
+    let hits = super::find::open(context)?
+        .find(&query)
+        .map_err(|error| history_failure(&error))?;
     let ui = &context.ui;
     if ui.is_json() {
         ui.json(&hits.iter().map(HitObject::from).collect::<Vec<_>>());
     } else {
-        ui.raw(Listing { hits: &hits, words: "", color: ui.has_color() }.render().as_bytes());
+        ui.raw(
+            Listing {
+                hits: &hits,
+                words: "",
+                color: ui.has_color(),
+            }
+            .render()
+            .as_bytes(),
+        );
     }
     if hits.is_empty() {
         ui.status("nothing is pinned");
@@ -60,13 +78,18 @@ fn mark(args: &PinArgs, context: &Context) -> Result<Exit, Failure> {
     let mut changed: Vec<(Hit, bool)> = Vec::with_capacity(hits.len());
     for mut hit in hits {
         let now_us = jiff::Timestamp::now().as_microsecond();
-        let is_new = history.set_pinned(hit.event.id, pinned, now_us).map_err(|error| history_failure(&error))?;
+        let is_new = history
+            .set_pinned(hit.event.id, pinned, now_us)
+            .map_err(|error| history_failure(&error))?;
         hit.pinned = pinned;
         changed.push((hit, is_new));
     }
     let ui = &context.ui;
     if ui.is_json() {
-        let objects: Vec<_> = changed.iter().map(|(hit, is_new)| json!({ "id": hit.event.id, "pinned": pinned, "changed": is_new })).collect();
+        let objects: Vec<_> = changed
+            .iter()
+            .map(|(hit, is_new)| json!({ "id": hit.event.id, "pinned": pinned, "changed": is_new }))
+            .collect();
         ui.json(&objects);
     }
     for (hit, is_new) in &changed {

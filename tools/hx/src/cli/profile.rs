@@ -14,7 +14,10 @@ use crate::settings::Profile;
 const SAMPLES_PER_S: i32 = 499;
 
 /// Runs the work, profiled if the settings say so.
-pub(super) fn profiled(context: &Context, work: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+pub(super) fn profiled(
+    context: &Context,
+    work: impl FnOnce() -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
     if context.settings.profile.value == Profile::Off {
         return work();
     }
@@ -26,29 +29,41 @@ pub(super) fn profiled(context: &Context, work: impl FnOnce() -> Result<Exit, Fa
     let guard = match guard {
         Ok(guard) => guard,
         Err(error) => {
-            context.ui.warn(format!("the profiler could not start: {error}"));
+            context
+                .ui
+                .warn(format!("the profiler could not start: {error}"));
             return work();
         }
     };
     let outcome = work();
     match write(context, &guard) {
         Ok(path) => context.ui.status(format!("wrote a flame graph to {path}")),
-        Err(why) => context.ui.warn(format!("no flame graph was written: {why}")),
+        Err(why) => context
+            .ui
+            .warn(format!("no flame graph was written: {why}")),
     }
     outcome
 }
 
 fn write(context: &Context, guard: &pprof::ProfilerGuard<'_>) -> Result<String, String> {
-    context.paths.create().map_err(|failure| failure.to_string())?;
+    context
+        .paths
+        .create()
+        .map_err(|failure| failure.to_string())?;
     let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-    let path = context.paths.run_dir().join(format!("cpu-{time}-{}.svg", std::process::id()));
+    let path = context
+        .paths
+        .run_dir()
+        .join(format!("cpu-{time}-{}.svg", std::process::id()));
     let report = guard.report().build().map_err(|error| error.to_string())?;
     let mut graph = Vec::new();
     if report.data.is_empty() {
         // The library's drawing of nothing is an error.
         graph = EMPTY.to_vec();
     } else {
-        report.flamegraph(&mut graph).map_err(|error| error.to_string())?;
+        report
+            .flamegraph(&mut graph)
+            .map_err(|error| error.to_string())?;
     }
     let written = store::file::AtomicFile::create(&path).and_then(|mut file| {
         file.write_all(&graph)?;

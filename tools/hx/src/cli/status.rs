@@ -90,7 +90,10 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure>
     } else {
         show(args, context, &status);
     }
-    let is_sound = status.health.as_ref().is_none_or(|health| health.problems.is_empty());
+    let is_sound = status
+        .health
+        .as_ref()
+        .is_none_or(|health| health.problems.is_empty());
     Ok(if is_sound { Exit::Ok } else { Exit::Corrupt })
 }
 
@@ -101,9 +104,16 @@ fn gather(args: &StatusArgs, context: &Context) -> Result<Status, Failure> {
         Err(error) if error.kind() == HistoryErrorKind::NotFound => None,
         Err(error) => return Err(history_failure(&error)),
     };
-    let counts = history.as_ref().map(History::counts).transpose().map_err(|error| history_failure(&error))?;
+    let counts = history
+        .as_ref()
+        .map(History::counts)
+        .transpose()
+        .map_err(|error| history_failure(&error))?;
     let checked = history.as_ref().filter(|_| args.verbose || args.storage);
-    let health = checked.map(History::health).transpose().map_err(|error| history_failure(&error))?;
+    let health = checked
+        .map(History::health)
+        .transpose()
+        .map_err(|error| history_failure(&error))?;
     let sync = match &mut history {
         Some(history) => sync(history, context)?,
         None => None,
@@ -127,9 +137,13 @@ fn gather(args: &StatusArgs, context: &Context) -> Result<Status, Failure> {
 
 fn sync(history: &mut History, context: &Context) -> Result<Option<Sync>, Failure> {
     let past = Past::read(history).map_err(|error| history_failure(&error))?;
-    let Some(membership) = past.membership.clone() else { return Ok(None) };
-    let replica = HistoryReplica::new(history, membership.vault).map_err(|error| history_failure(&error))?;
-    let overview = Overview::read(&replica, membership.vault, &context.settings.host_name()).map_err(|error| failure_of(&error))?;
+    let Some(membership) = past.membership.clone() else {
+        return Ok(None);
+    };
+    let replica = HistoryReplica::for_reading(history, membership.vault)
+        .map_err(|error| history_failure(&error))?;
+    let overview = Overview::read(&replica, membership.vault, &context.settings.host_name())
+        .map_err(|error| failure_of(&error))?;
     let error = past.last_error().map(|(sync, error)| Trouble {
         command: sync.command.clone(),
         kind: error.kind.clone(),
@@ -137,16 +151,33 @@ fn sync(history: &mut History, context: &Context) -> Result<Option<Sync>, Failur
         remedy: redact(&error.remedy),
     });
     // A file that cannot be read says as much as none.
-    let running = ProgressFile::read(&context.paths.progress_file()).ok().flatten().filter(ProgressState::is_live);
-    Ok(Some(Sync { store: redact(&membership.store), overview, running, push: past.push, pull: past.pull, error }))
+    let running = ProgressFile::read(&context.paths.progress_file())
+        .ok()
+        .flatten()
+        .filter(ProgressState::is_live);
+    Ok(Some(Sync {
+        store: redact(&membership.store),
+        overview,
+        running,
+        push: past.push,
+        pull: past.pull,
+        error,
+    }))
 }
 
 fn show(args: &StatusArgs, context: &Context, status: &Status) {
     let ui = &context.ui;
     let mut table = Table::plain();
     history_rows(&mut table, status);
-    let missing = if status.paths.config_exists { "" } else { " (not there: every setting has its default)" };
-    table.row(["configuration", &format!("{}{missing}", status.paths.config)]);
+    let missing = if status.paths.config_exists {
+        ""
+    } else {
+        " (not there: every setting has its default)"
+    };
+    table.row([
+        "configuration",
+        &format!("{}{missing}", status.paths.config),
+    ]);
     table.row(["data", &status.paths.data]);
     if args.verbose {
         table.row(["version", status.version]);
@@ -165,7 +196,11 @@ fn show(args: &StatusArgs, context: &Context, status: &Status) {
     for problem in status.health.iter().flat_map(|health| &health.problems) {
         ui.warn(format!("the database is damaged: {problem}"));
     }
-    if status.health.as_ref().is_some_and(|health| !health.problems.is_empty()) {
+    if status
+        .health
+        .as_ref()
+        .is_some_and(|health| !health.problems.is_empty())
+    {
         ui.hint("copy the database somewhere safe, then run `hx export --file hx-rescue.json`; move the database away and import that file");
     } else if status.history.is_none() {
         ui.hint("run `hx import` to take over what your shells remember");
@@ -177,23 +212,51 @@ fn show(args: &StatusArgs, context: &Context, status: &Status) {
 fn history_rows(table: &mut Table, status: &Status) {
     let Some(counts) = &status.history else {
         table.row(["history", "none on this machine yet"]);
-        table.row(["database", &format!("{} (not there)", status.paths.database)]);
+        table.row([
+            "database",
+            &format!("{} (not there)", status.paths.database),
+        ]);
         return;
     };
-    table.row(["history", &format!("{}, {} different", human::count(counts.events, "command"), human::number(counts.commands))]);
+    table.row([
+        "history",
+        &format!(
+            "{}, {} different",
+            human::count(counts.events, "command"),
+            human::number(counts.commands)
+        ),
+    ]);
     if let (Some(oldest), Some(newest)) = (counts.oldest_us, counts.newest_us) {
         table.row(["from", &date(oldest)]);
         table.row(["to", &date(newest)]);
     }
-    let others = [("pinned", counts.pins), ("forgotten", counts.tombstones), ("sessions", counts.sessions)];
+    let others = [
+        ("pinned", counts.pins),
+        ("forgotten", counts.tombstones),
+        ("sessions", counts.sessions),
+    ];
     for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {
         table.row([name, &human::number(count)]);
     }
-    table.row(["database", &format!("{} ({})", status.paths.database, human::bytes(status.database_bytes))]);
+    table.row([
+        "database",
+        &format!(
+            "{} ({})",
+            status.paths.database,
+            human::bytes(status.database_bytes)
+        ),
+    ]);
     let health = match &status.health {
         None => "not checked; `hx status --verbose` does".to_owned(),
-        Some(health) if health.problems.is_empty() => format!("sound; {} free within, journal {}", human::bytes(health.free_bytes), health.journal),
-        Some(health) => format!("DAMAGED: {}", human::count(health.problems.len() as u64, "problem")),
+        Some(health) if health.problems.is_empty() => format!(
+            "sound; {} free within, journal {}",
+            human::bytes(health.free_bytes),
+            health.journal
+        ),
+        Some(health) => format!(
+            "DAMAGED: {}",
+            human::count(health.problems.len() as u64, "problem")
+        ),
     };
     table.row(["health", &health]);
 }
@@ -201,22 +264,52 @@ fn history_rows(table: &mut Table, status: &Status) {
 fn sync_rows(table: &mut Table, sync: &Sync, verbose: bool) {
     table.row(["store", &sync.store]);
     table.row(["vault", &sync.overview.vault.to_string()]);
-    let interrupted = if sync.overview.interrupted { "; a push was interrupted, run it again" } else { "" };
-    table.row(["pending", &format!("{} to push{interrupted}", human::count(sync.overview.pending, "record"))]);
-    table.row(["devices", &human::number(sync.overview.devices.len() as u64)]);
+    let interrupted = if sync.overview.interrupted {
+        "; a push was interrupted, run it again"
+    } else {
+        ""
+    };
+    table.row([
+        "pending",
+        &format!(
+            "{} to push{interrupted}",
+            human::count(sync.overview.pending, "record")
+        ),
+    ]);
+    table.row([
+        "devices",
+        &human::number(sync.overview.devices.len() as u64),
+    ]);
     if let Some(running) = &sync.running {
-        table.row(["running", &format!("{} (process {})", running.phase, running.pid)]);
+        table.row([
+            "running",
+            &format!("{} (process {})", running.phase, running.pid),
+        ]);
     }
     table.row(["last push", &line(sync.push.as_ref())]);
     table.row(["last pull", &line(sync.pull.as_ref())]);
     if let Some(error) = &sync.error {
-        table.row(["last error", &format!("{} failed ({}): {}", error.command, error.kind, error.message)]);
+        table.row([
+            "last error",
+            &format!(
+                "{} failed ({}): {}",
+                error.command, error.kind, error.message
+            ),
+        ]);
         table.row(["remedy", &error.remedy]);
     }
     if verbose {
         for device in &sync.overview.devices {
             let this = if device.this { ", this one" } else { "" };
-            table.row(["device", &format!("{} ({}{this}), {}", device.name, device.node, human::count(device.records, "record"))]);
+            table.row([
+                "device",
+                &format!(
+                    "{} ({}{this}), {}",
+                    device.name,
+                    device.node,
+                    human::count(device.records, "record")
+                ),
+            ]);
         }
     }
     for problem in &sync.overview.problems {
@@ -225,15 +318,25 @@ fn sync_rows(table: &mut Table, sync: &Sync, verbose: bool) {
 }
 
 fn line(sync: Option<&LastSync>) -> String {
-    let Some(sync) = sync else { return "never".to_owned() };
+    let Some(sync) = sync else {
+        return "never".to_owned();
+    };
     let age = Duration::try_from(Timestamp::now().duration_since(sync.at)).unwrap_or_default();
-    let outcome = if sync.error.is_some() { "failed".to_owned() } else { human::count(sync.records, "record") };
+    let outcome = if sync.error.is_some() {
+        "failed".to_owned()
+    } else {
+        human::count(sync.records, "record")
+    };
     format!("{}, {outcome}", human::ago(age))
 }
 
 fn date(time_us: i64) -> String {
-    let time = Timestamp::from_microsecond(time_us).map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
-    time.map_or_else(|_| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
+    let time = Timestamp::from_microsecond(time_us)
+        .map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    time.map_or_else(
+        |_| "-".to_owned(),
+        |time| time.strftime("%Y-%m-%d %H:%M").to_string(),
+    )
 }
 
 fn shown(path: &Path) -> String {

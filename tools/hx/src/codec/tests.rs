@@ -75,7 +75,16 @@ proptest! {
 
 #[test]
 fn imported_ids_cost_nothing() {
-    let records: Vec<Record> = (0..1000).map(|n| imported("laptop", 1_700_000_000 + n / 3, "git status", (n % 3) as u32)).collect();
+    let records: Vec<Record> = (0..1000)
+        .map(|n| {
+            imported(
+                "laptop",
+                1_700_000_000 + n / 3,
+                "git status",
+                (n % 3) as u32,
+            )
+        })
+        .collect();
     let bytes = encode(&records);
     assert!(bytes.len() < 12_000, "{} bytes", bytes.len());
     assert_eq!(decode(&bytes).expect("our own"), records);
@@ -84,8 +93,15 @@ fn imported_ids_cost_nothing() {
 #[test]
 fn undated_ids_deep_in_a_history_cost_nothing_either() {
     let undated = |k: u32| {
-        let Record::Event(event) = imported("laptop", 0, "ls", 0) else { unreachable!("imported gives events") };
-        Record::Event(Event { id: Event::import_id("laptop", None, "ls", k), time_known: false, time_us: i64::from(k), ..event })
+        let Record::Event(event) = imported("laptop", 0, "ls", 0) else {
+            unreachable!("imported gives events")
+        };
+        Record::Event(Event {
+            id: Event::import_id("laptop", None, "ls", k),
+            time_known: false,
+            time_us: i64::from(k),
+            ..event
+        })
     };
     let records: Vec<Record> = (5000..5100).map(undated).collect();
     let bytes = encode(&records);

@@ -36,7 +36,10 @@ impl DateError {
 /// # Errors
 /// If the text has none of the accepted forms, or names a time that does not exist.
 pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, DateError> {
-    let error = |why: &str| DateError { text: text.chars().take(60).collect(), why: why.to_owned() };
+    let error = |why: &str| DateError {
+        text: text.chars().take(60).collect(),
+        why: why.to_owned(),
+    };
     let trimmed = text.trim();
     if trimmed.is_empty() {
         return Err(error(": it is empty"));
@@ -51,8 +54,13 @@ pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, DateError> {
         return time.ok_or_else(|| error(": there is no such date"));
     }
     let lower = trimmed.to_lowercase().replace(',', " ");
-    let words: Vec<&str> = lower.split_whitespace().filter(|word| !matches!(*word, "at" | "on" | "the")).collect();
-    relative::ago(&words, now).or_else(|| day_and_time(&words, now)).ok_or_else(|| error(""))
+    let words: Vec<&str> = lower
+        .split_whitespace()
+        .filter(|word| !matches!(*word, "at" | "on" | "the"))
+        .collect();
+    relative::ago(&words, now)
+        .or_else(|| day_and_time(&words, now))
+        .ok_or_else(|| error(""))
 }
 
 fn epoch(text: &str) -> Option<Timestamp> {
@@ -60,7 +68,11 @@ fn epoch(text: &str) -> Option<Timestamp> {
     if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let nanoseconds: i32 = if fraction.is_empty() { 0 } else { format!("{fraction:0<9}").parse().ok()? };
+    let nanoseconds: i32 = if fraction.is_empty() {
+        0
+    } else {
+        format!("{fraction:0<9}").parse().ok()?
+    };
     let whole: i64 = seconds.parse().ok()?;
     let sign = if seconds.starts_with('-') { -1 } else { 1 };
     Timestamp::new(whole, nanoseconds * sign).ok()
@@ -76,10 +88,19 @@ fn standard(text: &str, now: &Zoned) -> Option<Option<Timestamp>> {
     let zone = now.time_zone();
     let local = |date_time: DateTime| zone.to_timestamp(date_time).ok();
     if bytes.len() == 4 {
-        return Some(Date::new(text.parse().ok()?, 1, 1).ok().and_then(|date| local(date.into())));
+        return Some(
+            Date::new(text.parse().ok()?, 1, 1)
+                .ok()
+                .and_then(|date| local(date.into())),
+        );
     }
     if bytes.len() == 7 {
-        return Some(format!("{text}-01").parse::<Date>().ok().and_then(|date| local(date.into())));
+        return Some(
+            format!("{text}-01")
+                .parse::<Date>()
+                .ok()
+                .and_then(|date| local(date.into())),
+        );
     }
     // The date and time apart by a blank, with a time as people write it, is for `day_and_time`.
     if let Ok(time) = text.parse::<Timestamp>() {
@@ -89,7 +110,11 @@ fn standard(text: &str, now: &Zoned) -> Option<Option<Timestamp>> {
         return Some(Some(zoned.timestamp()));
     }
     if bytes.len() == 10 {
-        return Some(text.parse::<Date>().ok().and_then(|date| local(date.into())));
+        return Some(
+            text.parse::<Date>()
+                .ok()
+                .and_then(|date| local(date.into())),
+        );
     }
     text.parse::<DateTime>().ok().map(local)
 }
@@ -109,9 +134,16 @@ fn both(day: &[&str], time: &[&str], now: &Zoned) -> Option<Timestamp> {
     let date = match day {
         [] if time.is_empty() => return None,
         [] => now.date(),
-        _ => day_of(day, now).or_else(|| month_day(day, now)).or_else(|| relative::days_ago(day, now)).or_else(|| written(day))?,
+        _ => day_of(day, now)
+            .or_else(|| month_day(day, now))
+            .or_else(|| relative::days_ago(day, now))
+            .or_else(|| written(day))?,
     };
-    let time = if time.is_empty() { Time::midnight() } else { clock(time)? };
+    let time = if time.is_empty() {
+        Time::midnight()
+    } else {
+        clock(time)?
+    };
     now.time_zone().to_timestamp(date.to_datetime(time)).ok()
 }
 

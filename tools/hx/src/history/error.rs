@@ -59,21 +59,40 @@ impl Error for Cause {}
 
 impl HistoryError {
     /// An error whose cause is a sentence.
-    pub(crate) fn new(kind: HistoryErrorKind, doing: impl Into<String>, cause: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        kind: HistoryErrorKind,
+        doing: impl Into<String>,
+        cause: impl Into<String>,
+    ) -> Self {
         let cause = cause.into();
-        let source = (!cause.is_empty()).then(|| Box::new(Cause(cause)) as Box<dyn Error + Send + Sync>);
-        Self { kind, doing: doing.into(), remedy: None, source }
+        let source =
+            (!cause.is_empty()).then(|| Box::new(Cause(cause)) as Box<dyn Error + Send + Sync>);
+        Self {
+            kind,
+            doing: doing.into(),
+            remedy: None,
+            source,
+        }
     }
 
     /// An input/output error on `path`.
     pub(crate) fn io(doing: &str, path: &Path, error: std::io::Error) -> Self {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => HistoryErrorKind::NotFound,
-            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => HistoryErrorKind::Permission,
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => HistoryErrorKind::DiskFull,
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                HistoryErrorKind::Permission
+            }
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                HistoryErrorKind::DiskFull
+            }
             _ => HistoryErrorKind::Other,
         };
-        Self { kind, doing: format!("cannot {doing} {}", path.display()), remedy: None, source: Some(Box::new(error)) }
+        Self {
+            kind,
+            doing: format!("cannot {doing} {}", path.display()),
+            remedy: None,
+            source: Some(Box::new(error)),
+        }
     }
 
     /// Puts another remedy in place of the usual one for its kind.
@@ -97,7 +116,9 @@ impl HistoryError {
 
     /// What the person can do.
     pub fn remedy(&self) -> String {
-        self.remedy.clone().unwrap_or_else(|| default_remedy(self.kind).to_owned())
+        self.remedy
+            .clone()
+            .unwrap_or_else(|| default_remedy(self.kind).to_owned())
     }
 }
 
@@ -109,7 +130,9 @@ impl fmt::Display for HistoryError {
 
 impl Error for HistoryError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
     }
 }
 
@@ -119,9 +142,20 @@ impl From<rusqlite::Error> for HistoryError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HistoryErrorKind::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => HistoryErrorKind::Broken,
             Some(ErrorCode::DiskFull) => HistoryErrorKind::DiskFull,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => HistoryErrorKind::Permission,
+            Some(
+                ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::AuthorizationForStatementDenied,
+            ) => HistoryErrorKind::Permission,
             Some(ErrorCode::CannotOpen) => HistoryErrorKind::Permission,
-            _ if matches!(error, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) => HistoryErrorKind::Broken,
+            _ if matches!(
+                error,
+                rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::FromSqlConversionFailure(..)
+            ) =>
+            {
+                HistoryErrorKind::Broken
+            }
             _ => HistoryErrorKind::Other,
         };
         // The library repeats the text of a failure in its `source`, so only its sentence is kept.
@@ -131,21 +165,37 @@ impl From<rusqlite::Error> for HistoryError {
 
 /// The path that a message names: never empty.
 pub(crate) fn shown(path: &Path) -> PathBuf {
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() }
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path.to_owned()
+    }
 }
 
 fn default_remedy(kind: HistoryErrorKind) -> &'static str {
     match kind {
-        HistoryErrorKind::NotFound => "Check the name. If this machine has no history yet, run `hx import`.",
-        HistoryErrorKind::NewerVersion => "Install the newest hx on this machine. Nothing was changed.",
+        HistoryErrorKind::NotFound => {
+            "Check the name. If this machine has no history yet, run `hx import`."
+        }
+        HistoryErrorKind::NewerVersion => {
+            "Install the newest hx on this machine. Nothing was changed."
+        }
         HistoryErrorKind::Broken => {
             "Nothing was deleted. Move the file away (keep it), then run `hx sync pull --full` to fetch the history from the store, or `hx import --file` with a backup."
         }
-        HistoryErrorKind::Busy => "Another hx is writing. Wait for it to finish, then run the command again.",
-        HistoryErrorKind::DiskFull => "Free some space on that disk, then run the command again. Nothing was lost.",
-        HistoryErrorKind::Permission => "Check who owns the file and its directory, and their permissions.",
+        HistoryErrorKind::Busy => {
+            "Another hx is writing. Wait for it to finish, then run the command again."
+        }
+        HistoryErrorKind::DiskFull => {
+            "Free some space on that disk, then run the command again. Nothing was lost."
+        }
+        HistoryErrorKind::Permission => {
+            "Check who owns the file and its directory, and their permissions."
+        }
         HistoryErrorKind::Ambiguous => "Type more digits of the id.",
-        HistoryErrorKind::Refused => "Give a history of zsh, bash or fish, or an export of hx. Nothing was imported.",
+        HistoryErrorKind::Refused => {
+            "Give a history of zsh, bash or fish, or an export of hx. Nothing was imported."
+        }
         HistoryErrorKind::Invalid => "Check the spelling.",
         HistoryErrorKind::Other => "Run the command again with `HX_LOG_LEVEL=debug` to see more.",
     }

@@ -106,14 +106,20 @@ pub(crate) enum Object {
 
 /// The time of a moment for people; none beyond the years that calendars have.
 pub(crate) fn written(time_us: i64) -> Option<String> {
-    jiff::Timestamp::from_microsecond(time_us).ok().map(|time| time.to_string())
+    jiff::Timestamp::from_microsecond(time_us)
+        .ok()
+        .map(|time| time.to_string())
 }
 
 impl From<Event> for EventObject {
     fn from(event: Event) -> Self {
         Self {
             id: event.id,
-            time: if event.time_known { written(event.time_us) } else { None },
+            time: if event.time_known {
+                written(event.time_us)
+            } else {
+                None
+            },
             time_us: event.time_us,
             time_known: event.time_known,
             command: event.command,
@@ -148,20 +154,48 @@ impl From<EventObject> for Record {
 
 impl From<SessionObject> for Record {
     fn from(object: SessionObject) -> Self {
-        let SessionObject { name, host, shell, start_us, end_us } = object;
-        Self::Session(Session { id: Session::id_for(&name), name, host, shell, start_us, end_us })
+        let SessionObject {
+            name,
+            host,
+            shell,
+            start_us,
+            end_us,
+        } = object;
+        Self::Session(Session {
+            id: Session::id_for(&name),
+            name,
+            host,
+            shell,
+            start_us,
+            end_us,
+        })
     }
 }
 
 impl From<PinObject> for Record {
-    fn from(PinObject { event, clock, pinned }: PinObject) -> Self {
-        Self::Pin(Pin { id: Pin::id_for(event, clock, pinned), event, clock, pinned })
+    fn from(
+        PinObject {
+            event,
+            clock,
+            pinned,
+        }: PinObject,
+    ) -> Self {
+        Self::Pin(Pin {
+            id: Pin::id_for(event, clock, pinned),
+            event,
+            clock,
+            pinned,
+        })
     }
 }
 
 impl From<TombstoneObject> for Record {
     fn from(TombstoneObject { target, time_us }: TombstoneObject) -> Self {
-        Self::Tombstone(Tombstone { id: Tombstone::id_for(target), target, time_us })
+        Self::Tombstone(Tombstone {
+            id: Tombstone::id_for(target),
+            target,
+            time_us,
+        })
     }
 }
 
@@ -180,11 +214,33 @@ impl From<Record> for Object {
     fn from(record: Record) -> Self {
         match record {
             Record::Event(event) => Self::Event(event.into()),
-            Record::Session(Session { name, host, shell, start_us, end_us, .. }) => {
-                Self::Session(SessionObject { name, host, shell, start_us, end_us })
-            }
-            Record::Pin(Pin { event, clock, pinned, .. }) => Self::Pin(PinObject { event, clock, pinned }),
-            Record::Tombstone(Tombstone { target, time_us, .. }) => Self::Tombstone(TombstoneObject { target, time_us }),
+            Record::Session(Session {
+                name,
+                host,
+                shell,
+                start_us,
+                end_us,
+                ..
+            }) => Self::Session(SessionObject {
+                name,
+                host,
+                shell,
+                start_us,
+                end_us,
+            }),
+            Record::Pin(Pin {
+                event,
+                clock,
+                pinned,
+                ..
+            }) => Self::Pin(PinObject {
+                event,
+                clock,
+                pinned,
+            }),
+            Record::Tombstone(Tombstone {
+                target, time_us, ..
+            }) => Self::Tombstone(TombstoneObject { target, time_us }),
         }
     }
 }

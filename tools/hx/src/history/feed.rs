@@ -6,10 +6,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::History;
 use super::error::HistoryError;
 use super::model::{Record, RecordId, Tombstone};
 use super::rows::{self, Numbered};
-use super::History;
 
 impl History {
     /// The highest number given so far; 0 if none.
@@ -24,7 +24,12 @@ impl History {
     ///
     /// # Errors
     /// If the database fails.
-    pub fn read_records(&self, after: i64, upto: i64, limit: usize) -> Result<Vec<Numbered>, HistoryError> {
+    pub fn read_records(
+        &self,
+        after: i64,
+        upto: i64,
+        limit: usize,
+    ) -> Result<Vec<Numbered>, HistoryError> {
         let mut records = Vec::new();
         if limit > 0 {
             self.for_each_record(after, upto, |record| {
@@ -39,7 +44,12 @@ impl History {
     ///
     /// # Errors
     /// If the database fails, or `each` does.
-    pub fn for_each_record(&self, after: i64, upto: i64, each: impl FnMut(Numbered) -> Result<bool, HistoryError>) -> Result<(), HistoryError> {
+    pub fn for_each_record(
+        &self,
+        after: i64,
+        upto: i64,
+        each: impl FnMut(Numbered) -> Result<bool, HistoryError>,
+    ) -> Result<(), HistoryError> {
         rows::for_each(self.connection(), (after, upto), each)
     }
 
@@ -47,7 +57,12 @@ impl History {
     ///
     /// # Errors
     /// If the database fails.
-    pub fn read_own(&self, alias: i64, (first, last): (i64, i64), limit: usize) -> Result<Vec<(i64, Record)>, HistoryError> {
+    pub fn read_own(
+        &self,
+        alias: i64,
+        (first, last): (i64, i64),
+        limit: usize,
+    ) -> Result<Vec<(i64, Record)>, HistoryError> {
         let sql = format!(
             "SELECT {} FROM records r LEFT JOIN commands c ON c.id = r.command
              WHERE r.seq >= ?1 AND r.seq <= ?2 AND r.src IS NOT ?3 ORDER BY r.seq LIMIT ?4",
@@ -55,7 +70,12 @@ impl History {
         );
         let mut reader = rows::Reader::new(self.connection())?;
         let mut select = self.connection().prepare_cached(&sql)?;
-        let mut found = select.query(params![first, last, alias, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut found = select.query(params![
+            first,
+            last,
+            alias,
+            i64::try_from(limit).unwrap_or(i64::MAX)
+        ])?;
         let mut records = Vec::new();
         while let Some(row) = found.next()? {
             let (seq, _, record) = reader.record(row)?;
@@ -69,8 +89,12 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn count_own(&self, alias: i64, after: i64) -> Result<u64, HistoryError> {
-        let mut select = self.connection().prepare_cached("SELECT count(*) FROM records WHERE seq > ?1 AND src IS NOT ?2")?;
-        Ok(select.query_row([after, alias], |row| row.get::<_, i64>(0))?.unsigned_abs())
+        let mut select = self
+            .connection()
+            .prepare_cached("SELECT count(*) FROM records WHERE seq > ?1 AND src IS NOT ?2")?;
+        Ok(select
+            .query_row([after, alias], |row| row.get::<_, i64>(0))?
+            .unsigned_abs())
     }
 
     /// The alias of a vault, given on first sight.
@@ -78,13 +102,27 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn vault_alias(&mut self, vault: &str) -> Result<i64, HistoryError> {
-        let connection = self.connection();
-        let known = connection.query_row("SELECT alias FROM vaults WHERE vault = ?1", [vault], |row| row.get(0)).optional()?;
-        if let Some(alias) = known {
+        if let Some(alias) = self.known_vault_alias(vault)? {
             return Ok(alias);
         }
-        connection.execute("INSERT OR IGNORE INTO vaults(vault) VALUES (?1)", [vault])?;
-        Ok(connection.query_row("SELECT alias FROM vaults WHERE vault = ?1", [vault], |row| row.get(0))?)
+        self.connection()
+            .execute("INSERT OR IGNORE INTO vaults(vault) VALUES (?1)", [vault])?;
+        let select = "SELECT alias FROM vaults WHERE vault = ?1";
+        Ok(self
+            .connection()
+            .query_row(select, [vault], |row| row.get(0))?)
+    }
+
+    /// The alias of a vault that was seen before; none otherwise. Writes nothing.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn known_vault_alias(&self, vault: &str) -> Result<Option<i64>, HistoryError> {
+        let select = "SELECT alias FROM vaults WHERE vault = ?1";
+        Ok(self
+            .connection()
+            .query_row(select, [vault], |row| row.get(0))
+            .optional()?)
     }
 
     /// The numbers of records that tombstones removed since they were last cleared, in order.
@@ -92,8 +130,12 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn erased(&self) -> Result<Vec<i64>, HistoryError> {
-        let mut select = self.connection().prepare_cached("SELECT seq FROM erased ORDER BY seq")?;
-        Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        let mut select = self
+            .connection()
+            .prepare_cached("SELECT seq FROM erased ORDER BY seq")?;
+        Ok(select
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?)
     }
 
     /// Whether the record was forgotten.
@@ -101,14 +143,18 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn is_forgotten(&self, id: RecordId) -> Result<bool, HistoryError> {
-        let mut select = self.connection().prepare_cached("SELECT 1 FROM records WHERE rid = ?1")?;
+        let mut select = self
+            .connection()
+            .prepare_cached("SELECT 1 FROM records WHERE rid = ?1")?;
         Ok(select.exists([&Tombstone::id_for(id).0[..]])?)
     }
 }
 
 /// Forgets the erased numbers given, within the caller's transaction.
-#[allow(dead_code, reason = "the vault's side builds on it")]
-pub(crate) fn clear_erased_in(connection: &Connection, numbers: &[i64]) -> Result<(), HistoryError> {
+pub(crate) fn clear_erased_in(
+    connection: &Connection,
+    numbers: &[i64],
+) -> Result<(), HistoryError> {
     let mut delete = connection.prepare_cached("DELETE FROM erased WHERE seq = ?1")?;
     for number in numbers {
         delete.execute([number])?;
@@ -117,30 +163,42 @@ pub(crate) fn clear_erased_in(connection: &Connection, numbers: &[i64]) -> Resul
 }
 
 /// Gives every record that `wanted` picks a new number and notes it as born here, within the caller's transaction; says how many.
-#[allow(dead_code, reason = "the vault's side builds on it")]
-pub(crate) fn republish_in(connection: &Connection, mut wanted: impl FnMut(RecordId) -> bool) -> Result<u64, HistoryError> {
+pub(crate) fn republish_in(
+    connection: &Connection,
+    mut wanted: impl FnMut(RecordId) -> bool,
+) -> Result<u64, HistoryError> {
     let first = head(connection)?;
     let mut next = first;
-    let mut select = connection.prepare("SELECT seq, rid FROM records WHERE seq <= ?1 ORDER BY seq")?;
+    let mut select =
+        connection.prepare("SELECT seq, rid FROM records WHERE seq <= ?1 ORDER BY seq")?;
     let mut picked = Vec::new();
     let mut found = select.query([first])?;
     while let Some(row) = found.next()? {
-        if wanted(rows::record_id(row.get_ref(1)?.as_blob().unwrap_or_default())?) {
+        if wanted(rows::record_id(
+            row.get_ref(1)?.as_blob().unwrap_or_default(),
+        )?) {
             picked.push(row.get::<_, i64>(0)?);
         }
     }
-    let mut update = connection.prepare_cached("UPDATE records SET seq = ?1, src = NULL WHERE seq = ?2")?;
+    let mut update =
+        connection.prepare_cached("UPDATE records SET seq = ?1, src = NULL WHERE seq = ?2")?;
     for seq in picked {
         next += 1;
         update.execute([next, seq])?;
     }
     // An update does not move the counter, and a number must not be given again after its row is gone.
-    connection.execute("UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'records' AND seq < ?1", [next])?;
+    connection.execute(
+        "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'records' AND seq < ?1",
+        [next],
+    )?;
     Ok((next - first).unsigned_abs())
 }
 
-
 fn head(connection: &Connection) -> Result<i64, HistoryError> {
-    let mut select = connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'records'")?;
-    Ok(select.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+    let mut select =
+        connection.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'records'")?;
+    Ok(select
+        .query_row([], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0))
 }

@@ -5,8 +5,8 @@
 //!
 //! What it deliberately does not do: print, read the environment, or know how records travel (see `replica`).
 
-pub mod dates;
 mod apply;
+pub mod dates;
 mod error;
 pub(crate) mod exchange;
 pub mod export;
@@ -74,7 +74,10 @@ impl History {
     /// If the file cannot be opened, is no database, is damaged, or was written by a newer version. It is never deleted or replaced.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let connection = schema::open(path).map_err(|error| at_open(error, path))?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
     }
 
     /// Opens an existing database only for reading, as fast as possible.
@@ -83,7 +86,10 @@ impl History {
     /// As [`History::open`]; [`HistoryErrorKind::NotFound`] if there is none.
     pub fn open_read_only(path: &Path) -> Result<Self, HistoryError> {
         let connection = schema::open_read_only(path).map_err(|error| at_open(error, path))?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
     }
 
     /// Makes a database in memory, for rehearsals and tests.
@@ -91,7 +97,10 @@ impl History {
     /// # Errors
     /// If memory is short.
     pub fn in_memory() -> Result<Self, HistoryError> {
-        Ok(Self { connection: schema::open_in_memory()?, path: PathBuf::from(":memory:") })
+        Ok(Self {
+            connection: schema::open_in_memory()?,
+            path: PathBuf::from(":memory:"),
+        })
     }
 
     /// Where the database lies.
@@ -99,21 +108,26 @@ impl History {
         &self.path
     }
 
-    #[allow(dead_code, reason = "the vault's side builds on it")]
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
 
     /// Begins a transaction that writes. It waits for other writers.
     pub(crate) fn begin(&mut self) -> Result<Transaction<'_>, HistoryError> {
-        Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+        Ok(self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 
     /// Adds records in one transaction.
     ///
     /// # Errors
     /// If the database fails; then nothing was changed.
-    pub fn insert_all(&mut self, records: impl IntoIterator<Item = Record>, options: ApplyOptions) -> Result<Applied, HistoryError> {
+    pub fn insert_all(
+        &mut self,
+        records: impl IntoIterator<Item = Record>,
+        options: ApplyOptions,
+    ) -> Result<Applied, HistoryError> {
         self.insert_all_with(records, options, |_| Ok(()))
     }
 
@@ -139,12 +153,26 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn counts(&self) -> Result<Counts, HistoryError> {
-        let number = |sql: &str| -> Result<u64, HistoryError> { Ok(self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))?.unsigned_abs()) };
-        let time = |end: &str| -> Result<Option<i64>, HistoryError> {
-            let sql = format!("SELECT time FROM records WHERE kind = 1 AND time_known ORDER BY time {end} LIMIT 1");
-            Ok(self.connection.query_row(&sql, [], |row| row.get(0)).optional()?)
+        let number = |sql: &str| -> Result<u64, HistoryError> {
+            Ok(self
+                .connection
+                .query_row(sql, [], |row| row.get::<_, i64>(0))?
+                .unsigned_abs())
         };
-        let other = |kind: i64| number(&format!("SELECT count(*) FROM records WHERE kind = {kind} AND kind <> 1"));
+        let time = |end: &str| -> Result<Option<i64>, HistoryError> {
+            let sql = format!(
+                "SELECT time FROM records WHERE kind = 1 AND time_known ORDER BY time {end} LIMIT 1"
+            );
+            Ok(self
+                .connection
+                .query_row(&sql, [], |row| row.get(0))
+                .optional()?)
+        };
+        let other = |kind: i64| {
+            number(&format!(
+                "SELECT count(*) FROM records WHERE kind = {kind} AND kind <> 1"
+            ))
+        };
         Ok(Counts {
             events: number("SELECT count(*) FROM records WHERE kind = 1")?,
             commands: number("SELECT count(*) FROM commands")?,
@@ -162,12 +190,19 @@ impl History {
     /// If it cannot even be read. Damage that the check finds is in the answer.
     pub fn health(&self) -> Result<Health, HistoryError> {
         let pragma = |name: &str| -> Result<u64, HistoryError> {
-            Ok(self.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+            Ok(self
+                .connection
+                .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))?
+                .unsigned_abs())
         };
         let page = pragma("page_size")?;
-        let journal = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        let journal = self
+            .connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         let mut check = self.connection.prepare("PRAGMA quick_check(20)")?;
-        let problems = check.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let problems = check
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<Vec<String>, _>>()?;
         Ok(Health {
             bytes: self.bytes(),
             free_bytes: pragma("freelist_count")? * page,
@@ -190,7 +225,9 @@ impl History {
 
     /// The row of a text in `strings`, if any record has it.
     fn string_id(&self, text: &str) -> Result<Option<i64>, HistoryError> {
-        let mut select = self.connection.prepare_cached("SELECT id FROM strings WHERE text = ?1")?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT id FROM strings WHERE text = ?1")?;
         Ok(select.query_row([text], |row| row.get(0)).optional()?)
     }
 
@@ -199,7 +236,9 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn state_get(&self, key: &str) -> Result<Option<Vec<u8>>, HistoryError> {
-        let mut select = self.connection.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT value FROM state WHERE key = ?1")?;
         Ok(select.query_row([key], |row| row.get(0)).optional()?)
     }
 
@@ -218,21 +257,33 @@ impl History {
     pub fn state_keys(&self, prefix: &str) -> Result<Vec<String>, HistoryError> {
         let sql = "SELECT key FROM state WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key";
         let mut select = self.connection.prepare_cached(sql)?;
-        Ok(select.query_map([prefix], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        Ok(select
+            .query_map([prefix], |row| row.get(0))?
+            .collect::<Result<_, _>>()?)
     }
 
     /// Moves the journal into the database and empties it, so that nothing forgotten is left in it.
     fn clean_journal(&self) {
         // A reader may hold the journal; then the next writer empties it. What was asked for is durable already.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let _ = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 }
 
 /// Keeps a value under `key`, or forgets it, within the caller's transaction.
-pub(crate) fn put_state_in(connection: &Connection, key: &str, value: Option<&[u8]>) -> Result<(), HistoryError> {
+pub(crate) fn put_state_in(
+    connection: &Connection,
+    key: &str,
+    value: Option<&[u8]>,
+) -> Result<(), HistoryError> {
     match value {
-        Some(value) => connection.prepare_cached("INSERT OR REPLACE INTO state(key, value) VALUES (?1, ?2)")?.execute(params![key, value])?,
-        None => connection.prepare_cached("DELETE FROM state WHERE key = ?1")?.execute([key])?,
+        Some(value) => connection
+            .prepare_cached("INSERT OR REPLACE INTO state(key, value) VALUES (?1, ?2)")?
+            .execute(params![key, value])?,
+        None => connection
+            .prepare_cached("DELETE FROM state WHERE key = ?1")?
+            .execute([key])?,
     };
     Ok(())
 }

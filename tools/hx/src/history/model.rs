@@ -103,7 +103,8 @@ impl RecordId {
     /// `kind` separates the record kinds. The id never leaves a device unencrypted, so it need not be keyed.
     pub fn of(kind: &str, parts: &[&[u8]]) -> Self {
         // Preparing the key costs as much as hashing a command, so it is done once.
-        static KEYED: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("syncline hx record id v1"));
+        static KEYED: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key("syncline hx record id v1"));
         let mut hasher = KEYED.clone();
         for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
             hasher.update(&(part.len() as u64).to_le_bytes());
@@ -151,7 +152,9 @@ impl Serialize for RecordId {
 impl<'de> Deserialize<'de> for RecordId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no record id (32 hexadecimal digits)")))
+        Self::from_hex(&text).ok_or_else(|| {
+            serde::de::Error::custom(format!("`{text}` is no record id (32 hexadecimal digits)"))
+        })
     }
 }
 
@@ -162,7 +165,15 @@ impl Event {
     /// Depends on nothing else, so a file imported twice, in another order, or on two machines gives the same ids.
     pub fn import_id(host: &str, time_us: Option<i64>, command: &str, occurrence: u32) -> RecordId {
         let time = time_us.map_or([0xff; 8], i64::to_be_bytes);
-        RecordId::of("import", &[host.as_bytes(), &time, command.as_bytes(), &occurrence.to_be_bytes()])
+        RecordId::of(
+            "import",
+            &[
+                host.as_bytes(),
+                &time,
+                command.as_bytes(),
+                &occurrence.to_be_bytes(),
+            ],
+        )
     }
 }
 
@@ -176,7 +187,10 @@ impl Session {
 impl Pin {
     /// The id of a mark.
     pub fn id_for(event: RecordId, clock: i64, pinned: bool) -> RecordId {
-        RecordId::of("pin", &[&event.0, &clock.to_be_bytes(), &[u8::from(pinned)]])
+        RecordId::of(
+            "pin",
+            &[&event.0, &clock.to_be_bytes(), &[u8::from(pinned)]],
+        )
     }
 }
 

@@ -35,7 +35,10 @@ pub(crate) struct Reader<'c> {
 
 impl<'c> Reader<'c> {
     pub(crate) fn new(connection: &'c Connection) -> Result<Self, HistoryError> {
-        Ok(Self { select: connection.prepare_cached("SELECT text FROM strings WHERE id = ?1")?, strings: HashMap::new() })
+        Ok(Self {
+            select: connection.prepare_cached("SELECT text FROM strings WHERE id = ?1")?,
+            strings: HashMap::new(),
+        })
     }
 
     /// Reads a row of [`COLUMNS`].
@@ -52,7 +55,11 @@ impl<'c> Reader<'c> {
     pub(crate) fn event(&mut self, row: &Row<'_>) -> Result<Event, HistoryError> {
         Ok(Event {
             id: record_id(row.get_ref(2)?.as_blob().unwrap_or_default())?,
-            command: Arc::from(row.get_ref(4)?.as_str().map_err(|_| damaged("a command is missing"))?),
+            command: Arc::from(
+                row.get_ref(4)?
+                    .as_str()
+                    .map_err(|_| damaged("a command is missing"))?,
+            ),
             time_us: row.get(5)?,
             time_known: row.get(6)?,
             duration_ms: row.get(7)?,
@@ -66,7 +73,9 @@ impl<'c> Reader<'c> {
     }
 
     fn string(&mut self, row: &Row<'_>, column: usize) -> Result<Option<Arc<str>>, HistoryError> {
-        let Some(id) = row.get::<_, Option<i64>>(column)? else { return Ok(None) };
+        let Some(id) = row.get::<_, Option<i64>>(column)? else {
+            return Ok(None);
+        };
         if let Some(text) = self.strings.get(&id) {
             return Ok(Some(text.clone()));
         }
@@ -98,12 +107,19 @@ pub(crate) fn for_each(
 
 /// Reads an id.
 pub(crate) fn record_id(bytes: &[u8]) -> Result<RecordId, HistoryError> {
-    bytes.try_into().map(RecordId).map_err(|_| damaged("an id has the wrong length"))
+    bytes
+        .try_into()
+        .map(RecordId)
+        .map_err(|_| damaged("an id has the wrong length"))
 }
 
 /// The error for rows that this program never wrote.
 pub(crate) fn damaged(what: &str) -> HistoryError {
-    HistoryError::new(HistoryErrorKind::Broken, "the history database is damaged", what)
+    HistoryError::new(
+        HistoryErrorKind::Broken,
+        "the history database is damaged",
+        what,
+    )
 }
 
 fn body_record(kind: i64, row: &Row<'_>) -> Result<Record, HistoryError> {
@@ -116,7 +132,11 @@ fn body_record(kind: i64, row: &Row<'_>) -> Result<Record, HistoryError> {
 pub(crate) fn encode_body(record: &Record) -> (i64, i64, Vec<u8>) {
     match record {
         Record::Event(event) => (EVENT, event.time_us, Vec::new()),
-        Record::Session(session) => (SESSION, session.start_us.unwrap_or(0), encode_session(session)),
+        Record::Session(session) => (
+            SESSION,
+            session.start_us.unwrap_or(0),
+            encode_session(session),
+        ),
         Record::Pin(pin) => {
             let mut body = pin.event.0.to_vec();
             body.push(u8::from(pin.pinned));
@@ -131,19 +151,37 @@ fn decode_body(kind: i64, id: RecordId, time: i64, body: &[u8]) -> Option<Record
         SESSION => decode_session(id, time, body).map(Record::Session),
         PIN => {
             let (event, pinned) = body.split_first_chunk::<16>()?;
-            Some(Record::Pin(Pin { id, event: RecordId(*event), clock: time, pinned: *pinned.first()? == 1 }))
+            Some(Record::Pin(Pin {
+                id,
+                event: RecordId(*event),
+                clock: time,
+                pinned: *pinned.first()? == 1,
+            }))
         }
-        TOMBSTONE => Some(Record::Tombstone(Tombstone { id, target: RecordId(body.try_into().ok()?), time_us: time })),
+        TOMBSTONE => Some(Record::Tombstone(Tombstone {
+            id,
+            target: RecordId(body.try_into().ok()?),
+            time_us: time,
+        })),
         _ => None,
     }
 }
 
 /// Flags (1 start, 2 end, 4 shell), the end, then name, host and shell, each after its length.
 fn encode_session(session: &Session) -> Vec<u8> {
-    let flags = u8::from(session.start_us.is_some()) | u8::from(session.end_us.is_some()) << 1 | u8::from(session.shell.is_some()) << 2;
+    let flags = u8::from(session.start_us.is_some())
+        | u8::from(session.end_us.is_some()) << 1
+        | u8::from(session.shell.is_some()) << 2;
     let mut body = vec![flags];
     body.extend(session.end_us.unwrap_or(0).to_le_bytes());
-    for text in [Some(&session.name), Some(&session.host), session.shell.as_ref()].into_iter().flatten() {
+    for text in [
+        Some(&session.name),
+        Some(&session.host),
+        session.shell.as_ref(),
+    ]
+    .into_iter()
+    .flatten()
+    {
         body.extend((text.len() as u64).to_le_bytes());
         body.extend(text.as_bytes());
     }
@@ -155,7 +193,8 @@ fn decode_session(id: RecordId, start: i64, body: &[u8]) -> Option<Session> {
     let (end, mut rest) = rest.split_first_chunk::<8>()?;
     let mut text = || -> Option<Arc<str>> {
         let (length, after) = rest.split_first_chunk::<8>()?;
-        let (text, after) = after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let (text, after) =
+            after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
         rest = after;
         std::str::from_utf8(text).ok().map(Arc::from)
     };
@@ -163,5 +202,12 @@ fn decode_session(id: RecordId, start: i64, body: &[u8]) -> Option<Session> {
     let shell = if flags & 4 != 0 { Some(text()?) } else { None };
     let start_us = (flags & 1 != 0).then_some(start);
     let end_us = (flags & 2 != 0).then(|| i64::from_le_bytes(*end));
-    Some(Session { id, name, host, shell, start_us, end_us })
+    Some(Session {
+        id,
+        name,
+        host,
+        shell,
+        start_us,
+        end_us,
+    })
 }

@@ -37,28 +37,53 @@ CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, t
 
 /// The indexes. A first import drops them and makes them anew at its end, which takes a fraction of the time.
 const INDEXES: &[(&str, &str)] = &[
-    ("records_rid", "CREATE UNIQUE INDEX records_rid ON records(rid)"),
-    ("records_command", "CREATE INDEX records_command ON records(command, time) WHERE kind = 1"),
-    ("records_time", "CREATE INDEX records_time ON records(time) WHERE kind = 1"),
-    ("records_other", "CREATE INDEX records_other ON records(kind) WHERE kind <> 1"),
-    ("commands_hash", "CREATE INDEX commands_hash ON commands(hash)"),
-    ("commands_rank", "CREATE UNIQUE INDEX commands_rank ON commands(rank)"),
+    (
+        "records_rid",
+        "CREATE UNIQUE INDEX records_rid ON records(rid)",
+    ),
+    (
+        "records_command",
+        "CREATE INDEX records_command ON records(command, time) WHERE kind = 1",
+    ),
+    (
+        "records_time",
+        "CREATE INDEX records_time ON records(time) WHERE kind = 1",
+    ),
+    (
+        "records_other",
+        "CREATE INDEX records_other ON records(kind) WHERE kind <> 1",
+    ),
+    (
+        "commands_hash",
+        "CREATE INDEX commands_hash ON commands(hash)",
+    ),
+    (
+        "commands_rank",
+        "CREATE UNIQUE INDEX commands_rank ON commands(rank)",
+    ),
 ];
 
 /// Drops the indexes.
 pub(crate) fn drop_indexes(connection: &Connection) -> rusqlite::Result<()> {
-    INDEXES.iter().try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
+    INDEXES
+        .iter()
+        .try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
 }
 
 /// Makes the indexes.
 pub(crate) fn create_indexes(connection: &Connection) -> rusqlite::Result<()> {
-    INDEXES.iter().try_for_each(|(_, sql)| connection.execute_batch(sql))
+    INDEXES
+        .iter()
+        .try_for_each(|(_, sql)| connection.execute_batch(sql))
 }
 
 /// Opens or creates the database for writing.
 pub(crate) fn open(path: &Path) -> Result<Connection, HistoryError> {
     create_private(path)?;
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let mut connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     check_version(&connection)?;
     set_up(&connection, path)?;
@@ -77,11 +102,16 @@ pub(crate) fn open_in_memory() -> Result<Connection, HistoryError> {
 /// Opens an existing database for reading, doing as little as possible: this is on the way of every search.
 pub(crate) fn open_read_only(path: &Path) -> Result<Connection, HistoryError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| missing(path).unwrap_or_else(|| error.into()))?;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| missing(path).unwrap_or_else(|| error.into()))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     match check_version(&connection) {
         Ok(VERSION) => Ok(connection),
-        Ok(_) => Err(HistoryError::new(HistoryErrorKind::NotFound, "", "it has no history yet")),
+        Ok(_) => Err(HistoryError::new(
+            HistoryErrorKind::NotFound,
+            "",
+            "it has no history yet",
+        )),
         // A journal beside the file cannot be opened in a directory where we may not write. Nobody else writes there either.
         Err(error) if error.kind() == HistoryErrorKind::Permission => open_immutable(path, error),
         Err(error) => Err(error),
@@ -89,8 +119,14 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, HistoryError> {
 }
 
 fn open_immutable(path: &Path, first: HistoryError) -> Result<Connection, HistoryError> {
-    let escaped = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let escaped = path
+        .to_string_lossy()
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
     let opened = Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags);
     match opened {
         Ok(connection) if matches!(check_version(&connection), Ok(VERSION)) => Ok(connection),
@@ -106,12 +142,25 @@ fn missing(path: &Path) -> Option<HistoryError> {
 /// Makes the directory and the file so that only their owner can read them; SQLite gives its journals the same mode.
 fn create_private(path: &Path) -> Result<(), HistoryError> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent);
         made.map_err(|error| HistoryError::io("create the directory", parent, error))?;
     }
-    let opened = std::fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
-    opened.map(drop).map_err(|error| HistoryError::io("open", path, error))
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path);
+    opened
+        .map(drop)
+        .map_err(|error| HistoryError::io("open", path, error))
 }
 
 /// The version of the tables: 0 for a new file.
@@ -120,15 +169,23 @@ fn check_version(connection: &Connection) -> Result<i64, HistoryError> {
     if version <= VERSION {
         return Ok(version);
     }
-    let cause = format!("it was written by a newer hx (version {version} of its tables; this hx knows {VERSION})");
+    let cause = format!(
+        "it was written by a newer hx (version {version} of its tables; this hx knows {VERSION})"
+    );
     Err(HistoryError::new(HistoryErrorKind::NewerVersion, "", cause))
 }
 
 fn set_up(connection: &Connection, path: &Path) -> Result<(), HistoryError> {
-    let journal = if shared_memory_works(path) { "WAL" } else { "TRUNCATE" };
+    let journal = if shared_memory_works(path) {
+        "WAL"
+    } else {
+        "TRUNCATE"
+    };
     // A database on a file system that cannot do it stays as it is; both modes are safe.
     connection.query_row(&format!("PRAGMA journal_mode = {journal}"), [], |_| Ok(()))?;
-    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -32000; PRAGMA temp_store = FILE;")?;
+    connection.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -32000; PRAGMA temp_store = FILE;",
+    )?;
     connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
@@ -141,10 +198,15 @@ fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have done it while this one waited.
     if check_version(&transaction)? == 0 {
-        let foreign: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let foreign: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         if foreign > 0 {
-            return Err(HistoryError::new(HistoryErrorKind::Broken, "", "it is the database of another program")
-                .with_remedy("Move that file away, or choose another data directory."));
+            return Err(HistoryError::new(
+                HistoryErrorKind::Broken,
+                "",
+                "it is the database of another program",
+            )
+            .with_remedy("Move that file away, or choose another data directory."));
         }
         transaction.execute_batch(TABLES)?;
         create_indexes(&transaction)?;

@@ -45,8 +45,11 @@ impl SyncLock {
             }
             let holder = holder(&mut file);
             if begun.elapsed() >= WAIT_MAX {
-                return Err(Failure::new(Exit::Locked, format!("{holder} is syncing on this machine"))
-                    .hint("Wait for it to end, or follow it with `hx sync status --progress`."));
+                return Err(Failure::new(
+                    Exit::Locked,
+                    format!("{holder} is syncing on this machine"),
+                )
+                .hint("Wait for it to end, or follow it with `hx sync status --progress`."));
             }
             if !told {
                 ui.status(format!("waiting for {holder} …"));

@@ -53,7 +53,9 @@ impl Watcher {
     }
 
     fn end_phase(&mut self) {
-        let Some((name, since)) = self.phase.take() else { return };
+        let Some((name, since)) = self.phase.take() else {
+            return;
+        };
         match self.phases.iter_mut().find(|(known, _)| known == name) {
             Some((_, took)) => *took += since.elapsed(),
             None => self.phases.push((name.to_owned(), since.elapsed())),
@@ -69,7 +71,11 @@ impl Observer for Watcher {
                 self.phase = Some((name, Instant::now()));
                 self.progress.phase(name, None);
             }
-            Step::Planned { records, objects, .. } => self.progress.set_total(if records > 0 { records } else { objects }),
+            Step::Planned {
+                records, objects, ..
+            } => self
+                .progress
+                .set_total(if records > 0 { records } else { objects }),
             Step::Moved { bytes, records } => {
                 self.progress.add_bytes(bytes);
                 self.progress.inc(records.max(1));

@@ -119,7 +119,11 @@ impl Past {
                 known.syncs += 1;
                 known.usage = sum(known.usage, sync.usage);
             }
-            None => self.days.push(DayUsage { day, syncs: 1, usage: sync.usage }),
+            None => self.days.push(DayUsage {
+                day,
+                syncs: 1,
+                usage: sync.usage,
+            }),
         }
         if sync.command == "pull" {
             self.pull = Some(sync);
@@ -130,7 +134,10 @@ impl Past {
 
     /// The newer of the last push and pull.
     pub fn last(&self) -> Option<&LastSync> {
-        self.push.iter().chain(&self.pull).max_by_key(|sync| sync.at)
+        self.push
+            .iter()
+            .chain(&self.pull)
+            .max_by_key(|sync| sync.at)
     }
 
     /// The newest failure that nothing of its kind has succeeded after.
@@ -147,7 +154,10 @@ impl Past {
         let first = self.days.first()?.day;
         let last = self.days.last()?.day;
         let observed = u64::try_from(last - first + 1).unwrap_or(1).max(1);
-        let total = self.days.iter().fold(Usage::default(), |total, day| sum(total, day.usage));
+        let total = self
+            .days
+            .iter()
+            .fold(Usage::default(), |total, day| sum(total, day.usage));
         let monthly = |n: u64| n.saturating_mul(30) / observed;
         let writes = monthly(total.puts + total.lists + total.other);
         let reads = monthly(total.gets + total.heads);
@@ -161,7 +171,9 @@ impl Past {
 }
 
 fn load<T: DeserializeOwned>(history: &History, key: &str) -> Result<Option<T>, HistoryError> {
-    Ok(history.state_get(key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    Ok(history
+        .state_get(key)?
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 fn sum(a: Usage, b: Usage) -> Usage {

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use store::{Environment, Store, StoreKind, StoreUrl};
 use vault::{Device, NodeId, Options, Problem, ProblemKind, Vault, VaultError};
 
-use super::{KeyFile, LastSync, Membership, Past, Watcher};
 use super::past::PastError;
+use super::{KeyFile, LastSync, Membership, Past, Watcher};
 use crate::history::{History, HistoryError, HistoryErrorKind};
 use crate::replica::HistoryReplica;
 use crate::settings::{Paths, Settings, credentials};
@@ -37,15 +37,25 @@ impl Link {
     ///
     /// # Errors
     /// If there is none, the configuration names another store, or the key is not there.
-    pub async fn open(history: &History, settings: &Settings, paths: &Paths, environment: &Environment) -> Result<Self, Failure> {
-        let membership = Past::read(history).map_err(|error| history_failure(&error))?.membership.ok_or_else(not_set_up)?;
+    pub async fn open(
+        history: &History,
+        settings: &Settings,
+        paths: &Paths,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let membership = Past::read(history)
+            .map_err(|error| history_failure(&error))?
+            .membership
+            .ok_or_else(not_set_up)?;
         let url = Self::url(&membership, settings, paths)?;
         let keys = KeyFile::of(paths, membership.vault).read()?.ok_or_else(|| {
             Failure::new(Exit::WrongKey, "the key of this vault is not on this machine")
                 .hint("Run `hx sync init --store URL` again: it asks for the passphrase or the recovery phrase.")
         })?;
         let kind = url.kind();
-        let store = Store::open(&url, &settings.tuning(), environment).await.map_err(Failure::from)?;
+        let store = Store::open(&url, &settings.tuning(), environment)
+            .await
+            .map_err(Failure::from)?;
         Ok(Self {
             vault: Vault::new(store, keys),
             options: vault_options(settings),
@@ -58,12 +68,18 @@ impl Link {
     ///
     /// # Errors
     /// If the settings name another place.
-    pub fn url(membership: &Membership, settings: &Settings, paths: &Paths) -> Result<StoreUrl, Failure> {
-        let joined: StoreUrl = membership
-            .store
-            .parse()
-            .map_err(|error: store::UrlError| Failure::config("the store that this machine joined cannot be understood").cause(error))?;
-        let url = match settings.store_url().map_err(|problem| Failure::config(problem.what))? {
+    pub fn url(
+        membership: &Membership,
+        settings: &Settings,
+        paths: &Paths,
+    ) -> Result<StoreUrl, Failure> {
+        let joined: StoreUrl = membership.store.parse().map_err(|error: store::UrlError| {
+            Failure::config("the store that this machine joined cannot be understood").cause(error)
+        })?;
+        let url = match settings
+            .store_url()
+            .map_err(|problem| Failure::config(problem.what))?
+        {
             None => joined,
             Some(configured) if configured.value.same_place(&joined) => configured.value,
             Some(configured) => {
@@ -89,7 +105,8 @@ impl Link {
         let at = Timestamp::now();
         let before = self.vault.store().usage();
         let outcome = {
-            let mut replica = HistoryReplica::new(history, self.vault.keys().vault()).map_err(|error| history_failure(&error))?;
+            let mut replica = HistoryReplica::new(history, self.vault.keys().vault())
+                .map_err(|error| history_failure(&error))?;
             let mut device = Device::new(&self.vault, &mut replica, &self.options, &mut watcher);
             work(&mut device).await.map_err(|error| failure_of(&error))
         };
@@ -98,7 +115,10 @@ impl Link {
             command: command.into(),
             at,
             took_ms: millis(took),
-            phases: phases.into_iter().map(|(name, took)| (name, millis(took))).collect(),
+            phases: phases
+                .into_iter()
+                .map(|(name, took)| (name, millis(took)))
+                .collect(),
             records: outcome.as_ref().map_or(0, |(_, records)| *records),
             usage: self.vault.store().usage() - before,
             error: outcome.as_ref().err().map(|failure| PastError {
@@ -135,8 +155,16 @@ pub fn vault_options(settings: &Settings) -> Options {
         segment_raw_bytes_max: usize::try_from(sync.chunk_size.value).unwrap_or(usize::MAX),
         segment_records_max: 131_072,
         batch_records: sync.batch_size.value.max(1),
-        uploads: if streaming { 1 } else { settings.uploads_in_flight() },
-        downloads: if streaming { 1 } else { settings.downloads_in_flight() },
+        uploads: if streaming {
+            1
+        } else {
+            settings.uploads_in_flight()
+        },
+        downloads: if streaming {
+            1
+        } else {
+            settings.downloads_in_flight()
+        },
         memory_bytes_max: usize::try_from(sync.max_memory_usage.value).unwrap_or(usize::MAX),
         compression: settings.compression_level(),
         grace_ms: GRACE_MS,
@@ -175,7 +203,10 @@ pub fn failure_of(error: &VaultError) -> Failure {
     }
 }
 
-fn replica_failure(error: &VaultError, source: &(dyn std::error::Error + Send + Sync + 'static)) -> Failure {
+fn replica_failure(
+    error: &VaultError,
+    source: &(dyn std::error::Error + Send + Sync + 'static),
+) -> Failure {
     match source.downcast_ref::<HistoryError>() {
         Some(history) => history_failure(history).context(error),
         None => Failure::from_error(Exit::Failed, error),
@@ -195,15 +226,23 @@ pub fn history_failure(error: &HistoryError) -> Failure {
         HistoryErrorKind::NewerVersion => (Exit::Failed, "newer-version"),
         HistoryErrorKind::Other => (Exit::Failed, "failed"),
     };
-    Failure::from_error(code, error).kind(kind).hint(error.remedy())
+    Failure::from_error(code, error)
+        .kind(kind)
+        .hint(error.remedy())
 }
 
 /// The failure that a list of object problems amounts to; none if all of them are remarks.
 ///
 /// In a folder that another program syncs, an object that is not there yet is no failure of the vault: the exit code says "in part".
 pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) -> Option<Failure> {
-    let serious: Vec<&Problem> = problems.iter().filter(|problem| problem.kind.is_serious()).collect();
-    let worst = serious.iter().map(|problem| problem.kind).max_by_key(|kind| severity(*kind))?;
+    let serious: Vec<&Problem> = problems
+        .iter()
+        .filter(|problem| problem.kind.is_serious())
+        .collect();
+    let worst = serious
+        .iter()
+        .map(|problem| problem.kind)
+        .max_by_key(|kind| severity(*kind))?;
     let code = match worst {
         ProblemKind::Missing if kind == StoreKind::Folder => Exit::Partial,
         ProblemKind::Conflict | ProblemKind::Regression => Exit::Conflict,
@@ -236,7 +275,10 @@ fn kind_word(kind: ProblemKind) -> &'static str {
 /// What to do, in hx's own commands.
 fn remedy(kind: ProblemKind) -> String {
     let text = kind.remedy();
-    let mut chars = text.replace("`sync ", "`hx sync ").chars().collect::<Vec<_>>();
+    let mut chars = text
+        .replace("`sync ", "`hx sync ")
+        .chars()
+        .collect::<Vec<_>>();
     if let Some(first) = chars.first_mut() {
         *first = first.to_ascii_uppercase();
     }

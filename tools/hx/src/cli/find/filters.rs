@@ -47,7 +47,10 @@ impl FilterArgs {
         Ok(FindQuery {
             after_us,
             before_us,
-            cwd: self.cwd.as_deref().map(|directory| absolute(directory, env)),
+            cwd: self
+                .cwd
+                .as_deref()
+                .map(|directory| absolute(directory, env)),
             host: self.host.clone(),
             session: self.session.clone(),
             exit: self.exit,
@@ -58,7 +61,13 @@ impl FilterArgs {
 
     /// Whether there is a filter at all.
     pub(in crate::cli) fn is_empty(&self) -> bool {
-        let texts = [&self.after, &self.before, &self.cwd, &self.host, &self.session];
+        let texts = [
+            &self.after,
+            &self.before,
+            &self.cwd,
+            &self.host,
+            &self.session,
+        ];
         texts.iter().all(|text| text.is_none()) && self.exit.is_none() && !self.failed
     }
 }
@@ -67,14 +76,21 @@ impl FilterArgs {
 ///
 /// # Errors
 /// If one is not understood, or nothing can be between them.
-pub(in crate::cli) fn span_us(after: Option<&str>, before: Option<&str>) -> Result<(Option<i64>, Option<i64>), Failure> {
+pub(in crate::cli) fn span_us(
+    after: Option<&str>,
+    before: Option<&str>,
+) -> Result<(Option<i64>, Option<i64>), Failure> {
     let now = Zoned::now();
-    let end = |option: &str, text: Option<&str>| text.map(|text| time_us(option, text, &now)).transpose();
+    let end =
+        |option: &str, text: Option<&str>| text.map(|text| time_us(option, text, &now)).transpose();
     let (after_us, before_us) = (end("--after", after)?, end("--before", before)?);
     if let (Some(first), Some(last)) = (after_us, before_us)
         && first >= last
     {
-        return Err(Failure::usage("--before is not later than --after, so nothing can match").hint("Swap the two, or leave one out."));
+        return Err(
+            Failure::usage("--before is not later than --after, so nothing can match")
+                .hint("Swap the two, or leave one out."),
+        );
     }
     Ok((after_us, before_us))
 }
@@ -84,17 +100,27 @@ pub(in crate::cli) fn span_us(after: Option<&str>, before: Option<&str>) -> Resu
 /// # Errors
 /// If it is not understood.
 fn time_us(option: &str, text: &str, now: &Zoned) -> Result<i64, Failure> {
-    let time = dates::parse(text, now).map_err(|error| Failure::usage(format!("{option}: {error}")).kind("usage").hint(error.remedy()))?;
+    let time = dates::parse(text, now).map_err(|error| {
+        Failure::usage(format!("{option}: {error}"))
+            .kind("usage")
+            .hint(error.remedy())
+    })?;
     Ok(time.as_microsecond())
 }
 
 /// The directory as a shell would have recorded it: absolute, without `.`, `..` and a slash at the end.
 pub(super) fn absolute(directory: &str, env: &Env) -> String {
     let expanded = match (directory.strip_prefix('~'), env.get("HOME")) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+            format!("{home}{rest}")
+        }
         _ => directory.to_owned(),
     };
-    let whole = if expanded.starts_with('/') { expanded } else { format!("{}/{expanded}", here(env)) };
+    let whole = if expanded.starts_with('/') {
+        expanded
+    } else {
+        format!("{}/{expanded}", here(env))
+    };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {
         match part {
@@ -110,7 +136,14 @@ pub(super) fn absolute(directory: &str, env: &Env) -> String {
 
 /// The current directory as the shell sees it, or else as the system does.
 fn here(env: &Env) -> String {
-    let real = std::env::current_dir().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let is_same = |seen: &str| seen.starts_with('/') && std::fs::canonicalize(seen).is_ok_and(|path| path.to_string_lossy() == real);
-    env.get("PWD").filter(|seen| is_same(seen)).map_or(real.clone(), str::to_owned)
+    let real = std::env::current_dir()
+        .map(|path| path.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let is_same = |seen: &str| {
+        seen.starts_with('/')
+            && std::fs::canonicalize(seen).is_ok_and(|path| path.to_string_lossy() == real)
+    };
+    env.get("PWD")
+        .filter(|seen| is_same(seen))
+        .map_or(real.clone(), str::to_owned)
 }

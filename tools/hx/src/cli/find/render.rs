@@ -48,7 +48,12 @@ pub(in crate::cli) struct HitObject {
 
 impl From<&Hit> for HitObject {
     fn from(hit: &Hit) -> Self {
-        Self { event: hit.event.clone().into(), uses: hit.uses, pinned: hit.pinned, tier: hit.tier }
+        Self {
+            event: hit.event.clone().into(),
+            uses: hit.uses,
+            pinned: hit.pinned,
+            tier: hit.tier,
+        }
     }
 }
 
@@ -61,16 +66,39 @@ impl Listing<'_> {
     /// One line a hit; more for a command of several lines.
     pub(in crate::cli) fn render(&self) -> String {
         let zone = TimeZone::system();
-        let hosts = self.hits.iter().any(|hit| hit.event.host != self.hits[0].event.host);
-        let rows: Vec<Cells> = self.hits.iter().map(|hit| cells(hit, &zone, hosts)).collect();
+        let hosts = self
+            .hits
+            .iter()
+            .any(|hit| hit.event.host != self.hits[0].event.host);
+        let rows: Vec<Cells> = self
+            .hits
+            .iter()
+            .map(|hit| cells(hit, &zone, hosts))
+            .collect();
         let n_columns = rows.first().map_or(0, |row| row.texts.len());
-        let widths: Vec<usize> = (0..n_columns).map(|column| rows.iter().map(|row| row.texts[column].0.chars().count()).max().unwrap_or(0)).collect();
-        let mut words: Vec<String> = self.words.split(|c: char| c.is_whitespace() || c == '"').map(str::to_lowercase).collect();
+        let widths: Vec<usize> = (0..n_columns)
+            .map(|column| {
+                rows.iter()
+                    .map(|row| row.texts[column].0.chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
+            .collect();
+        let mut words: Vec<String> = self
+            .words
+            .split(|c: char| c.is_whitespace() || c == '"')
+            .map(str::to_lowercase)
+            .collect();
         words.retain(|word| !word.is_empty());
         let mut text = String::new();
         for (hit, row) in self.hits.iter().zip(&rows) {
             let mut indent = 0;
-            for ((cell, color), width) in row.texts.iter().zip(&widths).filter(|(_, width)| **width > 0) {
+            for ((cell, color), width) in row
+                .texts
+                .iter()
+                .zip(&widths)
+                .filter(|(_, width)| **width > 0)
+            {
                 self.painted(&mut text, color, cell);
                 let _ = write!(text, "{:1$}", "", width - cell.chars().count() + 2);
                 indent += width + 2;
@@ -117,16 +145,34 @@ fn cells(hit: &Hit, zone: &TimeZone, with_host: bool) -> Cells {
         Some(status) if status != 0 => format!("exit {status}"),
         _ => String::new(),
     };
-    let took = event.duration_ms.and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
-    let host = if with_host { visible(&event.host) } else { String::new() };
+    let took = event
+        .duration_ms
+        .and_then(|ms| u64::try_from(ms).ok())
+        .filter(|ms| *ms > 0);
+    let host = if with_host {
+        visible(&event.host)
+    } else {
+        String::new()
+    };
     let mut id = event.id.to_string();
     id.truncate(ID_DIGITS);
     let texts = vec![
         (time(event, zone), DIM),
-        (took.map(|ms| human::duration(Duration::from_millis(ms))).unwrap_or_default(), DIM),
+        (
+            took.map(|ms| human::duration(Duration::from_millis(ms)))
+                .unwrap_or_default(),
+            DIM,
+        ),
         (exit, RED),
         (host, ""),
-        (if hit.pinned { "pinned".to_owned() } else { String::new() }, BOLD),
+        (
+            if hit.pinned {
+                "pinned".to_owned()
+            } else {
+                String::new()
+            },
+            BOLD,
+        ),
         (id, DIM),
     ];
     Cells { texts }
@@ -134,8 +180,17 @@ fn cells(hit: &Hit, zone: &TimeZone, with_host: bool) -> Cells {
 
 /// The time as clocks here show it; a dash where the source had none.
 fn time(event: &Event, zone: &TimeZone) -> String {
-    let time = Timestamp::from_microsecond(event.time_us).ok().filter(|_| event.time_known);
-    time.map_or_else(|| "-".to_owned(), |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string())
+    let time = Timestamp::from_microsecond(event.time_us)
+        .ok()
+        .filter(|_| event.time_known);
+    time.map_or_else(
+        || "-".to_owned(),
+        |time| {
+            time.to_zoned(zone.clone())
+                .strftime("%Y-%m-%d %H:%M")
+                .to_string()
+        },
+    )
 }
 
 /// The text with control characters made visible, but for line ends and tabs.
@@ -145,7 +200,9 @@ pub(super) fn visible(text: &str) -> String {
         match character {
             '\n' | '\t' => shown.push(character),
             // What turns the direction of text around can make a command look like another one.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => shown.extend(character.escape_unicode()),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                shown.extend(character.escape_unicode())
+            }
             _ if character.is_control() => shown.extend(character.escape_default()),
             _ => shown.push(character),
         }
@@ -158,7 +215,11 @@ pub(super) fn marks(line: &str, words: &[String]) -> Vec<(usize, usize)> {
     let folded = line.to_ascii_lowercase();
     let mut found: Vec<(usize, usize)> = Vec::new();
     for word in words {
-        found.extend(folded.match_indices(word.as_str()).map(|(start, _)| (start, start + word.len())));
+        found.extend(
+            folded
+                .match_indices(word.as_str())
+                .map(|(start, _)| (start, start + word.len())),
+        );
     }
     found.sort_unstable_by_key(|(start, end)| (*start, std::cmp::Reverse(*end)));
     let mut end_before = 0;

@@ -6,9 +6,10 @@
 
 use std::path::PathBuf;
 
-use console::{Failure, Table, Ui, human, redact};
+use console::{Failure, Table, Ui, human};
 use serde_json::{Value, json};
 
+use crate::history::export::redact;
 use crate::history::import::ImportReport;
 
 /// A file and what became of it.
@@ -38,8 +39,13 @@ pub(super) fn show(ui: &Ui, imported: &[Imported], dry_run: bool) {
     ui.out(table(imported, &total));
     for one in imported {
         match &one.outcome {
-            Ok(report) => remarks(ui, one, report),
-            Err(failure) => ui.failure(failure),
+            Ok(report) => remarks(ui, one, &without_secrets(report)),
+            Err(failure) => ui.warn(
+                std::iter::once(failure.message())
+                    .chain(failure.causes())
+                    .collect::<Vec<_>>()
+                    .join(": "),
+            ),
         }
     }
     ui.status(sentence(&total, dry_run));
@@ -60,13 +66,34 @@ fn total(imported: &[Imported]) -> Total {
 fn object(one: &Imported) -> Value {
     let path = one.path.display().to_string();
     match &one.outcome {
-        Ok(report) => json!({ "path": path, "report": report }),
+        Ok(report) => json!({ "path": path, "report": without_secrets(report) }),
         Err(failure) => json!({ "path": path, "error": failure.to_json()["error"] }),
     }
 }
 
+/// What could not be read may be a part of a command with a secret in it.
+fn without_secrets(report: &ImportReport) -> ImportReport {
+    let mut report = report.clone();
+    for (_, excerpt) in report
+        .skipped
+        .iter_mut()
+        .flat_map(|skipped| &mut skipped.examples)
+    {
+        *excerpt = redact(excerpt);
+    }
+    report
+}
+
 fn table(imported: &[Imported], total: &Total) -> String {
-    let mut table = Table::new(["file", "kind", "read", "added", "already there", "forgotten", "skipped"]);
+    let mut table = Table::new([
+        "file",
+        "kind",
+        "read",
+        "added",
+        "already there",
+        "forgotten",
+        "skipped",
+    ]);
     let row = |name: String, kind: &str, numbers: [u64; 5]| {
         let mut cells = vec![name, kind.to_owned()];
         cells.extend(numbers.map(human::number));
@@ -76,7 +103,13 @@ fn table(imported: &[Imported], total: &Total) -> String {
         let path = one.path.display().to_string();
         match &one.outcome {
             Ok(report) => {
-                let numbers = [report.read, report.added, report.known, report.forgotten, report.skipped_count()];
+                let numbers = [
+                    report.read,
+                    report.added,
+                    report.known,
+                    report.forgotten,
+                    report.skipped_count(),
+                ];
                 table.row(row(path, report.format, numbers));
             }
             Err(_) => {
@@ -85,7 +118,13 @@ fn table(imported: &[Imported], total: &Total) -> String {
         }
     }
     if imported.len() > 1 {
-        let numbers = [total.read, total.added, total.known, total.forgotten, total.skipped];
+        let numbers = [
+            total.read,
+            total.added,
+            total.known,
+            total.forgotten,
+            total.skipped,
+        ];
         table.row(row("total".into(), "", numbers));
     }
     (2..=6).for_each(|column| {
@@ -98,18 +137,26 @@ fn table(imported: &[Imported], total: &Total) -> String {
 fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
     let path = one.path.display();
     for skipped in &report.skipped {
-        ui.out(format!("{path}: skipped {}: {}", human::number(skipped.count), skipped.reason.as_str()));
+        ui.out(format!(
+            "{path}: skipped {}: {}",
+            human::number(skipped.count),
+            skipped.reason.as_str()
+        ));
         for (line, excerpt) in &skipped.examples {
-            // What could not be read may be a part of a command with a secret in it.
-            ui.out(format!("  line {line}: {}", redact(excerpt)));
+            ui.out(format!("  line {line}: {excerpt}"));
         }
     }
     if report.lossy > 0 {
         let what = human::count(report.lossy, "command");
-        ui.out(format!("{path}: in {what}, bytes that are no text (UTF-8) were replaced"));
+        ui.out(format!(
+            "{path}: in {what}, bytes that are no text (UTF-8) were replaced"
+        ));
     }
     if report.erased > 0 {
-        ui.out(format!("{path}: {} removed, since the file says that they were forgotten", human::count(report.erased, "command")));
+        ui.out(format!(
+            "{path}: {} removed, since the file says that they were forgotten",
+            human::count(report.erased, "command")
+        ));
     }
 }
 
@@ -120,5 +167,9 @@ fn sentence(total: &Total, dry_run: bool) -> String {
         1 => "; 1 was there already".to_owned(),
         n => format!("; {} were there already", human::number(n)),
     };
-    if dry_run { format!("would import {new}{known}; nothing was changed") } else { format!("imported {new}{known}") }
+    if dry_run {
+        format!("would import {new}{known}; nothing was changed")
+    } else {
+        format!("imported {new}{known}")
+    }
 }

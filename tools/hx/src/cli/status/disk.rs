@@ -57,7 +57,12 @@ impl Storage {
         ] {
             table.row([name, &human::bytes(n_bytes)]);
         }
-        table.row(["free on the disk", &self.disk_free_bytes.map_or_else(|| "not known".to_owned(), human::bytes)]);
+        table.row([
+            "free on the disk",
+            &self
+                .disk_free_bytes
+                .map_or_else(|| "not known".to_owned(), human::bytes),
+        ]);
     }
 }
 
@@ -66,11 +71,15 @@ fn file_bytes(path: &Path) -> u64 {
 }
 
 fn directory_bytes(directory: &Path, depth: usize) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => directory_bytes(&entry.path(), depth + 1),
+            Ok(kind) if kind.is_dir() && depth < DEPTH_MAX => {
+                directory_bytes(&entry.path(), depth + 1)
+            }
             Ok(kind) if kind.is_file() => file_bytes(&entry.path()),
             _ => 0,
         })

@@ -42,9 +42,14 @@ pub fn run(args: &DevicesArgs, context: &Context) -> Result<Exit, Failure> {
 
 fn overview(context: &Context, history: &mut History) -> Result<Overview, Failure> {
     let past = Past::read(history).map_err(|error| history_failure(&error))?;
-    let membership = past.membership.ok_or_else(|| Failure::new(Exit::NoStore, "sync is not set up on this machine").hint("Run `hx sync init --store URL`."))?;
-    let replica = HistoryReplica::new(history, membership.vault).map_err(|error| history_failure(&error))?;
-    Overview::read(&replica, membership.vault, &context.settings.host_name()).map_err(|error| failure_of(&error))
+    let membership = past.membership.ok_or_else(|| {
+        Failure::new(Exit::NoStore, "sync is not set up on this machine")
+            .hint("Run `hx sync init --store URL`.")
+    })?;
+    let replica = HistoryReplica::for_reading(history, membership.vault)
+        .map_err(|error| history_failure(&error))?;
+    Overview::read(&replica, membership.vault, &context.settings.host_name())
+        .map_err(|error| failure_of(&error))
 }
 
 fn list(context: &Context, history: &mut History) -> Result<Exit, Failure> {
@@ -72,7 +77,14 @@ pub(super) fn table(overview: &Overview) -> String {
             (None, false) => "not all read yet",
             (None, true) => "",
         };
-        table.row([device.node.to_string()[..8].to_owned(), device.name.clone(), seen, human::number(device.records), human::bytes(device.bytes), note.to_owned()]);
+        table.row([
+            device.node.to_string()[..8].to_owned(),
+            device.name.clone(),
+            seen,
+            human::number(device.records),
+            human::bytes(device.bytes),
+            note.to_owned(),
+        ]);
     }
     table.render()
 }
@@ -84,7 +96,10 @@ fn age(written_ms: i64) -> std::time::Duration {
 
 fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit, Failure> {
     let node = find(&overview(context, history)?, device)?;
-    let question = format!("Take over the records of device {} and remove its objects from the store after a week?", &node.to_string()[..8]);
+    let question = format!(
+        "Take over the records of device {} and remove its objects from the store after a week?",
+        &node.to_string()[..8]
+    );
     if !context.ui.confirm(question, Unasked::Yes)? {
         context.ui.out("Nothing was changed.");
         return Ok(Exit::Ok);
@@ -92,7 +107,13 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
     let _lock = SyncLock::take(&context.paths, "devices remove", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "devices remove");
     let (report, sync) = context.block_on(async {
-        let link = Link::open(history, &context.settings, &context.paths, &context.environment()).await?;
+        let link = Link::open(
+            history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
         link.run(history, "devices remove", watcher, async |at_work| {
             let report = at_work.remove_device(node).await?;
             let records = report.republished;
@@ -101,16 +122,27 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
         .await
     })?;
     super::repair::show(context, &report, &sync);
-    context.ui.status("If the device is in other hands, run `hx sync key rotate` too: it still knows the key.");
+    context.ui.status(
+        "If the device is in other hands, run `hx sync key rotate` too: it still knows the key.",
+    );
     Ok(Exit::Ok)
 }
 
 fn find(overview: &Overview, device: &str) -> Result<NodeId, Failure> {
     let fits = |node: &NodeId, name: &str| node.to_string().starts_with(device) || name == device;
-    let mut found = overview.devices.iter().filter(|known| !known.this && fits(&known.node, &known.name));
+    let mut found = overview
+        .devices
+        .iter()
+        .filter(|known| !known.this && fits(&known.node, &known.name));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one.node),
-        (None, _) => Err(Failure::usage(format!("no other device is called `{device}`")).hint("`hx sync devices` lists them.")),
-        (Some(_), Some(_)) => Err(Failure::usage(format!("several devices are called `{device}`")).hint("Give more digits of the id.")),
+        (None, _) => Err(
+            Failure::usage(format!("no other device is called `{device}`"))
+                .hint("`hx sync devices` lists them."),
+        ),
+        (Some(_), Some(_)) => Err(
+            Failure::usage(format!("several devices are called `{device}`"))
+                .hint("Give more digits of the id."),
+        ),
     }
 }

@@ -51,44 +51,79 @@ pub fn run(args: &DiagnoseArgs, context: &Context) -> Result<Exit, Failure> {
 fn database(context: &Context) -> Check {
     let path = context.paths.database();
     if !path.exists() {
-        return Check::warn("database", format!("{} does not exist yet", path.display()), "Run `hx import` or `hx sync pull`.");
+        return Check::warn(
+            "database",
+            format!("{} does not exist yet", path.display()),
+            "Run `hx import` or `hx sync pull`.",
+        );
     }
-    let checked = History::open_read_only(&path).and_then(|history| Ok((history.counts()?, history.health()?)));
+    let checked = History::open_read_only(&path)
+        .and_then(|history| Ok((history.counts()?, history.health()?)));
     match checked {
         Err(error) => Check::failed("database", &history_failure(&error)),
-        Ok((_, health)) if !health.problems.is_empty() => {
-            Check::fail("database", health.problems.join("; "), "Move the file away (keep it), run `hx sync init` and `hx sync pull`, then `hx import --file` with a backup.")
-        }
-        Ok((counts, health)) => Check::pass("database", format!("{}, {}, journal {}", human::count(counts.events, "event"), human::bytes(health.bytes), health.journal)),
+        Ok((_, health)) if !health.problems.is_empty() => Check::fail(
+            "database",
+            health.problems.join("; "),
+            "Move the file away (keep it), run `hx sync init` and `hx sync pull`, then `hx import --file` with a backup.",
+        ),
+        Ok((counts, health)) => Check::pass(
+            "database",
+            format!(
+                "{}, {}, journal {}",
+                human::count(counts.events, "event"),
+                human::bytes(health.bytes),
+                health.journal
+            ),
+        ),
     }
 }
 
 fn private_files(context: &Context) -> Check {
-    let exposed = |path: &std::path::Path| std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+    let exposed = |path: &std::path::Path| {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    };
     let keys = context.paths.keys_dir();
     if credentials::is_exposed(&context.paths) || exposed(&keys) {
-        return Check::fail("private files", format!("others can read {}", keys.display()), format!("chmod -R go-rwx {}", keys.display()));
+        return Check::fail(
+            "private files",
+            format!("others can read {}", keys.display()),
+            format!("chmod -R go-rwx {}", keys.display()),
+        );
     }
     Check::pass("private files", "readable by you only")
 }
 
 fn cryptography() -> Check {
     let tests = vault::self_test();
-    let failed: Vec<&str> = tests.iter().filter(|test| !test.passed).map(|test| test.name).collect();
+    let failed: Vec<&str> = tests
+        .iter()
+        .filter(|test| !test.passed)
+        .map(|test| test.name)
+        .collect();
     if failed.is_empty() {
         Check::pass("cryptography", format!("{} self-tests passed", tests.len()))
     } else {
-        Check::fail("cryptography", failed.join("; "), "Do not sync with this program: its build is broken. Install it again.")
+        Check::fail(
+            "cryptography",
+            failed.join("; "),
+            "Do not sync with this program: its build is broken. Install it again.",
+        )
     }
 }
 
 fn remote(context: &Context, url: &StoreUrl, diagnosis: &mut Diagnosis) {
-    let opened = context.block_on(async { Store::open(url, &context.settings.tuning(), &context.environment()).await.map_err(Failure::from) });
+    let opened = context.block_on(async {
+        Store::open(url, &context.settings.tuning(), &context.environment())
+            .await
+            .map_err(Failure::from)
+    });
     let store = match opened {
         Ok(store) => store,
         Err(failure) => return diagnosis.add(Check::failed("store reachable", &failure)),
     };
-    let Ok(report) = context.block_on(async { Ok::<_, Failure>(probe(&store).await) }) else { return };
+    let Ok(report) = context.block_on(async { Ok::<_, Failure>(probe(&store).await) }) else {
+        return;
+    };
     for step in &report.steps {
         let check = match &step.error {
             None => Check::pass(format!("store: {}", step.name), &step.detail),
@@ -100,7 +135,10 @@ fn remote(context: &Context, url: &StoreUrl, diagnosis: &mut Diagnosis) {
         return;
     }
     if report.capabilities.conditional_create != Verdict::Works {
-        diagnosis.add(Check::pass("store: conditional writes", "not honest here; sync does not need them"));
+        diagnosis.add(Check::pass(
+            "store: conditional writes",
+            "not honest here; sync does not need them",
+        ));
     }
     lifecycle(context, &store, diagnosis);
     vault_file(context, diagnosis);
@@ -111,17 +149,33 @@ fn lifecycle(context: &Context, store: &Store, diagnosis: &mut Diagnosis) {
     let rules = context.block_on(async { store.cold_storage_rules().await.map_err(Failure::from) });
     let check = match rules {
         // Not being allowed to read the rules, or a server without any, is no fault of the sync.
-        Err(failure) => Check::warn("lifecycle rules", failure.message(), "Not needed for syncing. To check them, allow s3:GetLifecycleConfiguration."),
-        Ok(rules) if rules.is_empty() => Check::pass("lifecycle rules", "none moves the vault into cold storage"),
+        Err(failure) => Check::warn(
+            "lifecycle rules",
+            failure.message(),
+            "Not needed for syncing. To check them, allow s3:GetLifecycleConfiguration.",
+        ),
+        Ok(rules) if rules.is_empty() => {
+            Check::pass("lifecycle rules", "none moves the vault into cold storage")
+        }
         Ok(rules) => {
             let named: Vec<String> = rules
                 .iter()
                 .map(|rule| {
-                    let after = rule.days.map_or_else(|| "at a date".to_owned(), |days| format!("after {days} days"));
-                    format!("`{}` moves \"{}\" to {} {after}", rule.id, rule.prefix, rule.storage_class)
+                    let after = rule.days.map_or_else(
+                        || "at a date".to_owned(),
+                        |days| format!("after {days} days"),
+                    );
+                    format!(
+                        "`{}` moves \"{}\" to {} {after}",
+                        rule.id, rule.prefix, rule.storage_class
+                    )
                 })
                 .collect();
-            Check::warn("lifecycle rules", named.join("; "), "Exclude this prefix from the rule: archived objects must be restored before they can be read.")
+            Check::warn(
+                "lifecycle rules",
+                named.join("; "),
+                "Exclude this prefix from the rule: archived objects must be restored before they can be read.",
+            )
         }
     };
     diagnosis.add(check.taking(begun.elapsed()));
@@ -131,27 +185,73 @@ fn vault_file(context: &Context, diagnosis: &mut Diagnosis) {
     let begun = Instant::now();
     let checked = (|| {
         let history = context.history()?;
-        if Past::read(&history).map_err(|error| history_failure(&error))?.membership.is_none() {
+        if Past::read(&history)
+            .map_err(|error| history_failure(&error))?
+            .membership
+            .is_none()
+        {
             return Ok(None);
         }
         context.block_on(async {
-            let link = Link::open(&history, &context.settings, &context.paths, &context.environment()).await?;
-            let file = link.vault.check_file().await.map_err(|error| failure_of(&error))?;
-            Ok(Some((file, KeyFile::of(&context.paths, link.membership.vault))))
+            let link = Link::open(
+                &history,
+                &context.settings,
+                &context.paths,
+                &context.environment(),
+            )
+            .await?;
+            let file = link
+                .vault
+                .check_file()
+                .await
+                .map_err(|error| failure_of(&error))?;
+            Ok(Some((
+                file,
+                KeyFile::of(&context.paths, link.membership.vault),
+            )))
         })
     })();
     let check = match checked {
         Err(failure) => Check::failed("vault", &failure),
-        Ok(None) => Check::warn("vault", "this machine has not joined one", "Run `hx sync init --store URL`."),
-        Ok(Some((file, _))) => Check::pass("vault", format!("{}, epoch {}, {}, this device has the key", file.vault, file.epoch, human::count(file.slots.len() as u64, "slot"))),
+        Ok(None) => Check::warn(
+            "vault",
+            "this machine has not joined one",
+            "Run `hx sync init --store URL`.",
+        ),
+        Ok(Some((file, _))) => Check::pass(
+            "vault",
+            format!(
+                "{}, epoch {}, {}, this device has the key",
+                file.vault,
+                file.epoch,
+                human::count(file.slots.len() as u64, "slot")
+            ),
+        ),
     };
     diagnosis.add(check.taking(begun.elapsed()));
 }
 
 fn last_error(context: &Context) -> Check {
-    let past = History::open_read_only(&context.paths.database()).ok().and_then(|history| Past::read(&history).ok()).unwrap_or_default();
+    let past = History::open_read_only(&context.paths.database())
+        .ok()
+        .and_then(|history| Past::read(&history).ok())
+        .unwrap_or_default();
     match past.last_error() {
-        None => Check::pass("last sync", if past.last().is_some() { "succeeded" } else { "none yet" }),
-        Some((sync, error)) => Check::warn("last sync", format!("{} failed ({}): {}", sync.command, error.kind, error.message), &error.remedy),
+        None => Check::pass(
+            "last sync",
+            if past.last().is_some() {
+                "succeeded"
+            } else {
+                "none yet"
+            },
+        ),
+        Some((sync, error)) => Check::warn(
+            "last sync",
+            format!(
+                "{} failed ({}): {}",
+                sync.command, error.kind, error.message
+            ),
+            &error.remedy,
+        ),
     }
 }

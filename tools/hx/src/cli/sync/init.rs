@@ -13,7 +13,9 @@ use console::{Exit, Failure, Ui, human};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{Store, StoreUrl};
-use vault::{KdfCost, Keyring, Overview, Secret, Vault, VaultError, VaultFile, new_recovery_phrase};
+use vault::{
+    KdfCost, Keyring, Overview, Secret, Vault, VaultError, VaultFile, new_recovery_phrase,
+};
 
 use super::passphrase::{self, Purpose};
 use crate::cli::Context;
@@ -27,10 +29,12 @@ const DOMAIN: &str = "hx";
 
 /// Arguments of `hx sync init`.
 #[derive(Debug, Args)]
-#[command(after_help = "Quote the URL: `&` and `?` mean something to the shell.\n\n\
+#[command(
+    after_help = "Quote the URL: `&` and `?` mean something to the shell.\n\n\
   hx sync init --store \"s3://bucket/prefix?region=us-west-2\"\n  \
   hx sync init --store \"s3://bucket?endpoint=localhost:9000&path_style=true\"\n  \
-  hx sync init --store folder:~/Sync/hx")]
+  hx sync init --store folder:~/Sync/hx"
+)]
 pub struct InitArgs {
     /// Where the vault is: s3://bucket/prefix?region=…, folder:/path
     #[arg(long, value_name = "URL")]
@@ -54,8 +58,6 @@ pub(crate) struct Joined {
     pub(crate) created: bool,
     /// The recovery phrase of a new vault.
     pub(crate) recovery: Option<String>,
-    /// Where this machine was before.
-    pub(crate) before: Option<Membership>,
     /// Where it is now.
     pub(crate) membership: Membership,
 }
@@ -70,14 +72,20 @@ pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "init", &context.ui)?;
     tell_of_switch(context, &mut history, &url)?;
-    let joined = context.block_on(join(context, &mut history, &url, args.passphrase_file.as_deref()))?;
+    let joined = context.block_on(join(
+        context,
+        &mut history,
+        &url,
+        args.passphrase_file.as_deref(),
+    ))?;
     show(context, &history, &url, &joined)
 }
 
 fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
     match context.settings.store_url() {
         Ok(Some(url)) => credentials::attach(&context.paths, url.value),
-        Ok(None) => Err(Failure::usage("no store was named").hint("Give one: hx sync init --store \"s3://bucket/prefix?region=us-west-2\"")),
+        Ok(None) => Err(Failure::usage("no store was named")
+            .hint("Give one: hx sync init --store \"s3://bucket/prefix?region=us-west-2\"")),
         Err(problem) => {
             let failure = Failure::usage(problem.what);
             Err(match problem.remedy.is_empty() {
@@ -90,7 +98,13 @@ fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
 
 /// A shell takes an unquoted `&` for the end of the command and puts it into the background: what arrives is a URL cut there.
 fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
-    let has_credentials = ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"].iter().any(|name| context.env.get(name).is_some());
+    let has_credentials = [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_PROFILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+    ]
+    .iter()
+    .any(|name| context.env.get(name).is_some());
     if !url.looks_cut_at_ampersand() || (has_credentials && !in_background(&context.ui)) {
         return Ok(());
     }
@@ -111,17 +125,34 @@ fn in_background(ui: &Ui) -> bool {
 
 fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> Result<(), Failure> {
     let past = Past::read(history).map_err(|error| history_failure(&error))?;
-    let Some(before) = past.membership else { return Ok(()) };
-    if before.store.parse::<StoreUrl>().is_ok_and(|old| old.same_place(url)) {
+    let Some(before) = past.membership else {
+        return Ok(());
+    };
+    if before
+        .store
+        .parse::<StoreUrl>()
+        .is_ok_and(|old| old.same_place(url))
+    {
         return Ok(());
     }
-    let replica = HistoryReplica::new(history, before.vault).map_err(|error| history_failure(&error))?;
-    let pending = Overview::read(&replica, before.vault, "").map_err(|error| failure_of(&error))?.pending;
+    let replica = HistoryReplica::for_reading(history, before.vault)
+        .map_err(|error| history_failure(&error))?;
+    let pending = Overview::read(&replica, before.vault, "")
+        .map_err(|error| failure_of(&error))?
+        .pending;
     let ui = &context.ui;
-    ui.status(format!("This machine syncs with {} now and switches to {url}.", before.store));
-    ui.status("The old store stays as it is. The first push publishes the whole history to the new one.");
+    ui.status(format!(
+        "This machine syncs with {} now and switches to {url}.",
+        before.store
+    ));
+    ui.status(
+        "The old store stays as it is. The first push publishes the whole history to the new one.",
+    );
     if pending > 0 {
-        ui.status(format!("{} that the old store does not have yet will be among it.", human::count(pending, "record")));
+        ui.status(format!(
+            "{} that the old store does not have yet will be among it.",
+            human::count(pending, "record")
+        ));
     }
     Ok(())
 }
@@ -130,29 +161,60 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
 ///
 /// # Errors
 /// The store's, the vault's, or a wrong passphrase; then nothing was configured.
-pub(crate) async fn join(context: &Context, history: &mut History, url: &StoreUrl, passphrase_file: Option<&std::path::Path>) -> Result<Joined, Failure> {
-    let store = Store::open(url, &context.settings.tuning(), &context.environment()).await.map_err(Failure::from)?;
-    store::check_round_trip(&store).await.map_err(|error| Failure::from(error).context("the store could not be used, so nothing was configured"))?;
-    let file = Vault::read_file(&store).await.map_err(|error| failure_of(&error))?;
+pub(crate) async fn join(
+    context: &Context,
+    history: &mut History,
+    url: &StoreUrl,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<Joined, Failure> {
+    let store = Store::open(url, &context.settings.tuning(), &context.environment())
+        .await
+        .map_err(Failure::from)?;
+    store::check_round_trip(&store).await.map_err(|error| {
+        Failure::from(error).context("the store could not be used, so nothing was configured")
+    })?;
+    let file = Vault::read_file(&store)
+        .await
+        .map_err(|error| failure_of(&error))?;
     let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
     let (keys, recovery) = match &file {
         Some(file) => (open(context, file, passphrase_file)?, None),
         None => create(context, store, &past, url, passphrase_file).await?,
     };
     let created = recovery.is_some();
-    let membership = Membership { vault: keys.vault(), store: url.to_config_string(), since: Timestamp::now() };
+    let membership = Membership {
+        vault: keys.vault(),
+        store: url.to_config_string(),
+        since: Timestamp::now(),
+    };
     KeyFile::of(&context.paths, keys.vault()).write(&keys)?;
     credentials::write(&context.paths, url)?;
-    let before = past.membership.replace(membership.clone());
-    past.write(history).map_err(|error| history_failure(&error))?;
+    past.membership = Some(membership.clone());
+    past.write(history)
+        .map_err(|error| history_failure(&error))?;
     write_store(&context.paths, url)?;
-    Ok(Joined { created, recovery, before, membership })
+    Ok(Joined {
+        created,
+        recovery,
+        membership,
+    })
 }
 
 /// Opens a vault that exists: with the key that is already here, else with the passphrase.
-fn open(context: &Context, file: &VaultFile, passphrase_file: Option<&std::path::Path>) -> Result<Keyring, Failure> {
+fn open(
+    context: &Context,
+    file: &VaultFile,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<Keyring, Failure> {
     if file.domain != DOMAIN {
-        return Err(Failure::new(Exit::Conflict, format!("the vault there belongs to another tool (`{}`)", file.domain)).hint("Give hx a prefix of its own."));
+        return Err(Failure::new(
+            Exit::Conflict,
+            format!(
+                "the vault there belongs to another tool (`{}`)",
+                file.domain
+            ),
+        )
+        .hint("Give hx a prefix of its own."));
     }
     if let Some(keys) = KeyFile::of(&context.paths, file.vault).read()? {
         match file.check(&keys) {
@@ -167,11 +229,21 @@ fn open(context: &Context, file: &VaultFile, passphrase_file: Option<&std::path:
 }
 
 /// Creates a vault; or, where this machine's own vault lost its description, puts that back.
-async fn create(context: &Context, store: Store, past: &Past, url: &StoreUrl, passphrase_file: Option<&std::path::Path>) -> Result<(Keyring, Option<String>), Failure> {
+async fn create(
+    context: &Context,
+    store: Store,
+    past: &Past,
+    url: &StoreUrl,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<(Keyring, Option<String>), Failure> {
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
     let phrase = new_recovery_phrase().to_string();
     let recovery = Secret::from_input(&phrase);
-    let same_place = past.membership.as_ref().filter(|old| old.store.parse::<StoreUrl>().is_ok_and(|old| old.same_place(url)));
+    let same_place = past.membership.as_ref().filter(|old| {
+        old.store
+            .parse::<StoreUrl>()
+            .is_ok_and(|old| old.same_place(url))
+    });
     let known = match same_place {
         Some(membership) => KeyFile::of(&context.paths, membership.vault).read()?,
         None => None,
@@ -179,12 +251,29 @@ async fn create(context: &Context, store: Store, past: &Past, url: &StoreUrl, pa
     let vault = match known {
         Some(keys) => {
             context.ui.status("The vault's description was gone from the store; it is put back under the same key.");
-            let file = VaultFile::build(&keys, DOMAIN, 1, &[&passphrase, &recovery], KdfCost::RECOMMENDED).map_err(|error| failure_of(&error))?;
+            let file = VaultFile::build(
+                &keys,
+                DOMAIN,
+                1,
+                &[&passphrase, &recovery],
+                KdfCost::RECOMMENDED,
+            )
+            .map_err(|error| failure_of(&error))?;
             let vault = Vault::new(store, keys);
-            vault.write_file(&file).await.map_err(|error| failure_of(&error))?;
+            vault
+                .write_file(&file)
+                .await
+                .map_err(|error| failure_of(&error))?;
             vault
         }
-        None => Vault::create(store, DOMAIN, &[&passphrase, &recovery], KdfCost::RECOMMENDED).await.map_err(|error| failure_of(&error))?,
+        None => Vault::create(
+            store,
+            DOMAIN,
+            &[&passphrase, &recovery],
+            KdfCost::RECOMMENDED,
+        )
+        .await
+        .map_err(|error| failure_of(&error))?,
     };
     Ok((vault.keys().clone(), Some(phrase)))
 }
@@ -199,12 +288,26 @@ struct Report<'r> {
     pending: u64,
 }
 
-fn show(context: &Context, history: &History, url: &StoreUrl, joined: &Joined) -> Result<Exit, Failure> {
+fn show(
+    context: &Context,
+    history: &History,
+    url: &StoreUrl,
+    joined: &Joined,
+) -> Result<Exit, Failure> {
     let ui = &context.ui;
-    let pending = history.counts().map_err(|error| history_failure(&error))?.events;
+    let pending = history
+        .counts()
+        .map_err(|error| history_failure(&error))?
+        .events;
     let vault = joined.membership.vault.to_string();
     if ui.is_json() {
-        ui.json(&Report { vault, store: url.to_config_string(), created: joined.created, recovery_phrase: joined.recovery.as_deref(), pending });
+        ui.json(&Report {
+            vault,
+            store: url.to_config_string(),
+            created: joined.created,
+            recovery_phrase: joined.recovery.as_deref(),
+            pending,
+        });
         return Ok(Exit::Ok);
     }
     let did = if joined.created { "Created" } else { "Joined" };
@@ -216,7 +319,11 @@ fn show(context: &Context, history: &History, url: &StoreUrl, joined: &Joined) -
         }
         ui.reveal("");
     }
-    let next = if joined.created { "hx sync push" } else { "hx sync pull" };
+    let next = if joined.created {
+        "hx sync push"
+    } else {
+        "hx sync pull"
+    };
     ui.status(format!("Next: {next}"));
     Ok(Exit::Ok)
 }

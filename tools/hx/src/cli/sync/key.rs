@@ -48,15 +48,29 @@ pub fn run(args: &KeyArgs, context: &Context) -> Result<Exit, Failure> {
     let history = context.history()?;
     match &args.command {
         KeyCommand::Show => show(context, &history),
-        KeyCommand::Rotate { passphrase_file } => rotate(context, &history, passphrase_file.as_deref()),
-        KeyCommand::AddPassphrase { passphrase_file } => add(context, &history, passphrase_file.as_deref()),
+        KeyCommand::Rotate { passphrase_file } => {
+            rotate(context, &history, passphrase_file.as_deref())
+        }
+        KeyCommand::AddPassphrase { passphrase_file } => {
+            add(context, &history, passphrase_file.as_deref())
+        }
     }
 }
 
 fn opened(context: &Context, history: &History) -> Result<(Vault, VaultFile), Failure> {
     context.block_on(async {
-        let link = Link::open(history, &context.settings, &context.paths, &context.environment()).await?;
-        let file = link.vault.check_file().await.map_err(|error| failure_of(&error))?;
+        let link = Link::open(
+            history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
+        let file = link
+            .vault
+            .check_file()
+            .await
+            .map_err(|error| failure_of(&error))?;
         Ok((link.vault, file))
     })
 }
@@ -66,12 +80,20 @@ fn show(context: &Context, history: &History) -> Result<Exit, Failure> {
     let ui = &context.ui;
     let key_file = KeyFile::of(&context.paths, file.vault);
     if ui.is_json() {
-        let slots: Vec<_> = file.slots.iter().map(|slot| json!({ "id": slot.id, "kind": slot.kind })).collect();
+        let slots: Vec<_> = file
+            .slots
+            .iter()
+            .map(|slot| json!({ "id": slot.id, "kind": slot.kind }))
+            .collect();
         ui.json(&json!({ "vault": file.vault, "epoch": file.epoch, "slots": slots, "key_file": key_file.path() }));
         return Ok(Exit::Ok);
     }
     ui.out(format!("vault     {}", file.vault));
-    ui.out(format!("key       epoch {}, kept in {}", vault.keys().epoch(), key_file.path().display()));
+    ui.out(format!(
+        "key       epoch {}, kept in {}",
+        vault.keys().epoch(),
+        key_file.path().display()
+    ));
     let mut table = Table::new(["slot", "opened by"]);
     for slot in &file.slots {
         let by = match slot.kind {
@@ -84,7 +106,11 @@ fn show(context: &Context, history: &History) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn rotate(context: &Context, history: &History, passphrase_file: Option<&std::path::Path>) -> Result<Exit, Failure> {
+fn rotate(
+    context: &Context,
+    history: &History,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<Exit, Failure> {
     let ui = &context.ui;
     let _lock = SyncLock::take(&context.paths, "key rotate", ui)?;
     let (vault, file) = opened(context, history)?;
@@ -97,11 +123,23 @@ fn rotate(context: &Context, history: &History, passphrase_file: Option<&std::pa
     let phrase = new_recovery_phrase().to_string();
     let keys = vault.keys().rotated();
     let secrets = [&passphrase, &Secret::from_input(&phrase)];
-    let next = VaultFile::build(&keys, &file.domain, file.generation + 1, &secrets, KdfCost::RECOMMENDED).map_err(|error| failure_of(&error))?;
+    let next = VaultFile::build(
+        &keys,
+        &file.domain,
+        file.generation + 1,
+        &secrets,
+        KdfCost::RECOMMENDED,
+    )
+    .map_err(|error| failure_of(&error))?;
     // The new key is kept here before the store knows it: the other order could lock this device out of its own vault.
     let key_file = KeyFile::of(&context.paths, file.vault);
     key_file.write(&keys)?;
-    let written = context.block_on(async { Vault::new(vault.store().clone(), keys.clone()).write_file(&next).await.map_err(|error| failure_of(&error)) });
+    let written = context.block_on(async {
+        Vault::new(vault.store().clone(), keys.clone())
+            .write_file(&next)
+            .await
+            .map_err(|error| failure_of(&error))
+    });
     if let Err(failure) = written {
         return Err(unrotated(context, &vault, &key_file, failure));
     }
@@ -116,7 +154,9 @@ fn rotate(context: &Context, history: &History, passphrase_file: Option<&std::pa
 
 /// The write failed or its answer was lost: the store decides which key holds.
 fn unrotated(context: &Context, vault: &Vault, key_file: &KeyFile, failure: Failure) -> Failure {
-    let old_holds = context.block_on(async { vault.check_file().await.map_err(|error| failure_of(&error)) }).is_ok();
+    let old_holds = context
+        .block_on(async { vault.check_file().await.map_err(|error| failure_of(&error)) })
+        .is_ok();
     if old_holds {
         if let Err(unwritten) = key_file.write(vault.keys()) {
             return unwritten;
@@ -126,12 +166,26 @@ fn unrotated(context: &Context, vault: &Vault, key_file: &KeyFile, failure: Fail
     failure.context("it is not certain that the key was rotated; this device keeps both")
 }
 
-fn add(context: &Context, history: &History, passphrase_file: Option<&std::path::Path>) -> Result<Exit, Failure> {
+fn add(
+    context: &Context,
+    history: &History,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "key add-passphrase", &context.ui)?;
     let (vault, file) = opened(context, history)?;
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
-    let next = file.with_slot(vault.keys(), &passphrase, KdfCost::RECOMMENDED).map_err(|error| failure_of(&error))?;
-    context.block_on(async { vault.write_file(&next).await.map_err(|error| failure_of(&error)) })?;
-    context.ui.out(format!("Added: the vault now has {} ways in.", next.slots.len()));
+    let next = file
+        .with_slot(vault.keys(), &passphrase, KdfCost::RECOMMENDED)
+        .map_err(|error| failure_of(&error))?;
+    context.block_on(async {
+        vault
+            .write_file(&next)
+            .await
+            .map_err(|error| failure_of(&error))
+    })?;
+    context.ui.out(format!(
+        "Added: the vault now has {} ways in.",
+        next.slots.len()
+    ));
     Ok(Exit::Ok)
 }

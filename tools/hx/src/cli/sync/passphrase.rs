@@ -20,16 +20,24 @@ pub(super) enum Purpose {
 }
 
 /// Finds the passphrase or recovery phrase.
-pub(super) fn find(context: &Context, file: Option<&Path>, purpose: Purpose) -> Result<Secret, Failure> {
+pub(super) fn find(
+    context: &Context,
+    file: Option<&Path>,
+    purpose: Purpose,
+) -> Result<Secret, Failure> {
     let sync = &context.settings.sync;
-    let file = file.or(sync.passphrase_file.as_ref().map(|setting| setting.value.as_path()));
+    let file = file.or(sync
+        .passphrase_file
+        .as_ref()
+        .map(|setting| setting.value.as_path()));
     let text = match (file, &sync.passphrase) {
         (Some(file), _) => from_file(file)?,
         (None, Some(setting)) => setting.value.expose().to_owned(),
         (None, None) => ask(context, purpose)?,
     };
     if text.trim().is_empty() {
-        return Err(Failure::usage("the passphrase is empty").hint("Choose one that you will remember; several words are good."));
+        return Err(Failure::usage("the passphrase is empty")
+            .hint("Choose one that you will remember; several words are good."));
     }
     Ok(match purpose {
         Purpose::Open => Secret::from_input(&text),
@@ -38,17 +46,25 @@ pub(super) fn find(context: &Context, file: Option<&Path>, purpose: Purpose) -> 
 }
 
 fn from_file(file: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::io("read the passphrase file", file, &error).with_exit(Exit::Usage))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::io("read the passphrase file", file, &error).with_exit(Exit::Usage)
+    })?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn ask(context: &Context, purpose: Purpose) -> Result<String, Failure> {
     let ui = &context.ui;
     if !ui.can_prompt() {
-        let what = if purpose == Purpose::Open { "the vault's passphrase is needed" } else { "a passphrase for the vault is needed" };
-        return Err(Failure::usage(format!("{what}, and there is no terminal to ask for it"))
-            .kind("no-passphrase")
-            .hint("Set HX_SYNC_PASSPHRASE, or give --passphrase-file FILE."));
+        let what = if purpose == Purpose::Open {
+            "the vault's passphrase is needed"
+        } else {
+            "a passphrase for the vault is needed"
+        };
+        return Err(
+            Failure::usage(format!("{what}, and there is no terminal to ask for it"))
+                .kind("no-passphrase")
+                .hint("Set HX_SYNC_PASSPHRASE, or give --passphrase-file FILE."),
+        );
     }
     if purpose == Purpose::Open {
         return ui.prompt_secret("Passphrase (or the 24 words of the recovery phrase)");

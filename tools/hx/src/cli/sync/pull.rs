@@ -43,7 +43,13 @@ pub fn run(args: &PullArgs, context: &Context) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "pull", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "pull");
     let (report, sync, kind) = context.block_on(async {
-        let link = Link::open(&history, &context.settings, &context.paths, &context.environment()).await?;
+        let link = Link::open(
+            &history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
         let (report, sync) = pull(&link, &mut history, watcher, args.mode()).await?;
         Ok((report, sync, link.kind))
     })?;
@@ -58,7 +64,12 @@ pub fn run(args: &PullArgs, context: &Context) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// The vault's. Problems of single objects are in the report.
-pub(crate) async fn pull(link: &Link, history: &mut History, watcher: Watcher, mode: PullMode) -> Result<(PullReport, LastSync), Failure> {
+pub(crate) async fn pull(
+    link: &Link,
+    history: &mut History,
+    watcher: Watcher,
+    mode: PullMode,
+) -> Result<(PullReport, LastSync), Failure> {
     link.run(history, "pull", watcher, async |device| {
         let report = device.pull(mode).await?;
         let records = report.added;
@@ -79,7 +90,11 @@ struct Shown<'r> {
 fn show(context: &Context, report: &PullReport, sync: &LastSync) {
     let ui = &context.ui;
     if ui.is_json() {
-        ui.json(&Shown { report, took_ms: sync.took_ms, usage: sync.usage });
+        ui.json(&Shown {
+            report,
+            took_ms: sync.took_ms,
+            usage: sync.usage,
+        });
         return;
     }
     for problem in &report.problems {
@@ -89,9 +104,16 @@ fn show(context: &Context, report: &PullReport, sync: &LastSync) {
     if report.segments == 0 {
         ui.out(format!("Nothing new ({}).", cost(sync.usage)));
     } else {
-        let known = if report.known > 0 { format!(" ({} known already)", human::number(report.known)) } else { String::new() };
+        let known = if report.known > 0 {
+            format!(" ({} known already)", human::number(report.known))
+        } else {
+            String::new()
+        };
         let added = human::count(report.added, "record");
         let devices = human::count(report.devices, "device");
-        ui.out(format!("Pulled {added}{known} from {devices}, {took} ({}).", cost(sync.usage)));
+        ui.out(format!(
+            "Pulled {added}{known} from {devices}, {took} ({}).",
+            cost(sync.usage)
+        ));
     }
 }

@@ -43,7 +43,13 @@ pub fn run(args: &PushArgs, context: &Context) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "push", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "push");
     let (report, sync) = context.block_on(async {
-        let link = Link::open(&history, &context.settings, &context.paths, &context.environment()).await?;
+        let link = Link::open(
+            &history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
         push(&link, &mut history, watcher, args.mode()).await
     })?;
     show(context, &report, &sync);
@@ -54,7 +60,12 @@ pub fn run(args: &PushArgs, context: &Context) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// The vault's.
-pub(crate) async fn push(link: &Link, history: &mut History, watcher: Watcher, mode: PushMode) -> Result<(PushReport, LastSync), Failure> {
+pub(crate) async fn push(
+    link: &Link,
+    history: &mut History,
+    watcher: Watcher,
+    mode: PushMode,
+) -> Result<(PushReport, LastSync), Failure> {
     link.run(history, "push", watcher, async |device| {
         let report = device.push(mode).await?;
         let records = report.records;
@@ -75,7 +86,11 @@ struct Shown<'r> {
 fn show(context: &Context, report: &PushReport, sync: &LastSync) {
     let ui = &context.ui;
     if ui.is_json() {
-        ui.json(&Shown { report, took_ms: sync.took_ms, usage: sync.usage });
+        ui.json(&Shown {
+            report,
+            took_ms: sync.took_ms,
+            usage: sync.usage,
+        });
         return;
     }
     let took = human::duration(std::time::Duration::from_millis(sync.took_ms));
@@ -84,12 +99,20 @@ fn show(context: &Context, report: &PushReport, sync: &LastSync) {
         return;
     }
     let mut extra = String::new();
-    for (n, what) in [(report.merged, "merged"), (report.rewritten, "rewritten"), (report.removed, "removed"), (report.resumed, "resumed")] {
+    for (n, what) in [
+        (report.merged, "merged"),
+        (report.rewritten, "rewritten"),
+        (report.removed, "removed"),
+        (report.resumed, "resumed"),
+    ] {
         if n > 0 {
             extra += &format!(", {} {what}", human::number(n));
         }
     }
     let records = human::count(report.records, "record");
     let segments = human::count(report.segments, "segment");
-    ui.out(format!("Pushed {records} in {segments}{extra}, {took} ({}).", cost(sync.usage)));
+    ui.out(format!(
+        "Pushed {records} in {segments}{extra}, {took} ({}).",
+        cost(sync.usage)
+    ));
 }

@@ -28,7 +28,13 @@ pub fn run(_: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "repair", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "repair");
     let (report, sync) = context.block_on(async {
-        let link = Link::open(&history, &context.settings, &context.paths, &context.environment()).await?;
+        let link = Link::open(
+            &history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
         link.run(&mut history, "repair", watcher, async |device| {
             let report = device.repair().await?;
             let records = report.republished;
@@ -56,6 +62,8 @@ pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync) {
         cost(sync.usage)
     ));
     if !report.problems.is_empty() {
-        ui.status("What was damaged is no longer needed by anybody. `hx sync verify` shows what is left.");
+        ui.status(
+            "What was damaged is no longer needed by anybody. `hx sync verify` shows what is left.",
+        );
     }
 }

@@ -29,7 +29,9 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "reset", &context.ui)?;
     let past = Past::read(&history).map_err(|error| history_failure(&error))?;
     let Some(membership) = past.membership.clone() else {
-        context.ui.out("Sync is not set up on this machine: nothing to reset.");
+        context
+            .ui
+            .out("Sync is not set up on this machine: nothing to reset.");
         return Ok(Exit::Ok);
     };
     let question = "Forget what was pushed and seen? The history, the key and the store stay; the next pull reads the vault again.";
@@ -38,20 +40,41 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let Some(keys) = KeyFile::of(&context.paths, membership.vault).read()? else {
-        return Err(Failure::new(Exit::WrongKey, "the key of this vault is not on this machine").hint("Run `hx sync init --store URL` again."));
+        return Err(Failure::new(
+            Exit::WrongKey,
+            "the key of this vault is not on this machine",
+        )
+        .hint("Run `hx sync init --store URL` again."));
     };
     // A reset sends nothing, so a store in memory will do to build the vault.
     let memory: StoreUrl = "memory:".parse().expect("a valid URL");
-    let store = context.block_on(async { Store::open(&memory, &Tuning::default(), &Environment::default()).await.map_err(Failure::from) })?;
+    let store = context.block_on(async {
+        Store::open(&memory, &Tuning::default(), &Environment::default())
+            .await
+            .map_err(Failure::from)
+    })?;
     let vault = Vault::new(store, keys);
     let options = vault_options(&context.settings);
-    let mode = if args.local_only { ResetMode::LocalOnly } else { ResetMode::NewIdentity };
-    let mut replica = HistoryReplica::new(&mut history, membership.vault).map_err(|error| history_failure(&error))?;
-    Device::new(&vault, &mut replica, &options, &mut ()).reset(mode).map_err(|error| failure_of(&error))?;
+    let mode = if args.local_only {
+        ResetMode::LocalOnly
+    } else {
+        ResetMode::NewIdentity
+    };
+    let mut replica = HistoryReplica::new(&mut history, membership.vault)
+        .map_err(|error| history_failure(&error))?;
+    Device::new(&vault, &mut replica, &options, &mut ())
+        .reset(mode)
+        .map_err(|error| failure_of(&error))?;
     clear_cache(context)?;
-    let kept = Past { membership: past.membership, ..Past::default() };
-    kept.write(&mut history).map_err(|error| history_failure(&error))?;
-    context.ui.out("Reset. The store, the key and the history are as they were.");
+    let kept = Past {
+        membership: past.membership,
+        ..Past::default()
+    };
+    kept.write(&mut history)
+        .map_err(|error| history_failure(&error))?;
+    context
+        .ui
+        .out("Reset. The store, the key and the history are as they were.");
     context.ui.status("Next: hx sync pull");
     Ok(Exit::Ok)
 }
@@ -59,7 +82,9 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
 fn clear_cache(context: &Context) -> Result<(), Failure> {
     let cache = context.paths.cache_dir();
     match std::fs::remove_dir_all(&cache) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("remove the cache", &cache, &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::io("remove the cache", &cache, &error))
+        }
         _ => Ok(()),
     }
 }

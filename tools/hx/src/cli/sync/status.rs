@@ -78,23 +78,44 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     };
     let overview = {
-        let replica = HistoryReplica::new(&mut history, membership.vault).map_err(|error| history_failure(&error))?;
-        Overview::read(&replica, membership.vault, &context.settings.host_name()).map_err(|error| failure_of(&error))?
+        let replica = HistoryReplica::for_reading(&mut history, membership.vault)
+            .map_err(|error| history_failure(&error))?;
+        Overview::read(&replica, membership.vault, &context.settings.host_name())
+            .map_err(|error| failure_of(&error))?
     };
     if args.last_sync && !ui.is_json() {
         show_syncs(context, &past, args.timing);
         return Ok(Exit::Ok);
     }
-    let asked = if args.offline { None } else { Some(remote(context, &history, &overview)) };
+    let asked = if args.offline {
+        None
+    } else {
+        Some(remote(context, &history, &overview))
+    };
     let (remote, failure) = match asked {
         None => (None, None),
         Some((remote, failure)) => (Some(remote), failure),
     };
     if ui.is_json() {
         let vault = membership.vault.to_string();
-        ui.json(&Report { store: &membership.store, vault, overview: &overview, remote: remote.as_ref(), push: past.push.as_ref(), pull: past.pull.as_ref(), month: past.month() });
+        ui.json(&Report {
+            store: &membership.store,
+            vault,
+            overview: &overview,
+            remote: remote.as_ref(),
+            push: past.push.as_ref(),
+            pull: past.pull.as_ref(),
+            month: past.month(),
+        });
     } else {
-        show(args, context, &membership.store, &overview, remote.as_ref(), &past);
+        show(
+            args,
+            context,
+            &membership.store,
+            &overview,
+            remote.as_ref(),
+            &past,
+        );
     }
     failure.map_or(Ok(Exit::Ok), Err)
 }
@@ -102,12 +123,21 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
 /// Follows the sync of another process until it ends.
 fn follow(context: &Context) -> Result<(), Failure> {
     let path = context.paths.progress_file();
-    let read = || ProgressFile::read(&path).map_err(|error| Failure::io("read the progress of a running sync", &path, &error));
+    let read = || {
+        ProgressFile::read(&path)
+            .map_err(|error| Failure::io("read the progress of a running sync", &path, &error))
+    };
     let mut said = String::new();
-    loop {
-        let Some(state) = read()?.filter(console::ProgressState::is_live) else { break };
-        let total = state.total.map_or_else(String::new, |total| format!(" of {}", human::number(total)));
-        let line = format!("{}: {}{total}, {}", state.phase, human::number(state.done), human::bytes(state.bytes));
+    while let Some(state) = read()?.filter(console::ProgressState::is_live) {
+        let total = state
+            .total
+            .map_or_else(String::new, |total| format!(" of {}", human::number(total)));
+        let line = format!(
+            "{}: {}{total}, {}",
+            state.phase,
+            human::number(state.done),
+            human::bytes(state.bytes)
+        );
         if line != said {
             context.ui.status(&line);
             said = line;
@@ -121,26 +151,46 @@ fn follow(context: &Context) -> Result<(), Failure> {
 }
 
 /// Asks the store what is new, or the cache if it was asked a moment ago. One LIST.
-fn remote(context: &Context, history: &crate::history::History, overview: &Overview) -> (Remote, Option<Failure>) {
+fn remote(
+    context: &Context,
+    history: &crate::history::History,
+    overview: &Overview,
+) -> (Remote, Option<Failure>) {
     let cache = context.paths.cache_dir().join("listing.json");
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    let life_ms = i64::try_from(context.settings.sync.manifest_cache_ttl.value.as_millis()).unwrap_or(i64::MAX);
-    let cached = std::fs::read(&cache).ok().and_then(|bytes| serde_json::from_slice::<(vault::VaultId, Remote)>(&bytes).ok());
-    if let Some((_, known)) = cached.filter(|(vault, known)| *vault == overview.vault && known.reachable && (0..life_ms).contains(&(now_ms - known.at_ms))) {
+    let life_ms = i64::try_from(context.settings.sync.manifest_cache_ttl.value.as_millis())
+        .unwrap_or(i64::MAX);
+    let cached = std::fs::read(&cache)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<(vault::VaultId, Remote)>(&bytes).ok());
+    if let Some((_, known)) = cached.filter(|(vault, known)| {
+        *vault == overview.vault
+            && known.reachable
+            && (0..life_ms).contains(&(now_ms - known.at_ms))
+    }) {
         return (known, None);
     }
     let listed = context.block_on(async {
         let mut settings = context.settings.clone();
         settings.sync.max_retries.value = settings.sync.max_retries.value.min(1);
         let link = Link::open(history, &settings, &context.paths, &context.environment()).await?;
-        link.vault.store().list(MANIFESTS).await.map_err(Failure::from)
+        link.vault
+            .store()
+            .list(MANIFESTS)
+            .await
+            .map_err(Failure::from)
     });
     match listed {
         Ok(entries) => {
-            let remote = news(overview, entries.iter().map(|entry| entry.key.as_str()), now_ms);
+            let remote = news(
+                overview,
+                entries.iter().map(|entry| entry.key.as_str()),
+                now_ms,
+            );
             // The cache only saves a request.
             let _ = std::fs::create_dir_all(context.paths.cache_dir());
-            let _ = serde_json::to_vec(&(overview.vault, &remote)).map(|bytes| store::file::atomic_write(&cache, &bytes));
+            let _ = serde_json::to_vec(&(overview.vault, &remote))
+                .map(|bytes| store::file::atomic_write(&cache, &bytes));
             (remote, None)
         }
         Err(failure) => {
@@ -153,7 +203,10 @@ fn remote(context: &Context, history: &crate::history::History, overview: &Overv
                 kind: failure.kind_name().map(str::to_owned),
                 remedy: failure.hint_text(),
             };
-            (remote, Some(failure.context("the store could not be asked")))
+            (
+                remote,
+                Some(failure.context("the store could not be asked")),
+            )
         }
     }
 }
@@ -164,11 +217,19 @@ fn news<'k>(overview: &Overview, keys: impl Iterator<Item = &'k str>, at_ms: i64
         let sequence = newest.entry(place.node).or_insert(0);
         *sequence = place.first.max(*sequence);
     }
-    let is_known = |node: &vault::NodeId, sequence: u64| overview.devices.iter().any(|device| device.node == *node && (device.this || device.sequence >= sequence));
+    let is_known = |node: &vault::NodeId, sequence: u64| {
+        overview
+            .devices
+            .iter()
+            .any(|device| device.node == *node && (device.this || device.sequence >= sequence))
+    };
     Remote {
         at_ms,
         reachable: true,
-        news_from: newest.iter().filter(|(node, sequence)| !is_known(node, **sequence)).count() as u64,
+        news_from: newest
+            .iter()
+            .filter(|(node, sequence)| !is_known(node, **sequence))
+            .count() as u64,
         devices: newest.len() as u64,
         error: None,
         kind: None,
@@ -176,7 +237,14 @@ fn news<'k>(overview: &Overview, keys: impl Iterator<Item = &'k str>, at_ms: i64
     }
 }
 
-fn show(args: &StatusArgs, context: &Context, store: &str, overview: &Overview, remote: Option<&Remote>, past: &Past) {
+fn show(
+    args: &StatusArgs,
+    context: &Context,
+    store: &str,
+    overview: &Overview,
+    remote: Option<&Remote>,
+    past: &Past,
+) {
     let ui = &context.ui;
     let mut table = Table::plain();
     table.row(["store", store]);
@@ -187,17 +255,29 @@ fn show(args: &StatusArgs, context: &Context, store: &str, overview: &Overview, 
     table.row(["last push", &sync_line(past.push.as_ref())]);
     table.row(["last pull", &sync_line(past.pull.as_ref())]);
     if let Some(month) = past.month() {
-        let cost = format!("about {} a month, {}, ${:.4} at S3 list prices", human::count(month.writes + month.reads, "request"), human::bytes(month.bytes), month.micro_usd as f64 / 1e6);
+        let cost = format!(
+            "about {} a month, {}, ${:.4} at S3 list prices",
+            human::count(month.writes + month.reads, "request"),
+            human::bytes(month.bytes),
+            month.micro_usd as f64 / 1e6
+        );
         table.row(["estimate", &cost]);
     }
     ui.out(table.render());
     if let Some((sync, error)) = past.last_error() {
-        ui.out(format!("\nThe last {} failed ({}): {}", sync.command, error.kind, error.message));
+        ui.out(format!(
+            "\nThe last {} failed ({}): {}",
+            sync.command, error.kind, error.message
+        ));
         ui.out(format!("  {}", error.remedy));
     }
     if args.verbose {
         ui.out(format!("\n{}", super::devices::table(overview)));
-        ui.out(format!("{} of this device, {} wait for their removal", human::count(overview.segments, "segment"), human::count(overview.garbage, "replaced object")));
+        ui.out(format!(
+            "{} of this device, {} wait for their removal",
+            human::count(overview.segments, "segment"),
+            human::count(overview.garbage, "replaced object")
+        ));
     }
     for problem in &overview.problems {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
@@ -211,35 +291,63 @@ fn show(args: &StatusArgs, context: &Context, store: &str, overview: &Overview, 
 fn state(remote: Option<&Remote>) -> String {
     match remote {
         None => "not asked".into(),
-        Some(remote) if !remote.reachable => format!("unreachable ({})", remote.kind.as_deref().unwrap_or("failed")),
+        Some(remote) if !remote.reachable => format!(
+            "unreachable ({})",
+            remote.kind.as_deref().unwrap_or("failed")
+        ),
         Some(remote) if remote.news_from == 0 => "reachable, nothing new".into(),
-        Some(remote) => format!("reachable, news from {}: run `hx sync pull`", human::count(remote.news_from, "device")),
+        Some(remote) => format!(
+            "reachable, news from {}: run `hx sync pull`",
+            human::count(remote.news_from, "device")
+        ),
     }
 }
 
 fn pending(overview: &Overview) -> String {
-    let interrupted = if overview.interrupted { ", a push was interrupted: run it again" } else { "" };
+    let interrupted = if overview.interrupted {
+        ", a push was interrupted: run it again"
+    } else {
+        ""
+    };
     format!("{}{interrupted}", human::count(overview.pending, "record"))
 }
 
 fn sync_line(sync: Option<&LastSync>) -> String {
-    let Some(sync) = sync else { return "never".into() };
+    let Some(sync) = sync else {
+        return "never".into();
+    };
     let age = jiff::Timestamp::now().duration_since(sync.at);
     let ago = human::ago(Duration::try_from(age).unwrap_or_default());
     if sync.error.is_some() {
         return format!("{ago}, failed");
     }
-    format!("{ago}, {}, {} ({})", human::count(sync.records, "record"), human::duration(Duration::from_millis(sync.took_ms)), cost(sync.usage))
+    format!(
+        "{ago}, {}, {} ({})",
+        human::count(sync.records, "record"),
+        human::duration(Duration::from_millis(sync.took_ms)),
+        cost(sync.usage)
+    )
 }
 
 fn show_syncs(context: &Context, past: &Past, timing: bool) {
     let ui = &context.ui;
     for sync in past.push.iter().chain(&past.pull) {
-        let retries = if sync.usage.retries > 0 { format!(", {}", human::count(sync.usage.retries, "retry")) } else { String::new() };
-        ui.out(format!("{}: {}{retries}", sync.command, sync_line(Some(sync))));
+        let retries = if sync.usage.retries > 0 {
+            format!(", {}", human::count(sync.usage.retries, "retry"))
+        } else {
+            String::new()
+        };
+        ui.out(format!(
+            "{}: {}{retries}",
+            sync.command,
+            sync_line(Some(sync))
+        ));
         if timing {
             for (phase, took_ms) in &sync.phases {
-                ui.out(format!("  {phase:<10} {}", human::duration(Duration::from_millis(*took_ms))));
+                ui.out(format!(
+                    "  {phase:<10} {}",
+                    human::duration(Duration::from_millis(*took_ms))
+                ));
             }
         }
     }

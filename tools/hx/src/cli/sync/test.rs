@@ -5,7 +5,10 @@
 
 use console::{Exit, Failure, Table};
 use serde_json::json;
-use store::{PermissionCheck, PermissionOutcome, Store, StoreUrl, check_permissions, check_round_trip, policy_json};
+use store::{
+    PermissionCheck, PermissionOutcome, Store, StoreUrl, check_permissions, check_round_trip,
+    policy_json,
+};
 
 use crate::cli::Context;
 use crate::history::History;
@@ -20,13 +23,17 @@ pub(super) fn configured_store(context: &Context) -> Result<StoreUrl, Failure> {
     let database = context.paths.database();
     if database.exists() {
         let history = History::open(&database).map_err(|error| history_failure(&error))?;
-        if let Some(membership) = Past::read(&history).map_err(|error| history_failure(&error))?.membership {
+        if let Some(membership) = Past::read(&history)
+            .map_err(|error| history_failure(&error))?
+            .membership
+        {
             return Link::url(&membership, &context.settings, &context.paths);
         }
     }
     match context.settings.store_url() {
         Ok(Some(url)) => credentials::attach(&context.paths, url.value),
-        Ok(None) => Err(Failure::new(Exit::NoStore, "no store is configured").hint("Run `hx sync init --store URL`.")),
+        Ok(None) => Err(Failure::new(Exit::NoStore, "no store is configured")
+            .hint("Run `hx sync init --store URL`.")),
         Err(problem) => Err(Failure::config(problem.what).hint(problem.remedy)),
     }
 }
@@ -38,7 +45,9 @@ pub(super) fn configured_store(context: &Context) -> Result<StoreUrl, Failure> {
 pub fn connection(context: &Context) -> Result<Exit, Failure> {
     let url = configured_store(context)?;
     let (trip, described) = context.block_on(async {
-        let store = Store::open(&url, &context.settings.tuning(), &context.environment()).await.map_err(Failure::from)?;
+        let store = Store::open(&url, &context.settings.tuning(), &context.environment())
+            .await
+            .map_err(Failure::from)?;
         let trip = check_round_trip(&store).await.map_err(Failure::from)?;
         Ok((trip, store.describe()))
     })?;
@@ -49,7 +58,12 @@ pub fn connection(context: &Context) -> Result<Exit, Failure> {
     }
     ui.out(format!("{described} works."));
     let mut table = Table::new(["operation", "took"]);
-    for (operation, took_ms) in [("put", trip.put_ms), ("get", trip.get_ms), ("list", trip.list_ms), ("delete", trip.delete_ms)] {
+    for (operation, took_ms) in [
+        ("put", trip.put_ms),
+        ("get", trip.get_ms),
+        ("list", trip.list_ms),
+        ("delete", trip.delete_ms),
+    ] {
         table.row([operation.to_owned(), format!("{took_ms:.1} ms")]);
     }
     ui.out(table.render());
@@ -62,9 +76,19 @@ pub fn connection(context: &Context) -> Result<Exit, Failure> {
 /// [`Exit::Denied`] if one is missing; the policy is printed then.
 pub fn permissions(context: &Context) -> Result<Exit, Failure> {
     let url = configured_store(context)?;
-    let checks = context.block_on(async { Ok(check_permissions(&url, &context.settings.tuning(), &context.environment()).await) })?;
+    let checks = context.block_on(async {
+        Ok(check_permissions(&url, &context.settings.tuning(), &context.environment()).await)
+    })?;
     let ui = &context.ui;
-    let missing: Vec<&PermissionCheck> = checks.iter().filter(|check| matches!(check.outcome, PermissionOutcome::Denied | PermissionOutcome::Unknown)).collect();
+    let missing: Vec<&PermissionCheck> = checks
+        .iter()
+        .filter(|check| {
+            matches!(
+                check.outcome,
+                PermissionOutcome::Denied | PermissionOutcome::Unknown
+            )
+        })
+        .collect();
     let policy = url.bucket().map(policy_json);
     if ui.is_json() {
         let rows: Vec<_> = checks.iter().map(|check| json!({ "action": check.action, "outcome": word(check.outcome), "error": check.error.as_ref().map(ToString::to_string) })).collect();
@@ -72,21 +96,42 @@ pub fn permissions(context: &Context) -> Result<Exit, Failure> {
     } else {
         let mut table = Table::new(["action", "outcome", "why"]);
         for check in &checks {
-            table.row([check.action.to_owned(), word(check.outcome).to_owned(), check.error.as_ref().map(ToString::to_string).unwrap_or_default()]);
+            table.row([
+                check.action.to_owned(),
+                word(check.outcome).to_owned(),
+                check
+                    .error
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ]);
         }
         ui.out(table.render());
     }
-    let Some(worst) = missing.first() else { return Ok(Exit::Ok) };
+    let Some(worst) = missing.first() else {
+        return Ok(Exit::Ok);
+    };
     if let (false, Some(policy)) = (ui.is_json(), &policy) {
         ui.out("\nThe policy that sync needs:\n");
         ui.out(policy);
     }
-    let denied: Vec<&str> = missing.iter().filter(|check| check.outcome == PermissionOutcome::Denied).map(|check| check.action).collect();
+    let denied: Vec<&str> = missing
+        .iter()
+        .filter(|check| check.outcome == PermissionOutcome::Denied)
+        .map(|check| check.action)
+        .collect();
     if denied.is_empty() {
-        let failure = worst.error.as_ref().map_or_else(|| Failure::new(Exit::Failed, "the permissions could not be tried"), Failure::from);
+        let failure = worst.error.as_ref().map_or_else(
+            || Failure::new(Exit::Failed, "the permissions could not be tried"),
+            Failure::from,
+        );
         return Err(failure.context("the permissions could not be tried"));
     }
-    Err(Failure::new(Exit::Denied, format!("not allowed: {}", denied.join(", "))).kind("permission").hint("Attach the policy above to the user or role, then run this again."))
+    Err(
+        Failure::new(Exit::Denied, format!("not allowed: {}", denied.join(", ")))
+            .kind("permission")
+            .hint("Attach the policy above to the user or role, then run this again."),
+    )
 }
 
 fn word(outcome: PermissionOutcome) -> &'static str {

@@ -30,9 +30,19 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "verify", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "verify");
-    let mode = if args.manifest { VerifyMode::Manifest } else { VerifyMode::Full };
+    let mode = if args.manifest {
+        VerifyMode::Manifest
+    } else {
+        VerifyMode::Full
+    };
     let (report, sync, kind) = context.block_on(async {
-        let link = Link::open(&history, &context.settings, &context.paths, &context.environment()).await?;
+        let link = Link::open(
+            &history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
         let (report, sync) = link
             .run(&mut history, "verify", watcher, async |device| {
                 let report = device.verify(mode).await?;
@@ -55,7 +65,11 @@ fn show(args: &VerifyArgs, context: &Context, report: &VerifyReport, sync: &Last
         ui.json(report);
         return;
     }
-    let named: Vec<_> = report.problems.iter().filter(|problem| args.all || problem.kind.is_serious()).collect();
+    let named: Vec<_> = report
+        .problems
+        .iter()
+        .filter(|problem| args.all || problem.kind.is_serious())
+        .collect();
     if !named.is_empty() {
         let mut table = Table::new(["object", "problem"]);
         for problem in named {
@@ -63,15 +77,34 @@ fn show(args: &VerifyArgs, context: &Context, report: &VerifyReport, sync: &Last
         }
         ui.out(table.render());
     }
-    let verdict = if report.is_sound() { "Sound" } else { "Damaged" };
-    let objects = format!("{}, {}, {}", human::count(report.devices, "device"), human::count(report.manifests, "manifest"), human::count(report.segments, "segment"));
-    let read = if args.manifest { String::new() } else { format!(", {} re-read", human::count(report.records, "record")) };
-    ui.out(format!("{verdict}: {objects}{read} ({}).", cost(sync.usage)));
+    let verdict = if report.is_sound() {
+        "Sound"
+    } else {
+        "Damaged"
+    };
+    let objects = format!(
+        "{}, {}, {}",
+        human::count(report.devices, "device"),
+        human::count(report.manifests, "manifest"),
+        human::count(report.segments, "segment")
+    );
+    let read = if args.manifest {
+        String::new()
+    } else {
+        format!(", {} re-read", human::count(report.records, "record"))
+    };
+    ui.out(format!(
+        "{verdict}: {objects}{read} ({}).",
+        cost(sync.usage)
+    ));
     if report.orphans > 0 {
         ui.status(format!("{} that no manifest names any more: kept for slow readers, or left by an interrupted push.", human::count(report.orphans, "object")));
     }
     if report.forgotten_left > 0 {
-        ui.status(format!("{} still in the store; their devices remove them with their next push after a week.", human::count(report.forgotten_left, "forgotten record")));
+        ui.status(format!(
+            "{} still in the store; their devices remove them with their next push after a week.",
+            human::count(report.forgotten_left, "forgotten record")
+        ));
     } else if !args.manifest {
         ui.status("No forgotten record is left in any object. Older versions in a versioned bucket are not looked at.");
     }

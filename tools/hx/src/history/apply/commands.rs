@@ -26,7 +26,11 @@ const PROBES_MAX: i64 = 64;
 
 /// The rank that an event asks for its command.
 pub(crate) fn rank(time_us: i64, time_known: bool) -> i64 {
-    if time_known { DATED + (time_us / RANK_US).max(0) } else { time_us.clamp(0, DATED - 1) }
+    if time_known {
+        DATED + (time_us / RANK_US).max(0)
+    } else {
+        time_us.clamp(0, DATED - 1)
+    }
 }
 
 /// The 64 bits that find a command's row are the low half of this.
@@ -60,8 +64,10 @@ impl<'c> Commands<'c> {
             connection,
             indexed: !empty,
             known: HashMap::default(),
-            select: connection.prepare_cached("SELECT id, rank FROM commands WHERE hash = ?1 AND text = ?2")?,
-            insert: connection.prepare_cached("INSERT INTO commands(text, hash, uses) VALUES (?1, ?2, 0)")?,
+            select: connection
+                .prepare_cached("SELECT id, rank FROM commands WHERE hash = ?1 AND text = ?2")?,
+            insert: connection
+                .prepare_cached("INSERT INTO commands(text, hash, uses) VALUES (?1, ?2, 0)")?,
         })
     }
 
@@ -84,7 +90,9 @@ impl<'c> Commands<'c> {
         }
         let hash = wide as i64;
         let found = if self.indexed {
-            self.select.query_row(params![hash, text], |row| Ok((row.get(0)?, row.get(1)?))).optional()?
+            self.select
+                .query_row(params![hash, text], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?
         } else {
             None
         };
@@ -92,15 +100,27 @@ impl<'c> Commands<'c> {
             Some(found) => found,
             None => (self.insert.insert(params![text, hash])?, None),
         };
-        self.known.insert(wide, Known { id, old, wished, uses: 1 });
+        self.known.insert(
+            wide,
+            Known {
+                id,
+                old,
+                wished,
+                uses: 1,
+            },
+        );
         Ok(id)
     }
 
     /// Writes what was gathered.
     pub(super) fn write(&mut self) -> Result<(), HistoryError> {
         let known = std::mem::take(&mut self.known);
-        let (mut moving, staying): (Vec<Known>, Vec<Known>) = known.into_values().partition(|known| known.old.is_none_or(|old| old < known.wished));
-        let mut count = self.connection.prepare_cached("UPDATE commands SET uses = uses + ?1 WHERE id = ?2")?;
+        let (mut moving, staying): (Vec<Known>, Vec<Known>) = known
+            .into_values()
+            .partition(|known| known.old.is_none_or(|old| old < known.wished));
+        let mut count = self
+            .connection
+            .prepare_cached("UPDATE commands SET uses = uses + ?1 WHERE id = ?2")?;
         for known in staying {
             count.execute([known.uses, known.id])?;
         }
@@ -110,8 +130,12 @@ impl<'c> Commands<'c> {
 
     fn take_out(&self, moving: &mut [Known]) -> Result<(), HistoryError> {
         moving.sort_unstable_by_key(|known| known.old);
-        let mut unlist = self.connection.prepare_cached("DELETE FROM search WHERE rowid = ?1")?;
-        let mut unrank = self.connection.prepare_cached("UPDATE commands SET rank = NULL WHERE id = ?1")?;
+        let mut unlist = self
+            .connection
+            .prepare_cached("DELETE FROM search WHERE rowid = ?1")?;
+        let mut unrank = self
+            .connection
+            .prepare_cached("UPDATE commands SET rank = NULL WHERE id = ?1")?;
         for known in moving {
             if let Some(old) = known.old {
                 unlist.execute([old])?;
@@ -123,14 +147,24 @@ impl<'c> Commands<'c> {
 
     fn put_in(&self, mut moving: Vec<Known>) -> Result<(), HistoryError> {
         moving.sort_unstable_by_key(|known| (known.wished, known.id));
-        let mut update = self.connection.prepare_cached("UPDATE commands SET rank = ?1, uses = uses + ?2 WHERE id = ?3")?;
+        let mut update = self
+            .connection
+            .prepare_cached("UPDATE commands SET rank = ?1, uses = uses + ?2 WHERE id = ?3")?;
         // Not `INSERT … SELECT`: its savepoint would make the index write out what it gathers, for every row.
-        let mut select = self.connection.prepare_cached("SELECT text FROM commands WHERE id = ?1")?;
-        let mut list = self.connection.prepare_cached("INSERT INTO search(rowid, text) VALUES (?1, ?2)")?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT text FROM commands WHERE id = ?1")?;
+        let mut list = self
+            .connection
+            .prepare_cached("INSERT INTO search(rowid, text) VALUES (?1, ?2)")?;
         let mut last = i64::MIN;
         for known in moving {
             let wished = known.wished.max(last.saturating_add(1));
-            last = if self.indexed { free_rank(self.connection, wished)? } else { wished };
+            last = if self.indexed {
+                free_rank(self.connection, wished)?
+            } else {
+                wished
+            };
             update.execute([last, known.uses, known.id])?;
             let mut found = select.query([known.id])?;
             if let Some(row) = found.next()? {
@@ -149,6 +183,7 @@ pub(super) fn free_rank(connection: &Connection, wished: i64) -> Result<i64, His
             return Ok(rank);
         }
     }
-    let highest: i64 = connection.query_row("SELECT max(rank) FROM commands", [], |row| row.get(0))?;
+    let highest: i64 =
+        connection.query_row("SELECT max(rank) FROM commands", [], |row| row.get(0))?;
     Ok(highest.max(wished) + 1)
 }

@@ -19,17 +19,32 @@ pub(super) struct Erasure<'c> {
 
 impl<'c> Erasure<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        Self { connection, texts_gone: false }
+        Self {
+            connection,
+            texts_gone: false,
+        }
     }
 
     /// Removes the record, if it is there.
     pub(super) fn erase(&mut self, target: RecordId) -> Result<bool, HistoryError> {
-        let mut select = self.connection.prepare_cached("SELECT seq, command FROM records WHERE rid = ?1 AND kind <> 4")?;
-        let found: Option<(i64, Option<i64>)> = select.query_row([&target.0[..]], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((seq, command)) = found else { return Ok(false) };
-        self.connection.prepare_cached("DELETE FROM records WHERE seq = ?1")?.execute([seq])?;
-        self.connection.prepare_cached("DELETE FROM pins WHERE event = ?1")?.execute([&target.0[..]])?;
-        self.connection.prepare_cached("INSERT OR IGNORE INTO erased(seq) VALUES (?1)")?.execute([seq])?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT seq, command FROM records WHERE rid = ?1 AND kind <> 4")?;
+        let found: Option<(i64, Option<i64>)> = select
+            .query_row([&target.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((seq, command)) = found else {
+            return Ok(false);
+        };
+        self.connection
+            .prepare_cached("DELETE FROM records WHERE seq = ?1")?
+            .execute([seq])?;
+        self.connection
+            .prepare_cached("DELETE FROM pins WHERE event = ?1")?
+            .execute([&target.0[..]])?;
+        self.connection
+            .prepare_cached("INSERT OR IGNORE INTO erased(seq) VALUES (?1)")?
+            .execute([seq])?;
         if let Some(command) = command {
             self.release(command)?;
         }
@@ -39,25 +54,40 @@ impl<'c> Erasure<'c> {
     /// Merges the search index, which only marks rows as deleted until then.
     pub(super) fn finish(self) -> Result<(), HistoryError> {
         if self.texts_gone {
-            self.connection.execute("INSERT INTO search(search) VALUES ('optimize')", [])?;
+            self.connection
+                .execute("INSERT INTO search(search) VALUES ('optimize')", [])?;
         }
         Ok(())
     }
 
     fn release(&mut self, command: i64) -> Result<(), HistoryError> {
         let newest = "SELECT time, time_known FROM records WHERE command = ?1 AND kind = 1 ORDER BY time DESC LIMIT 1";
-        let newest: Option<(i64, bool)> =
-            self.connection.prepare_cached(newest)?.query_row([command], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let old: Option<i64> = self.connection.prepare_cached("SELECT rank FROM commands WHERE id = ?1")?.query_row([command], |row| row.get(0))?;
-        self.connection.prepare_cached("DELETE FROM search WHERE rowid = ?1")?.execute([old])?;
+        let newest: Option<(i64, bool)> = self
+            .connection
+            .prepare_cached(newest)?
+            .query_row([command], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let old: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT rank FROM commands WHERE id = ?1")?
+            .query_row([command], |row| row.get(0))?;
+        self.connection
+            .prepare_cached("DELETE FROM search WHERE rowid = ?1")?
+            .execute([old])?;
         let Some((time_us, time_known)) = newest else {
             self.texts_gone = true;
-            self.connection.prepare_cached("DELETE FROM commands WHERE id = ?1")?.execute([command])?;
+            self.connection
+                .prepare_cached("DELETE FROM commands WHERE id = ?1")?
+                .execute([command])?;
             return Ok(());
         };
-        self.connection.prepare_cached("UPDATE commands SET rank = NULL, uses = uses - 1 WHERE id = ?1")?.execute([command])?;
+        self.connection
+            .prepare_cached("UPDATE commands SET rank = NULL, uses = uses - 1 WHERE id = ?1")?
+            .execute([command])?;
         let rank = free_rank(self.connection, rank(time_us, time_known))?;
-        self.connection.prepare_cached("UPDATE commands SET rank = ?1 WHERE id = ?2")?.execute([rank, command])?;
+        self.connection
+            .prepare_cached("UPDATE commands SET rank = ?1 WHERE id = ?2")?
+            .execute([rank, command])?;
         let list = "INSERT INTO search(rowid, text) SELECT rank, text FROM commands WHERE id = ?1";
         self.connection.prepare_cached(list)?.execute([command])?;
         Ok(())

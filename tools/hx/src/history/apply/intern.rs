@@ -36,7 +36,10 @@ impl<'c> Strings<'c> {
         if let Some(id) = self.known.get(text) {
             return Ok(Some(*id));
         }
-        let found = self.select.query_row([text.as_ref()], |row| row.get(0)).optional()?;
+        let found = self
+            .select
+            .query_row([text.as_ref()], |row| row.get(0))
+            .optional()?;
         let id = match found {
             Some(id) => id,
             None => self.insert.insert([text.as_ref()])?,
@@ -69,7 +72,9 @@ impl Hasher for IdHasher {
         if let Some(last) = bytes.last_chunk::<8>() {
             self.0 = u64::from_le_bytes(*last);
         } else {
-            bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+            bytes
+                .iter()
+                .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
         }
     }
 
@@ -83,5 +88,4 @@ impl Hasher for IdHasher {
 
     // The length of a key is always the same, so it says nothing.
     fn write_usize(&mut self, _length: usize) {}
-
 }

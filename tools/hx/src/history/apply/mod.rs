@@ -19,8 +19,8 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use self::commands::Commands;
 pub(crate) use self::commands::{rank as rank_of, wide_hash};
-pub(crate) use self::intern::IdHasher;
 use self::erase::Erasure;
+pub(crate) use self::intern::IdHasher;
 use self::intern::Strings;
 use super::error::HistoryError;
 use super::model::{Event, Pin, Record, RecordId, Tombstone};
@@ -78,7 +78,11 @@ pub(crate) struct Applier<'c> {
 }
 
 /// Applies all `records`; see [`Applier`].
-pub(crate) fn apply_in(connection: &Connection, records: impl IntoIterator<Item = Record>, options: ApplyOptions) -> Result<Applied, HistoryError> {
+pub(crate) fn apply_in(
+    connection: &Connection,
+    records: impl IntoIterator<Item = Record>,
+    options: ApplyOptions,
+) -> Result<Applied, HistoryError> {
     let mut applier = Applier::new(connection, options)?;
     for record in records {
         applier.add(record)?;
@@ -87,8 +91,14 @@ pub(crate) fn apply_in(connection: &Connection, records: impl IntoIterator<Item 
 }
 
 impl<'c> Applier<'c> {
-    pub(crate) fn new(connection: &'c Connection, options: ApplyOptions) -> Result<Self, HistoryError> {
-        let empty: bool = connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM records)", [], |row| row.get(0))?;
+    pub(crate) fn new(
+        connection: &'c Connection,
+        options: ApplyOptions,
+    ) -> Result<Self, HistoryError> {
+        let empty: bool =
+            connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM records)", [], |row| {
+                row.get(0)
+            })?;
         if empty {
             schema::drop_indexes(connection)?;
         }
@@ -172,10 +182,22 @@ impl<'c> Applier<'c> {
             }
             return Ok(false);
         }
-        let row = self.select.query_row([&id.0[..]], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))).optional()?;
-        let Some((seq, src)) = row else { return Ok(false) };
-        if self.options.src.is_some() && seq > self.options.published_upto && src != self.options.src {
-            self.connection.prepare_cached("UPDATE records SET src = ?1 WHERE seq = ?2")?.execute(params![self.options.src, seq])?;
+        let row = self
+            .select
+            .query_row([&id.0[..]], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
+            })
+            .optional()?;
+        let Some((seq, src)) = row else {
+            return Ok(false);
+        };
+        if self.options.src.is_some()
+            && seq > self.options.published_upto
+            && src != self.options.src
+        {
+            self.connection
+                .prepare_cached("UPDATE records SET src = ?1 WHERE seq = ?2")?
+                .execute(params![self.options.src, seq])?;
         }
         Ok(true)
     }
@@ -196,7 +218,10 @@ impl<'c> Applier<'c> {
             self.commands.write()?;
             self.make_indexes()?;
         }
-        let command = self.commands.used(&event.command, commands::rank(event.time_us, event.time_known))?;
+        let command = self.commands.used(
+            &event.command,
+            commands::rank(event.time_us, event.time_known),
+        )?;
         let strings = &mut self.strings;
         self.insert.execute(params![
             &event.id.0[..],
@@ -220,7 +245,22 @@ impl<'c> Applier<'c> {
     fn insert_other(&mut self, id: RecordId, record: &Record) -> Result<(), HistoryError> {
         let (kind, time, body) = rows::encode_body(record);
         let none = None::<i64>;
-        self.insert.execute(params![&id.0[..], kind, self.options.src, none, time, true, none, none, none, none, none, none, none, body])?;
+        self.insert.execute(params![
+            &id.0[..],
+            kind,
+            self.options.src,
+            none,
+            time,
+            true,
+            none,
+            none,
+            none,
+            none,
+            none,
+            none,
+            none,
+            body
+        ])?;
         Ok(())
     }
 

@@ -8,12 +8,24 @@ use crate::history::{ApplyOptions, History};
 
 fn record(choice: (u8, u8, u8)) -> Record {
     let (kind, command, time) = choice;
-    let one = event(&format!("cmd {}", command % 6), i64::from(time % 8) * 1_000_000);
+    let one = event(
+        &format!("cmd {}", command % 6),
+        i64::from(time % 8) * 1_000_000,
+    );
     match kind % 8 {
-        0 => Record::Tombstone(Tombstone { id: Tombstone::id_for(one.id), target: one.id, time_us: 1 }),
+        0 => Record::Tombstone(Tombstone {
+            id: Tombstone::id_for(one.id),
+            target: one.id,
+            time_us: 1,
+        }),
         1 => {
             let (clock, pinned) = (i64::from(time), kind & 8 == 0);
-            Record::Pin(Pin { id: Pin::id_for(one.id, clock, pinned), event: one.id, clock, pinned })
+            Record::Pin(Pin {
+                id: Pin::id_for(one.id, clock, pinned),
+                event: one.id,
+                clock,
+                pinned,
+            })
         }
         _ => Record::Event(one),
     }
@@ -21,12 +33,31 @@ fn record(choice: (u8, u8, u8)) -> Record {
 
 /// What two equal histories have in common, whatever the order of arrival.
 fn state(history: &History) -> (Vec<RecordId>, Vec<(String, i64)>, i64) {
-    let mut ids: Vec<RecordId> = history.read_records(0, i64::MAX, usize::MAX).expect("read").iter().map(|(_, _, record)| record.id()).collect();
+    let mut ids: Vec<RecordId> = history
+        .read_records(0, i64::MAX, usize::MAX)
+        .expect("read")
+        .iter()
+        .map(|(_, _, record)| record.id())
+        .collect();
     ids.sort();
-    let mut select = history.connection().prepare("SELECT text, uses FROM commands ORDER BY rank / 16, text").expect("prepare");
-    let commands = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("query").collect::<Result<_, _>>().expect("rows");
+    let mut select = history
+        .connection()
+        .prepare("SELECT text, uses FROM commands ORDER BY rank / 16, text")
+        .expect("prepare");
+    let commands = select
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("query")
+        .collect::<Result<_, _>>()
+        .expect("rows");
     let events = "SELECT count(*) FROM pins p WHERE pinned AND EXISTS (SELECT 1 FROM records r WHERE r.rid = p.event)";
-    (ids, commands, history.connection().query_row(events, [], |row| row.get(0)).expect("count"))
+    (
+        ids,
+        commands,
+        history
+            .connection()
+            .query_row(events, [], |row| row.get(0))
+            .expect("count"),
+    )
 }
 
 proptest! {

@@ -46,14 +46,19 @@ fn joined(word: &str) -> Option<(i64, &str)> {
 }
 
 fn count(word: &str) -> Option<i64> {
-    const NUMBERS: [&str; 12] = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    const NUMBERS: [&str; 12] = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+        "twelve",
+    ];
     if matches!(word, "a" | "an") {
         return Some(1);
     }
     if let Some(index) = NUMBERS.iter().position(|number| *number == word) {
         return i64::try_from(index + 1).ok();
     }
-    (word.bytes().all(|byte| byte.is_ascii_digit())).then(|| word.parse().ok()).flatten()
+    (word.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| word.parse().ok())
+        .flatten()
 }
 
 fn add(span: Span, unit: &str, number: i64) -> Option<Span> {

@@ -7,12 +7,20 @@ use super::parse;
 
 /// A Wednesday afternoon.
 fn now() -> Zoned {
-    "2024-03-13T15:30:20+01:00[Europe/Berlin]".parse().expect("a valid time")
+    "2024-03-13T15:30:20+01:00[Europe/Berlin]"
+        .parse()
+        .expect("a valid time")
 }
 
 fn check(text: &str, expected: &str) {
     let time = parse(text, &now()).unwrap_or_else(|error| panic!("{text}: {error}"));
-    assert_eq!(time.to_zoned(now().time_zone().clone()).datetime().to_string(), expected, "{text}");
+    assert_eq!(
+        time.to_zoned(now().time_zone().clone())
+            .datetime()
+            .to_string(),
+        expected,
+        "{text}"
+    );
 }
 
 #[test]
@@ -83,7 +91,21 @@ fn spans_back() {
 
 #[test]
 fn what_is_not_understood_is_answered_with_the_forms() {
-    for text in ["", "  ", "soon", "2023-13-01", "2023-02-30", "25:00", "13pm", "yesterday yesterday", "@", "@x", "ago", "5", "99999999999999999999 days ago"] {
+    for text in [
+        "",
+        "  ",
+        "soon",
+        "2023-13-01",
+        "2023-02-30",
+        "25:00",
+        "13pm",
+        "yesterday yesterday",
+        "@",
+        "@x",
+        "ago",
+        "5",
+        "99999999999999999999 days ago",
+    ] {
         let error = parse(text, &now()).expect_err(text);
         assert!(error.remedy().contains("2 weeks ago"), "{text}");
     }

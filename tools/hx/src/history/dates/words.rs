@@ -7,8 +7,20 @@
 use jiff::civil::{Date, Time, Weekday};
 use jiff::{ToSpan, Zoned};
 
-const MONTHS: [&str; 12] =
-    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
 
 /// `today`, `yesterday`, `monday`, `last monday`, `last week`.
 pub(super) fn day_of(words: &[&str], now: &Zoned) -> Option<Date> {
@@ -21,7 +33,9 @@ pub(super) fn day_of(words: &[&str], now: &Zoned) -> Option<Date> {
         ["last", "week"] => today.checked_sub(1.week()).ok(),
         ["last", "month"] => today.checked_sub(1.month()).ok(),
         ["last", "year"] => today.checked_sub(1.year()).ok(),
-        ["this", "week"] => today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days()).ok(),
+        ["this", "week"] => today
+            .checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days())
+            .ok(),
         ["this", "month"] => Some(today.first_of_month()),
         ["this", "year"] => Some(today.first_of_year()),
         ["last", day] => back_to(weekday(day)?, today, 1),
@@ -35,7 +49,9 @@ pub(super) fn month_day(words: &[&str], now: &Zoned) -> Option<Date> {
     let words: Vec<&str> = words.iter().copied().filter(|word| *word != "of").collect();
     let (month, day, year) = match words.as_slice() {
         [first, second] => (first, second, None),
-        [first, second, year] if year.len() == 4 => (first, second, Some(year.parse::<i16>().ok()?)),
+        [first, second, year] if year.len() == 4 => {
+            (first, second, Some(year.parse::<i16>().ok()?))
+        }
         _ => return None,
     };
     let (month, day) = match month_number(month) {
@@ -61,9 +77,15 @@ pub(super) fn clock(words: &[&str]) -> Option<Time> {
         "midnight" => return Some(Time::midnight()),
         _ => {}
     }
-    let (digits, afternoon) = match text.strip_suffix("pm").or_else(|| text.strip_suffix("p.m.")) {
+    let (digits, afternoon) = match text
+        .strip_suffix("pm")
+        .or_else(|| text.strip_suffix("p.m."))
+    {
         Some(digits) => (digits, Some(true)),
-        None => match text.strip_suffix("am").or_else(|| text.strip_suffix("a.m.")) {
+        None => match text
+            .strip_suffix("am")
+            .or_else(|| text.strip_suffix("a.m."))
+        {
             Some(digits) => (digits, Some(false)),
             None => (text.as_str(), None),
         },
@@ -95,18 +117,33 @@ fn back_to(weekday: Weekday, today: Date, least: i64) -> Option<Date> {
 }
 
 fn weekday(word: &str) -> Option<Weekday> {
-    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-    let number = DAYS.iter().position(|day| *day == word || (word.len() >= 3 && day.starts_with(word)))?;
+    const DAYS: [&str; 7] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    let number = DAYS
+        .iter()
+        .position(|day| *day == word || (word.len() >= 3 && day.starts_with(word)))?;
     Weekday::from_monday_zero_offset(i8::try_from(number).ok()?).ok()
 }
 
 fn month_number(word: &str) -> Option<i8> {
     let word = word.trim_end_matches('.');
-    let number = MONTHS.iter().position(|month| *month == word || (word.len() >= 3 && month.starts_with(word)))?;
+    let number = MONTHS
+        .iter()
+        .position(|month| *month == word || (word.len() >= 3 && month.starts_with(word)))?;
     i8::try_from(number + 1).ok()
 }
 
 fn day_number(word: &str) -> Option<i8> {
-    let digits = ["st", "nd", "rd", "th"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+    let digits = ["st", "nd", "rd", "th"]
+        .iter()
+        .find_map(|end| word.strip_suffix(end))
+        .unwrap_or(word);
     (digits.len() <= 2).then(|| digits.parse().ok()).flatten()
 }

@@ -14,9 +14,19 @@ use crate::history::exchange::{FORMAT, Header, Object, VERSION, written};
 use crate::history::model::Record;
 use crate::history::rows;
 
-const ARRAYS: [(&str, i64); 4] = [("events", rows::EVENT), ("sessions", rows::SESSION), ("pins", rows::PIN), ("tombstones", rows::TOMBSTONE)];
+const ARRAYS: [(&str, i64); 4] = [
+    ("events", rows::EVENT),
+    ("sessions", rows::SESSION),
+    ("pins", rows::PIN),
+    ("tombstones", rows::TOMBSTONE),
+];
 
-pub(super) fn document(history: &History, selection: &Selection, writer: &mut dyn Write, now_us: i64) -> Result<ExportReport, HistoryError> {
+pub(super) fn document(
+    history: &History,
+    selection: &Selection,
+    writer: &mut dyn Write,
+    now_us: i64,
+) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
     let mut header = serde_json::to_string(&header(None, now_us)).unwrap_or_default();
     header.pop();
@@ -25,19 +35,29 @@ pub(super) fn document(history: &History, selection: &Selection, writer: &mut dy
         write!(writer, ",\n\"{name}\":[").map_err(write_failed)?;
         let mut first = true;
         for_each(history, selection, kind, &mut report, |record| {
-            writer.write_all(if first { b"\n" } else { b",\n" }).map_err(write_failed)?;
+            writer
+                .write_all(if first { b"\n" } else { b",\n" })
+                .map_err(write_failed)?;
             first = false;
             Object::from(record).write_bare(writer).map_err(json_failed)
         })?;
-        writer.write_all(if first { b"]" } else { b"\n]" }).map_err(write_failed)?;
+        writer
+            .write_all(if first { b"]" } else { b"\n]" })
+            .map_err(write_failed)?;
     }
     writer.write_all(b"}\n").map_err(write_failed)?;
     Ok(report)
 }
 
-pub(super) fn lines(history: &History, selection: &Selection, writer: &mut dyn Write, now_us: i64) -> Result<ExportReport, HistoryError> {
+pub(super) fn lines(
+    history: &History,
+    selection: &Selection,
+    writer: &mut dyn Write,
+    now_us: i64,
+) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
-    serde_json::to_writer(&mut *writer, &header(Some("header".to_owned()), now_us)).map_err(json_failed)?;
+    serde_json::to_writer(&mut *writer, &header(Some("header".to_owned()), now_us))
+        .map_err(json_failed)?;
     writer.write_all(b"\n").map_err(write_failed)?;
     for (_, kind) in ARRAYS {
         for_each(history, selection, kind, &mut report, |record| {
@@ -49,7 +69,12 @@ pub(super) fn lines(history: &History, selection: &Selection, writer: &mut dyn W
 }
 
 fn header(kind: Option<String>, now_us: i64) -> Header {
-    Header { kind, format: FORMAT.to_owned(), version: VERSION, exported_at: written(now_us).unwrap_or_default() }
+    Header {
+        kind,
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        exported_at: written(now_us).unwrap_or_default(),
+    }
 }
 
 fn for_each(

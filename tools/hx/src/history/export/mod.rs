@@ -71,8 +71,12 @@ impl std::str::FromStr for ExportFormat {
             "csv" => Self::Csv,
             "markdown" => Self::Markdown,
             other => Self::Shell(other.parse().map_err(|_| {
-                HistoryError::new(HistoryErrorKind::Invalid, format!("`{text}` is no export format"), "")
-                    .with_remedy("Say `json`, `jsonl`, `csv`, `markdown`, `zsh`, `bash` or `fish`.")
+                HistoryError::new(
+                    HistoryErrorKind::Invalid,
+                    format!("`{text}` is no export format"),
+                    "",
+                )
+                .with_remedy("Say `json`, `jsonl`, `csv`, `markdown`, `zsh`, `bash` or `fish`.")
             })?),
         })
     }
@@ -108,13 +112,20 @@ pub fn export(
 ///
 /// # Errors
 /// If the database fails or the file cannot be written; then `path` is as it was.
-pub fn export_file(history: &History, path: &Path, format: ExportFormat, filter: &ExportFilter, now_us: i64) -> Result<ExportReport, HistoryError> {
+pub fn export_file(
+    history: &History,
+    path: &Path,
+    format: ExportFormat,
+    filter: &ExportFilter,
+    now_us: i64,
+) -> Result<ExportReport, HistoryError> {
     let cannot_write = |error| HistoryError::io("write", path, error);
     let mut file = store::file::AtomicFile::create(path).map_err(cannot_write)?;
-    let report = export(history, &mut file, format, filter, now_us).map_err(|error| match error.kind() {
-        HistoryErrorKind::Other | HistoryErrorKind::DiskFull => error.at("write", path),
-        _ => error,
-    })?;
+    let report =
+        export(history, &mut file, format, filter, now_us).map_err(|error| match error.kind() {
+            HistoryErrorKind::Other | HistoryErrorKind::DiskFull => error.at("write", path),
+            _ => error,
+        })?;
     file.commit().map_err(cannot_write)?;
     Ok(report)
 }

@@ -28,7 +28,12 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn new(history: &History, filter: &ExportFilter) -> Result<Self, HistoryError> {
-        let mut selection = Self { condition: String::new(), values: Vec::new(), redacted: filter.redacted, complete: true };
+        let mut selection = Self {
+            condition: String::new(),
+            values: Vec::new(),
+            redacted: filter.redacted,
+            complete: true,
+        };
         if let Some(after) = filter.after_us {
             selection.add("r.time_known AND r.time >= ?", after.into());
         }
@@ -36,7 +41,10 @@ impl Selection {
             selection.add("r.time_known AND r.time < ?", before.into());
         }
         if let Some(host) = &filter.host {
-            selection.add("r.host = (SELECT id FROM strings WHERE text = ?)", host.clone().into());
+            selection.add(
+                "r.host = (SELECT id FROM strings WHERE text = ?)",
+                host.clone().into(),
+            );
         }
         if filter.last {
             selection.add_last(history)?;
@@ -62,7 +70,11 @@ impl Selection {
         while let Some(row) = found.next()? {
             let event = reader.event(row)?;
             report.events += 1;
-            each(if self.redacted { redacted(event, report) } else { event })?;
+            each(if self.redacted {
+                redacted(event, report)
+            } else {
+                event
+            })?;
         }
         Ok(())
     }
@@ -98,11 +110,16 @@ impl Selection {
     }
 
     fn add_last(&mut self, history: &History) -> Result<(), HistoryError> {
-        let sql = format!("SELECT r.session, r.time FROM records r WHERE r.kind = 1{} ORDER BY r.time DESC, r.rid DESC LIMIT 1", self.condition);
+        let sql = format!(
+            "SELECT r.session, r.time FROM records r WHERE r.kind = 1{} ORDER BY r.time DESC, r.rid DESC LIMIT 1",
+            self.condition
+        );
         let newest: Option<(Option<i64>, i64)> = history
             .connection()
             .prepare(&sql)?
-            .query_row(params_from_iter(self.values.iter()), |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params_from_iter(self.values.iter()), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
         match newest {
             Some((Some(session), _)) => self.add("r.session = ?", session.into()),

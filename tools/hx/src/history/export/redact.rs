@@ -12,18 +12,55 @@ const MARK: &str = "«redacted»";
 
 /// Names whose value is a secret, in lower case with `_`; a longer name that has one of them counts too.
 const NAMES: [&str; 15] = [
-    "password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "access_key", "private_key", "credential", "pwd", "auth_key",
-    "signing_key", "encryption_key", "master_key",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "access_key",
+    "private_key",
+    "credential",
+    "pwd",
+    "auth_key",
+    "signing_key",
+    "encryption_key",
+    "master_key",
 ];
 
 /// Endings of names whose value says where a secret is, or something about it.
-const HARMLESS_ENDINGS: [&str; 12] = ["_file", "_path", "_name", "_id", "_stdin", "_url", "_length", "_policy", "_type", "_env", "_count", "_dir"];
+const HARMLESS_ENDINGS: [&str; 12] = [
+    "_file", "_path", "_name", "_id", "_stdin", "_url", "_length", "_policy", "_type", "_env",
+    "_count", "_dir",
+];
 
 /// Beginnings of well-known tokens, and the least length of what follows.
 const TOKENS: [(&str, usize); 24] = [
-    ("AKIA", 16), ("ASIA", 16), ("ghp_", 20), ("gho_", 20), ("ghu_", 20), ("ghs_", 20), ("ghr_", 20), ("github_pat_", 20), ("glpat-", 16),
-    ("xoxb-", 10), ("xoxp-", 10), ("xoxa-", 10), ("xoxs-", 10), ("sk-", 20), ("sk_live_", 10), ("sk_test_", 10), ("rk_live_", 10), ("AIza", 30),
-    ("npm_", 30), ("hf_", 25), ("SG.", 30), ("dop_v1_", 30), ("pypi-", 30), ("AGE-SECRET-KEY-1", 20),
+    ("AKIA", 16),
+    ("ASIA", 16),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 16),
+    ("xoxb-", 10),
+    ("xoxp-", 10),
+    ("xoxa-", 10),
+    ("xoxs-", 10),
+    ("sk-", 20),
+    ("sk_live_", 10),
+    ("sk_test_", 10),
+    ("rk_live_", 10),
+    ("AIza", 30),
+    ("npm_", 30),
+    ("hf_", 25),
+    ("SG.", 30),
+    ("dop_v1_", 30),
+    ("pypi-", 30),
+    ("AGE-SECRET-KEY-1", 20),
 ];
 
 /// Long texts of mixed letters and digits are taken for secrets from this length on; a hash in hexadecimal digits is not mixed.
@@ -36,7 +73,11 @@ pub fn redact(text: &str) -> String {
     spans.extend(words(text));
     spans.extend(in_urls(text));
     spans.extend(after_options(text));
-    spans.retain(|span| !span.is_empty() && !text[span.clone()].starts_with('$') && !text[span.clone()].starts_with('`'));
+    spans.retain(|span| {
+        !span.is_empty()
+            && !text[span.clone()].starts_with('$')
+            && !text[span.clone()].starts_with('`')
+    });
     spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
     let mut redacted = String::with_capacity(text.len());
     let mut done = 0;
@@ -62,7 +103,11 @@ fn private_keys(text: &str) -> Vec<Range<usize>> {
         let label_end = text[begin..].find('\n').map_or(text.len(), |at| begin + at);
         let is_private = text[begin..label_end].contains("PRIVATE KEY");
         let end = text[begin..].find("-----END ").map(|at| begin + at);
-        let end = end.map_or(text.len(), |end| text[end + 9..].find("-----").map_or(text.len(), |at| end + 9 + at + 5));
+        let end = end.map_or(text.len(), |end| {
+            text[end + 9..]
+                .find("-----")
+                .map_or(text.len(), |at| end + 9 + at + 5)
+        });
         if is_private {
             spans.push(begin..end);
         }
@@ -73,12 +118,19 @@ fn private_keys(text: &str) -> Vec<Range<usize>> {
 
 /// Values after names: `TOKEN=…`, `--password …`, `"secret": "…"`, `Authorization: Bearer …`.
 fn named(text: &str) -> Vec<Range<usize>> {
-    runs(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).filter_map(|run| value_after(text, run)).collect()
+    runs(text, |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+    })
+    .filter_map(|run| value_after(text, run))
+    .collect()
 }
 
 fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     let name = &text[run.clone()];
-    let plain = name.trim_start_matches('-').to_ascii_lowercase().replace('-', "_");
+    let plain = name
+        .trim_start_matches('-')
+        .to_ascii_lowercase()
+        .replace('-', "_");
     let after = &text[run.end..];
     if plain == "bearer" {
         let value = after.trim_start_matches(' ');
@@ -86,8 +138,12 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
         let span = value_at(text, start);
         return (span.len() >= 8 && start > run.end).then_some(span);
     }
-    let header = matches!(plain.as_str(), "authorization" | "proxy_authorization" | "cookie");
-    let loud = name.bytes().all(|byte| !byte.is_ascii_lowercase()) && (plain.ends_with("_key") || plain.ends_with("_pass"));
+    let header = matches!(
+        plain.as_str(),
+        "authorization" | "proxy_authorization" | "cookie"
+    );
+    let loud = name.bytes().all(|byte| !byte.is_ascii_lowercase())
+        && (plain.ends_with("_key") || plain.ends_with("_pass"));
     if !header && !loud && !is_secret_name(&plain) {
         return None;
     }
@@ -95,7 +151,10 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     let rest = after.strip_prefix(['"', '\'']).unwrap_or(after);
     let value = if let Some(value) = rest.strip_prefix('=') {
         value
-    } else if let Some(value) = rest.strip_prefix(':').filter(|value| !value.starts_with("//")) {
+    } else if let Some(value) = rest
+        .strip_prefix(':')
+        .filter(|value| !value.starts_with("//"))
+    {
         value.trim_start_matches(' ')
     } else if name.starts_with("--") && rest.starts_with(' ') {
         rest.trim_start_matches(' ')
@@ -105,9 +164,15 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     let mut start = text.len() - value.len();
     if header {
         for scheme in ["Bearer ", "Basic ", "Token ", "token ", "bearer ", "basic "] {
-            start += if text[start..].starts_with(scheme) { scheme.len() } else { 0 };
+            start += if text[start..].starts_with(scheme) {
+                scheme.len()
+            } else {
+                0
+            };
         }
-        let end = text[start..].find(['"', '\'', '\n']).map_or(text.len(), |at| start + at);
+        let end = text[start..]
+            .find(['"', '\'', '\n'])
+            .map_or(text.len(), |at| start + at);
         return Some(start..end);
     }
     // `--password --user x` has no value.
@@ -115,30 +180,55 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
 }
 
 fn is_secret_name(plain: &str) -> bool {
-    NAMES.iter().any(|name| plain.contains(name)) && !HARMLESS_ENDINGS.iter().any(|ending| plain.ends_with(ending))
+    NAMES.iter().any(|name| plain.contains(name))
+        && !HARMLESS_ENDINGS
+            .iter()
+            .any(|ending| plain.ends_with(ending))
 }
 
 /// The value that begins here: what is in the quotes, or up to a blank or a sign that ends a word.
 fn value_at(text: &str, start: usize) -> Range<usize> {
     let rest = &text[start..];
-    if let Some(quote) = rest.chars().next().filter(|first| matches!(first, '"' | '\'')) {
-        let end = rest[1..].find(quote).map_or(text.len(), |at| start + 1 + at);
+    if let Some(quote) = rest
+        .chars()
+        .next()
+        .filter(|first| matches!(first, '"' | '\''))
+    {
+        let end = rest[1..]
+            .find(quote)
+            .map_or(text.len(), |at| start + 1 + at);
         return start + 1..end;
     }
-    let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ';' | '|' | ')' | '}' | ',' | '<' | '>'));
+    let end = rest.find(|c: char| {
+        c.is_whitespace()
+            || matches!(
+                c,
+                '"' | '\'' | '&' | ';' | '|' | ')' | '}' | ',' | '<' | '>'
+            )
+    });
     start..end.map_or(text.len(), |at| start + at)
 }
 
 /// Well-known tokens, and long random texts.
 fn words(text: &str) -> Vec<Range<usize>> {
-    let in_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'/');
+    let in_word =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'/');
     let mut spans = Vec::new();
     for run in runs(text, in_word) {
         let word = &text[run.clone()];
-        let known = |part: &str| TOKENS.iter().any(|(begin, least)| part.strip_prefix(begin).is_some_and(|rest| rest.len() >= *least));
+        let known = |part: &str| {
+            TOKENS.iter().any(|(begin, least)| {
+                part.strip_prefix(begin)
+                    .is_some_and(|rest| rest.len() >= *least)
+            })
+        };
         if known(word) || is_random(word) || is_web_token(word) {
             spans.push(run);
-        } else if let Some(at) = word.rfind('/').map(|at| at + 1).filter(|at| known(&word[*at..])) {
+        } else if let Some(at) = word
+            .rfind('/')
+            .map(|at| at + 1)
+            .filter(|at| known(&word[*at..]))
+        {
             spans.push(run.start + at..run.end);
         }
     }
@@ -169,8 +259,12 @@ fn in_urls(text: &str) -> Vec<Range<usize>> {
     for (at, _) in text.match_indices("://") {
         let start = at + 3;
         let rest = &text[start..];
-        let authority = &rest[..rest.find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'')).unwrap_or(rest.len())];
-        let Some(user) = authority.rfind('@').map(|end| &authority[..end]) else { continue };
+        let authority = &rest[..rest
+            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\''))
+            .unwrap_or(rest.len())];
+        let Some(user) = authority.rfind('@').map(|end| &authority[..end]) else {
+            continue;
+        };
         if let Some(colon) = user.find(':') {
             spans.push(start + colon + 1..start + user.len());
         }
@@ -187,17 +281,26 @@ fn after_options(text: &str) -> Vec<Range<usize>> {
         let word = &text[run.clone()];
         let base = word.rsplit('/').next().unwrap_or(word);
         match base {
-            "mysql" | "mysqldump" | "mysqladmin" | "mariadb" | "sshpass" | "curl" | "wget" | "http" => program = base,
+            "mysql" | "mysqldump" | "mysqladmin" | "mariadb" | "sshpass" | "curl" | "wget"
+            | "http" => program = base,
             "|" | "&&" | ";" | "||" => program = "",
             _ => {}
         }
         let glued = word.strip_prefix("-p").filter(|rest| !rest.is_empty());
         match (program, word) {
-            ("mysql" | "mysqldump" | "mysqladmin" | "mariadb" | "sshpass", _) if glued.is_some() => spans.push(run.start + 2..run.end),
+            ("mysql" | "mysqldump" | "mysqladmin" | "mariadb" | "sshpass", _)
+                if glued.is_some() =>
+            {
+                spans.push(run.start + 2..run.end)
+            }
             ("sshpass", "-p") => spans.extend(words.next().map(|next| value_at(text, next.start))),
             ("curl", "-u" | "--user") | ("http", "-a" | "--auth") => {
                 if let Some(value) = words.next().map(|next| value_at(text, next.start)) {
-                    spans.extend(text[value.clone()].find(':').map(|colon| value.start + colon + 1..value.end));
+                    spans.extend(
+                        text[value.clone()]
+                            .find(':')
+                            .map(|colon| value.start + colon + 1..value.end),
+                    );
                 }
             }
             _ => {}

@@ -15,7 +15,12 @@ use crate::history::error::HistoryError;
 use crate::history::import::{Shell, zsh::META};
 use crate::history::model::Event;
 
-pub(super) fn write(history: &History, selection: &Selection, writer: &mut dyn Write, shell: Shell) -> Result<ExportReport, HistoryError> {
+pub(super) fn write(
+    history: &History,
+    selection: &Selection,
+    writer: &mut dyn Write,
+    shell: Shell,
+) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
     selection.for_each_event(history, &mut report, |event| {
         match shell {
@@ -29,11 +34,20 @@ pub(super) fn write(history: &History, selection: &Selection, writer: &mut dyn W
 }
 
 fn second(event: &Event) -> i64 {
-    if event.time_known { event.time_us.div_euclid(1_000_000).max(0) } else { 0 }
+    if event.time_known {
+        event.time_us.div_euclid(1_000_000).max(0)
+    } else {
+        0
+    }
 }
 
 fn zsh(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
-    write!(writer, ": {}:{};", second(event), event.duration_ms.unwrap_or(0).max(0) / 1000)?;
+    write!(
+        writer,
+        ": {}:{};",
+        second(event),
+        event.duration_ms.unwrap_or(0).max(0) / 1000
+    )?;
     let mut text = event.command.replace('\n', "\\\n");
     // A backslash at the end, with or without blanks, would join the next line.
     if text.trim_end_matches(' ').ends_with('\\') {

@@ -13,24 +13,55 @@ use crate::history::error::HistoryError;
 use crate::history::exchange::written;
 use crate::history::model::Event;
 
-const COLUMNS: [&str; 10] = ["time", "command", "exit", "duration_ms", "cwd", "host", "shell", "session", "actor", "id"];
+const COLUMNS: [&str; 10] = [
+    "time",
+    "command",
+    "exit",
+    "duration_ms",
+    "cwd",
+    "host",
+    "shell",
+    "session",
+    "actor",
+    "id",
+];
 
-pub(super) fn csv(history: &History, selection: &Selection, writer: &mut dyn Write) -> Result<ExportReport, HistoryError> {
+pub(super) fn csv(
+    history: &History,
+    selection: &Selection,
+    writer: &mut dyn Write,
+) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
     write!(writer, "{}\r\n", COLUMNS.join(",")).map_err(write_failed)?;
-    selection.for_each_event(history, &mut report, |event| csv_row(&event, writer).map_err(write_failed))?;
+    selection.for_each_event(history, &mut report, |event| {
+        csv_row(&event, writer).map_err(write_failed)
+    })?;
     Ok(report)
 }
 
-pub(super) fn markdown(history: &History, selection: &Selection, writer: &mut dyn Write) -> Result<ExportReport, HistoryError> {
+pub(super) fn markdown(
+    history: &History,
+    selection: &Selection,
+    writer: &mut dyn Write,
+) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
-    writer.write_all(b"| time | command | exit | directory | host |\n| --- | --- | ---: | --- | --- |\n").map_err(write_failed)?;
-    selection.for_each_event(history, &mut report, |event| markdown_row(&event, writer).map_err(write_failed))?;
+    writer
+        .write_all(
+            b"| time | command | exit | directory | host |\n| --- | --- | ---: | --- | --- |\n",
+        )
+        .map_err(write_failed)?;
+    selection.for_each_event(history, &mut report, |event| {
+        markdown_row(&event, writer).map_err(write_failed)
+    })?;
     Ok(report)
 }
 
 fn time(event: &Event) -> String {
-    if event.time_known { written(event.time_us).unwrap_or_default() } else { String::new() }
+    if event.time_known {
+        written(event.time_us).unwrap_or_default()
+    } else {
+        String::new()
+    }
 }
 
 fn number<T: ToString>(value: Option<T>) -> String {
@@ -38,10 +69,32 @@ fn number<T: ToString>(value: Option<T>) -> String {
 }
 
 fn csv_row(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
-    let (time, exit, duration, id) = (time(event), number(event.exit), number(event.duration_ms), event.id.to_string());
-    let text = |value: &'_ Option<std::sync::Arc<str>>| value.as_deref().unwrap_or_default().to_owned();
-    let (cwd, shell, session, actor) = (text(&event.cwd), text(&event.shell), text(&event.session), text(&event.actor));
-    let fields = [&time, &*event.command, &exit, &duration, &cwd, &*event.host, &shell, &session, &actor, &id];
+    let (time, exit, duration, id) = (
+        time(event),
+        number(event.exit),
+        number(event.duration_ms),
+        event.id.to_string(),
+    );
+    let text =
+        |value: &'_ Option<std::sync::Arc<str>>| value.as_deref().unwrap_or_default().to_owned();
+    let (cwd, shell, session, actor) = (
+        text(&event.cwd),
+        text(&event.shell),
+        text(&event.session),
+        text(&event.actor),
+    );
+    let fields = [
+        &time,
+        &*event.command,
+        &exit,
+        &duration,
+        &cwd,
+        &*event.host,
+        &shell,
+        &session,
+        &actor,
+        &id,
+    ];
     for (index, field) in fields.into_iter().enumerate() {
         if index > 0 {
             writer.write_all(b",")?;
@@ -61,15 +114,31 @@ fn csv_field(field: &str, writer: &mut dyn Write) -> io::Result<()> {
 
 fn markdown_row(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
     let cwd = event.cwd.as_deref().unwrap_or_default();
-    writeln!(writer, "| {} | {} | {} | {} | {} |", time(event), code(&event.command), number(event.exit), plain(cwd), plain(&event.host))
+    writeln!(
+        writer,
+        "| {} | {} | {} | {} | {} |",
+        time(event),
+        code(&event.command),
+        number(event.exit),
+        plain(cwd),
+        plain(&event.host)
+    )
 }
 
 /// A code span: fenced by more backquotes than the text has in a row.
 fn code(text: &str) -> String {
-    let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
+    let longest = text
+        .split(|character| character != '`')
+        .map(str::len)
+        .max()
+        .unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let text = one_cell(text);
-    let pad = if text.starts_with('`') || text.ends_with('`') || text.starts_with(' ') { " " } else { "" };
+    let pad = if text.starts_with('`') || text.ends_with('`') || text.starts_with(' ') {
+        " "
+    } else {
+        ""
+    };
     format!("{fence}{pad}{text}{pad}{fence}")
 }
 

@@ -14,7 +14,9 @@ const SECOND: i64 = 1_000_000;
 
 fn with(records: impl IntoIterator<Item = Record>) -> History {
     let mut history = History::in_memory().expect("open");
-    history.insert_all(records, ApplyOptions::default()).expect("insert");
+    history
+        .insert_all(records, ApplyOptions::default())
+        .expect("insert");
     history
 }
 
@@ -26,20 +28,48 @@ fn exported(history: &History, format: ExportFormat, filter: &ExportFilter) -> S
 
 fn imported(name: &str, bytes: &[u8], shell: Option<Shell>) -> History {
     let mut history = History::in_memory().expect("open");
-    let options = ImportOptions { shell, host: Arc::from("elsewhere"), dry_run: false };
-    import_bytes(&mut history, name, bytes, &options).unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+    let options = ImportOptions {
+        shell,
+        host: Arc::from("elsewhere"),
+        dry_run: false,
+    };
+    import_bytes(&mut history, name, bytes, &options)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     history
 }
 
 fn everything() -> History {
-    let first = Event { exit: Some(1), cwd: Some(Arc::from("/tmp")), session: Some(Arc::from("s")), duration_ms: Some(1500), ..event("make \"x\"\n| tee", 5 * SECOND) };
+    let first = Event {
+        exit: Some(1),
+        cwd: Some(Arc::from("/tmp")),
+        session: Some(Arc::from("s")),
+        duration_ms: Some(1500),
+        ..event("make \"x\"\n| tee", 5 * SECOND)
+    };
     let gone = event("gone", 6 * SECOND);
     let mut history = with([
-        Record::Pin(Pin { id: Pin::id_for(first.id, 7, true), event: first.id, clock: 7, pinned: true }),
-        Record::Session(Session { id: Session::id_for("s"), name: Arc::from("s"), host: Arc::from("box"), shell: None, start_us: Some(1), end_us: None }),
+        Record::Pin(Pin {
+            id: Pin::id_for(first.id, 7, true),
+            event: first.id,
+            clock: 7,
+            pinned: true,
+        }),
+        Record::Session(Session {
+            id: Session::id_for("s"),
+            name: Arc::from("s"),
+            host: Arc::from("box"),
+            shell: None,
+            start_us: Some(1),
+            end_us: None,
+        }),
         Record::Event(event("ls", 9 * SECOND)),
         Record::Event(first),
-        Record::Event(Event { time_known: false, host: Arc::from(""), shell: None, ..event("old", 3) }),
+        Record::Event(Event {
+            time_known: false,
+            host: Arc::from(""),
+            shell: None,
+            ..event("old", 3)
+        }),
         Record::Event(gone.clone()),
     ]);
     history.forget(&[gone.id], 77).expect("forget");
@@ -49,7 +79,12 @@ fn everything() -> History {
 #[test]
 fn the_document_looks_like_this() {
     let text = exported(&everything(), ExportFormat::Json, &ExportFilter::default());
-    let ids: Vec<RecordId> = everything().read_records(0, 99, 99).expect("read").iter().map(|(_, _, record)| record.id()).collect();
+    let ids: Vec<RecordId> = everything()
+        .read_records(0, 99, 99)
+        .expect("read")
+        .iter()
+        .map(|(_, _, record)| record.id())
+        .collect();
     let expected = format!(
         "{{\"format\":\"syncline-hx-history\",\"version\":1,\"exported_at\":\"2023-11-14T22:13:20Z\",\n\"events\":[\n\
         {{\"id\":\"{}\",\"time_us\":3,\"time_known\":false,\"command\":\"old\",\"host\":\"\"}},\n\
@@ -70,12 +105,18 @@ fn the_document_looks_like_this() {
 
 #[test]
 fn an_import_into_an_empty_history_gives_the_same_export() {
-    for (name, format) in [("backup.json", ExportFormat::Json), ("backup.jsonl", ExportFormat::JsonLines)] {
+    for (name, format) in [
+        ("backup.json", ExportFormat::Json),
+        ("backup.jsonl", ExportFormat::JsonLines),
+    ] {
         for history in [everything(), with([])] {
             let first = exported(&history, format, &ExportFilter::default());
             let back = imported(name, first.as_bytes(), None);
             assert_eq!(exported(&back, format, &ExportFilter::default()), first);
-            assert_eq!(back.counts().expect("counts"), history.counts().expect("counts"));
+            assert_eq!(
+                back.counts().expect("counts"),
+                history.counts().expect("counts")
+            );
         }
     }
 }
@@ -88,10 +129,23 @@ fn a_document_with_sorted_or_unknown_fields_is_read() {
     sorted.insert("zebra".to_owned(), serde_json::json!({"nested": [1]}));
     sorted["events"][0]["mood"] = serde_json::json!("good");
     let header = ["format", "version", "exported_at"];
-    let (last, first): (Vec<_>, Vec<_>) = sorted.into_iter().partition(|(key, _)| header.contains(&key.as_str()));
-    let fields: Vec<String> = first.into_iter().chain(last).map(|(key, value)| format!("\"{key}\": {value}")).collect();
-    let back = imported("x.json", format!("{{ {} }}", fields.join(",\n ")).as_bytes(), None);
-    assert_eq!(exported(&back, ExportFormat::Json, &ExportFilter::default()), text);
+    let (last, first): (Vec<_>, Vec<_>) = sorted
+        .into_iter()
+        .partition(|(key, _)| header.contains(&key.as_str()));
+    let fields: Vec<String> = first
+        .into_iter()
+        .chain(last)
+        .map(|(key, value)| format!("\"{key}\": {value}"))
+        .collect();
+    let back = imported(
+        "x.json",
+        format!("{{ {} }}", fields.join(",\n ")).as_bytes(),
+        None,
+    );
+    assert_eq!(
+        exported(&back, ExportFormat::Json, &ExportFilter::default()),
+        text
+    );
 }
 
 #[test]
@@ -99,21 +153,49 @@ fn a_document_that_ends_early_gives_what_it_has() {
     let text = exported(&everything(), ExportFormat::Json, &ExportFilter::default());
     let cut = &text[..text.find("\"ls\"").expect("there")];
     let mut history = History::in_memory().expect("open");
-    let options = ImportOptions { shell: None, host: Arc::from(""), dry_run: false };
+    let options = ImportOptions {
+        shell: None,
+        host: Arc::from(""),
+        dry_run: false,
+    };
     let report = import_bytes(&mut history, "x.json", cut.as_bytes(), &options).expect("import");
-    assert_eq!((report.added, report.skipped_count(), report.read), (2, 1, 3));
+    assert_eq!(
+        (report.added, report.skipped_count(), report.read),
+        (2, 1, 3)
+    );
 }
 
 #[test]
 fn a_file_appears_whole_or_not_at_all() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("out.json");
-    let report = export_file(&everything(), &path, ExportFormat::Json, &ExportFilter::default(), 0).expect("export");
+    let report = export_file(
+        &everything(),
+        &path,
+        ExportFormat::Json,
+        &ExportFilter::default(),
+        0,
+    )
+    .expect("export");
     assert_eq!((report.events, report.others, report.redacted), (3, 3, 0));
-    assert!(std::fs::read_to_string(&path).expect("read").ends_with("]}\n"));
-    let error = export_file(&everything(), &directory.path().join("no/such/out"), ExportFormat::Csv, &ExportFilter::default(), 0).expect_err("no directory");
+    assert!(
+        std::fs::read_to_string(&path)
+            .expect("read")
+            .ends_with("]}\n")
+    );
+    let error = export_file(
+        &everything(),
+        &directory.path().join("no/such/out"),
+        ExportFormat::Csv,
+        &ExportFilter::default(),
+        0,
+    )
+    .expect_err("no directory");
     assert!(error.to_string().contains("no/such/out"), "{error}");
-    assert_eq!(std::fs::read_dir(directory.path()).expect("list").count(), 1);
+    assert_eq!(
+        std::fs::read_dir(directory.path()).expect("list").count(),
+        1
+    );
 }
 
 /// A reader of RFC 4180, for the test.
@@ -137,16 +219,27 @@ fn csv_rows(text: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn markdown_keeps_its_cells() {
-    let history = with([Record::Event(event("a | b `c`\nd", 5 * SECOND)), Record::Event(event("x", 6 * SECOND))]);
+    let history = with([
+        Record::Event(event("a | b `c`\nd", 5 * SECOND)),
+        Record::Event(event("x", 6 * SECOND)),
+    ]);
     let text = exported(&history, ExportFormat::Markdown, &ExportFilter::default());
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[2], "| 1970-01-01T00:00:05Z | ``a \\| b `c` \u{23ce} d`` |  |  | box |");
+    assert_eq!(
+        lines[2],
+        "| 1970-01-01T00:00:05Z | ``a \\| b `c` \u{23ce} d`` |  |  | box |"
+    );
     assert_eq!(lines.len(), 4);
 }
 
 #[test]
 fn filters_choose_events() {
-    let in_session = |session: &str, event: Event| Record::Event(Event { session: Some(Arc::from(session)), ..event });
+    let in_session = |session: &str, event: Event| {
+        Record::Event(Event {
+            session: Some(Arc::from(session)),
+            ..event
+        })
+    };
     let history = with([
         in_session("one", event("a", 10 * SECOND)),
         in_session("two", event("b", 20 * SECOND)),
@@ -154,17 +247,56 @@ fn filters_choose_events() {
     ]);
     let check = |filter: ExportFilter, expected: &[&str]| {
         let text = exported(&history, ExportFormat::Csv, &filter);
-        let commands: Vec<String> = csv_rows(&text).into_iter().skip(1).map(|row| row[1].clone()).collect();
+        let commands: Vec<String> = csv_rows(&text)
+            .into_iter()
+            .skip(1)
+            .map(|row| row[1].clone())
+            .collect();
         assert_eq!(commands, expected);
     };
     check(ExportFilter::default(), &["a", "b", "c"]);
-    check(ExportFilter { last: true, ..ExportFilter::default() }, &["a", "c"]);
-    check(ExportFilter { after_us: Some(20 * SECOND), ..ExportFilter::default() }, &["b", "c"]);
-    check(ExportFilter { before_us: Some(20 * SECOND), ..ExportFilter::default() }, &["a"]);
-    check(ExportFilter { host: Some("none".into()), ..ExportFilter::default() }, &[]);
+    check(
+        ExportFilter {
+            last: true,
+            ..ExportFilter::default()
+        },
+        &["a", "c"],
+    );
+    check(
+        ExportFilter {
+            after_us: Some(20 * SECOND),
+            ..ExportFilter::default()
+        },
+        &["b", "c"],
+    );
+    check(
+        ExportFilter {
+            before_us: Some(20 * SECOND),
+            ..ExportFilter::default()
+        },
+        &["a"],
+    );
+    check(
+        ExportFilter {
+            host: Some("none".into()),
+            ..ExportFilter::default()
+        },
+        &[],
+    );
     let day = 24 * 3600 * SECOND;
-    let history = with([Record::Event(event("old", 0)), Record::Event(event("new", 2 * day)), Record::Event(event("newer", 3 * day - 1))]);
-    let text = exported(&history, ExportFormat::Shell(Shell::Bash), &ExportFilter { last: true, ..ExportFilter::default() });
+    let history = with([
+        Record::Event(event("old", 0)),
+        Record::Event(event("new", 2 * day)),
+        Record::Event(event("newer", 3 * day - 1)),
+    ]);
+    let text = exported(
+        &history,
+        ExportFormat::Shell(Shell::Bash),
+        &ExportFilter {
+            last: true,
+            ..ExportFilter::default()
+        },
+    );
     assert_eq!(text, "#172800\nnew\n#259199\nnewer\n");
 }
 
@@ -175,22 +307,55 @@ fn secrets_are_replaced() {
         assert_eq!(redact(expected), expected, "again");
     };
     let key = format!("AKIA{}", "ABCDEFGHIJKLMNOP");
-    check(&format!("aws configure set id {key}"), "aws configure set id «redacted»");
-    check("export GITHUB_TOKEN=abc123", "export GITHUB_TOKEN=«redacted»");
+    check(
+        &format!("aws configure set id {key}"),
+        "aws configure set id «redacted»",
+    );
+    check(
+        "export GITHUB_TOKEN=abc123",
+        "export GITHUB_TOKEN=«redacted»",
+    );
     check("API_KEY='a b' ./run", "API_KEY='«redacted»' ./run");
-    check("DB_PASSWORD=x make && ls", "DB_PASSWORD=«redacted» make && ls");
-    check("psql postgres://me:pässword@db/x?sslmode=on", "psql postgres://me:«redacted»@db/x?sslmode=on");
-    check("tool --password hunter2 -v", "tool --password «redacted» -v");
-    check("tool --api-key=k1 --user me", "tool --api-key=«redacted» --user me");
+    check(
+        "DB_PASSWORD=x make && ls",
+        "DB_PASSWORD=«redacted» make && ls",
+    );
+    check(
+        "psql postgres://me:pässword@db/x?sslmode=on",
+        "psql postgres://me:«redacted»@db/x?sslmode=on",
+    );
+    check(
+        "tool --password hunter2 -v",
+        "tool --password «redacted» -v",
+    );
+    check(
+        "tool --api-key=k1 --user me",
+        "tool --api-key=«redacted» --user me",
+    );
     check("tool --password --user me", "tool --password --user me");
-    check("curl -H 'Authorization: Bearer abc.def' https://x", "curl -H 'Authorization: Bearer «redacted»' https://x");
-    check("curl -d '{\"secret\": \"s3\", \"a\": 1}' x", "curl -d '{\"secret\": \"«redacted»\", \"a\": 1}' x");
-    check("curl 'https://x/?token=abc&b=1'", "curl 'https://x/?token=«redacted»&b=1'");
+    check(
+        "curl -H 'Authorization: Bearer abc.def' https://x",
+        "curl -H 'Authorization: Bearer «redacted»' https://x",
+    );
+    check(
+        "curl -d '{\"secret\": \"s3\", \"a\": 1}' x",
+        "curl -d '{\"secret\": \"«redacted»\", \"a\": 1}' x",
+    );
+    check(
+        "curl 'https://x/?token=abc&b=1'",
+        "curl 'https://x/?token=«redacted»&b=1'",
+    );
     check("curl -u me:pw https://x", "curl -u me:«redacted» https://x");
     check("mysql -u root -psecret db", "mysql -u root -p«redacted» db");
     check("sshpass -p pw ssh x", "sshpass -p «redacted» ssh x");
-    check(&format!("git clone https://ghp_{}@github.com/a/b", "a1".repeat(15)), "git clone https://«redacted»@github.com/a/b");
-    check("echo '-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----' > k", "echo '«redacted»' > k");
+    check(
+        &format!("git clone https://ghp_{}@github.com/a/b", "a1".repeat(15)),
+        "git clone https://«redacted»@github.com/a/b",
+    );
+    check(
+        "echo '-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----' > k",
+        "echo '«redacted»' > k",
+    );
     check(&format!("login {}", "aB3".repeat(14)), "login «redacted»");
     for harmless in [
         "git checkout 0123456789abcdef0123456789abcdef01234567",
@@ -208,10 +373,27 @@ fn secrets_are_replaced() {
 
 #[test]
 fn a_redacted_export_cannot_take_the_place_of_the_real_one() {
-    let mut history = with([Record::Event(event("TOKEN=hunter2 x", SECOND)), Record::Event(event("ls", 2 * SECOND))]);
-    let text = exported(&history, ExportFormat::Json, &ExportFilter { redacted: true, ..ExportFilter::default() });
-    assert!(!text.contains("hunter2") && text.contains("TOKEN=«redacted» x"), "{text}");
-    let options = ImportOptions { shell: None, host: Arc::from(""), dry_run: false };
+    let mut history = with([
+        Record::Event(event("TOKEN=hunter2 x", SECOND)),
+        Record::Event(event("ls", 2 * SECOND)),
+    ]);
+    let text = exported(
+        &history,
+        ExportFormat::Json,
+        &ExportFilter {
+            redacted: true,
+            ..ExportFilter::default()
+        },
+    );
+    assert!(
+        !text.contains("hunter2") && text.contains("TOKEN=«redacted» x"),
+        "{text}"
+    );
+    let options = ImportOptions {
+        shell: None,
+        host: Arc::from(""),
+        dry_run: false,
+    };
     let report = import_bytes(&mut history, "x.json", text.as_bytes(), &options).expect("import");
     assert_eq!((report.added, report.known), (1, 1));
     assert!(exported(&history, ExportFormat::Csv, &ExportFilter::default()).contains("hunter2"));
@@ -220,12 +402,22 @@ fn a_redacted_export_cannot_take_the_place_of_the_real_one() {
 fn any_event() -> impl Strategy<Value = Event> {
     let text = "[ -~é\u{103}\u{4f60}\u{1f600}\n\\\\]{0,20}[a-z\\\\é ]{0,3}";
     // bash takes no number below nine digits for a time.
-    (text, 100_000_000_i64..4_000_000_000, any::<bool>(), proptest::option::of(1_i64..9999)).prop_map(|(text, second, time_known, duration)| Event {
-        time_us: if time_known { second * SECOND } else { second % 1000 },
-        time_known,
-        duration_ms: duration.map(|seconds| seconds * 1000),
-        ..event(&text, second)
-    })
+    (
+        text,
+        100_000_000_i64..4_000_000_000,
+        any::<bool>(),
+        proptest::option::of(1_i64..9999),
+    )
+        .prop_map(|(text, second, time_known, duration)| Event {
+            time_us: if time_known {
+                second * SECOND
+            } else {
+                second % 1000
+            },
+            time_known,
+            duration_ms: duration.map(|seconds| seconds * 1000),
+            ..event(&text, second)
+        })
 }
 
 /// What a shell's own format can carry.
@@ -233,7 +425,14 @@ fn carried(history: &History) -> Vec<(i64, String)> {
     let mut found: Vec<(i64, String)> = Vec::new();
     for (_, _, record) in history.read_records(0, i64::MAX, usize::MAX).expect("read") {
         if let Record::Event(event) = record {
-            found.push((if event.time_known { event.time_us.div_euclid(SECOND) } else { 0 }, event.command.to_string()));
+            found.push((
+                if event.time_known {
+                    event.time_us.div_euclid(SECOND)
+                } else {
+                    0
+                },
+                event.command.to_string(),
+            ));
         }
     }
     found.sort();

@@ -111,7 +111,9 @@ impl History {
     pub fn find(&self, query: &FindQuery) -> Result<Vec<Hit>, HistoryError> {
         // One transaction: all of it sees the same history, and the file is locked once.
         let _snapshot = self.connection().unchecked_transaction()?;
-        let Some(filter) = Filter::new(self, query)? else { return Ok(Vec::new()) };
+        let Some(filter) = Filter::new(self, query)? else {
+            return Ok(Vec::new());
+        };
         if query.limit == 0 {
             return Ok(Vec::new());
         }
@@ -125,7 +127,12 @@ impl History {
 
     /// Whole words come before beginnings of words only where there are so many that nobody would see the difference: reading the
     /// beginnings of common words costs a walk over all their matches.
-    fn matching(&self, words: &Words, query: &FindQuery, filter: &Filter) -> Result<Vec<Chosen>, HistoryError> {
+    fn matching(
+        &self,
+        words: &Words,
+        query: &FindQuery,
+        filter: &Filter,
+    ) -> Result<Vec<Chosen>, HistoryError> {
         if let Some(mode) = words.exact() {
             let (chosen, exhausted) = self.choose(&mode, words, query, filter)?;
             if !exhausted {
@@ -136,7 +143,13 @@ impl History {
     }
 
     /// The best of the first window that is not filtered empty, and whether the matches ended.
-    fn choose(&self, mode: &Mode, words: &Words, query: &FindQuery, filter: &Filter) -> Result<(Vec<Chosen>, bool), HistoryError> {
+    fn choose(
+        &self,
+        mode: &Mode,
+        words: &Words,
+        query: &FindQuery,
+        filter: &Filter,
+    ) -> Result<(Vec<Chosen>, bool), HistoryError> {
         let lowest = query.after_us.map_or(0, |after| rank_of(after, true));
         let mut scan = Scan::new(self.connection(), mode, lowest)?;
         let mut chosen = Vec::new();
@@ -156,10 +169,21 @@ impl History {
     }
 
     /// Chooses the events of a matching command that the filters let through: the newest, or all with `repeats`.
-    fn take(&self, candidate: &Candidate, tier: Tier, query: &FindQuery, filter: &Filter, chosen: &mut Vec<Chosen>) -> Result<(), HistoryError> {
+    fn take(
+        &self,
+        candidate: &Candidate,
+        tier: Tier,
+        query: &FindQuery,
+        filter: &Filter,
+        chosen: &mut Vec<Chosen>,
+    ) -> Result<(), HistoryError> {
         if filter.is_empty() && !query.repeats {
             // Which event it is can wait until it is known to be among the best.
-            chosen.push(Chosen { tier, recency: candidate.rank, which: Which::NewestOf(candidate.command) });
+            chosen.push(Chosen {
+                tier,
+                recency: candidate.rank,
+                which: Which::NewestOf(candidate.command),
+            });
             return Ok(());
         }
         let most = if query.repeats { query.limit } else { 1 };
@@ -168,24 +192,36 @@ impl History {
             filter.sql
         );
         let mut select = self.connection().prepare_cached(&sql)?;
-        let values = std::iter::once(Value::from(candidate.command)).chain(filter.values.iter().cloned());
+        let values =
+            std::iter::once(Value::from(candidate.command)).chain(filter.values.iter().cloned());
         let mut found = select.query(params_from_iter(values))?;
         while let Some(row) = found.next()? {
-            chosen.push(Chosen { tier, recency: rank_of(row.get(1)?, row.get(2)?), which: Which::Numbered(row.get(0)?) });
+            chosen.push(Chosen {
+                tier,
+                recency: rank_of(row.get(1)?, row.get(2)?),
+                which: Which::Numbered(row.get(0)?),
+            });
         }
         Ok(())
     }
 
     /// The newest events that the filters let through, one a command unless `repeats`.
     fn newest(&self, query: &FindQuery, filter: &Filter) -> Result<Vec<Chosen>, HistoryError> {
-        let sql = format!("SELECT r.seq, r.command FROM records r WHERE r.kind = 1{} ORDER BY r.time DESC, r.seq DESC", filter.sql);
+        let sql = format!(
+            "SELECT r.seq, r.command FROM records r WHERE r.kind = 1{} ORDER BY r.time DESC, r.seq DESC",
+            filter.sql
+        );
         let mut select = self.connection().prepare_cached(&sql)?;
         let mut found = select.query(params_from_iter(filter.values.iter()))?;
         let mut seen = std::collections::HashSet::new();
         let mut chosen = Vec::new();
         while let Some(row) = found.next()? {
             if query.repeats || seen.insert(row.get::<_, i64>(1)?) {
-                chosen.push(Chosen { tier: Tier::Words, recency: 0, which: Which::Numbered(row.get(0)?) });
+                chosen.push(Chosen {
+                    tier: Tier::Words,
+                    recency: 0,
+                    which: Which::Numbered(row.get(0)?),
+                });
             }
             if chosen.len() >= query.limit {
                 break;
@@ -199,8 +235,11 @@ impl History {
             "SELECT {}, c.uses, (SELECT pinned FROM pins p WHERE p.event = r.rid) FROM records r JOIN commands c ON c.id = r.command",
             rows::COLUMNS
         );
-        let mut by_seq = self.connection().prepare_cached(&format!("{columns} WHERE r.seq = ?1"))?;
-        let newest_of = format!("{columns} WHERE r.command = ?1 AND r.kind = 1 ORDER BY r.time DESC LIMIT 1");
+        let mut by_seq = self
+            .connection()
+            .prepare_cached(&format!("{columns} WHERE r.seq = ?1"))?;
+        let newest_of =
+            format!("{columns} WHERE r.command = ?1 AND r.kind = 1 ORDER BY r.time DESC LIMIT 1");
         let mut by_command = self.connection().prepare_cached(&newest_of)?;
         let mut reader = Reader::new(self.connection())?;
         let mut hits = Vec::with_capacity(chosen.len());
@@ -212,7 +251,12 @@ impl History {
             if let Some(row) = found.next()? {
                 let uses = row.get::<_, i64>(15)?.unsigned_abs();
                 let pinned = row.get::<_, Option<bool>>(16)?.unwrap_or(false);
-                hits.push(Hit { event: reader.event(row)?, uses, pinned, tier: one.tier });
+                hits.push(Hit {
+                    event: reader.event(row)?,
+                    uses,
+                    pinned,
+                    tier: one.tier,
+                });
             }
         }
         Ok(hits)
@@ -228,10 +272,19 @@ struct Filter {
 impl Filter {
     /// None if a filter names a text that no event has: then nothing can match.
     fn new(history: &History, query: &FindQuery) -> Result<Option<Self>, HistoryError> {
-        let mut filter = Self { sql: String::new(), values: Vec::new() };
-        for (column, text) in [("cwd", &query.cwd), ("host", &query.host), ("session", &query.session)] {
+        let mut filter = Self {
+            sql: String::new(),
+            values: Vec::new(),
+        };
+        for (column, text) in [
+            ("cwd", &query.cwd),
+            ("host", &query.host),
+            ("session", &query.session),
+        ] {
             let Some(text) = text else { continue };
-            let Some(id) = history.string_id(text)? else { return Ok(None) };
+            let Some(id) = history.string_id(text)? else {
+                return Ok(None);
+            };
             filter.add(&format!("r.{column} = ?"), id);
         }
         if let Some(after) = query.after_us {
@@ -247,7 +300,9 @@ impl Filter {
             filter.sql.push_str(" AND r.exit <> 0");
         }
         if query.pinned {
-            filter.sql.push_str(" AND EXISTS (SELECT 1 FROM pins p WHERE p.event = r.rid AND p.pinned)");
+            filter
+                .sql
+                .push_str(" AND EXISTS (SELECT 1 FROM pins p WHERE p.event = r.rid AND p.pinned)");
         }
         Ok(Some(filter))
     }

@@ -53,7 +53,12 @@ impl Words {
         }
         let typed = unquoted(text.trim());
         let typed_lower = typed.to_lowercase();
-        Some(Self { phrases, symbols, typed, typed_lower })
+        Some(Self {
+            phrases,
+            symbols,
+            typed,
+            typed_lower,
+        })
     }
 
     /// Whole words only; none where the index is of no use.
@@ -63,27 +68,45 @@ impl Words {
 
     /// Each word may go on.
     pub(super) fn prefix(&self) -> Mode {
-        if self.phrases.is_empty() { Mode::Everything } else { self.expression(" *") }
+        if self.phrases.is_empty() {
+            Mode::Everything
+        } else {
+            self.expression(" *")
+        }
     }
 
     /// How well the command matches, or none if it lacks a symbol.
     pub(super) fn tier(&self, command: &str) -> Option<Tier> {
-        if self.symbols.iter().any(|symbol| !command.contains(symbol.as_str())) {
+        if self
+            .symbols
+            .iter()
+            .any(|symbol| !command.contains(symbol.as_str()))
+        {
             return None;
         }
         if command == self.typed {
             return Some(Tier::Whole);
         }
-        let starts = command.get(..self.typed.len()).is_some_and(|start| start.eq_ignore_ascii_case(&self.typed));
+        let starts = command
+            .get(..self.typed.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(&self.typed));
         if starts {
             return Some(Tier::Beginning);
         }
-        Some(if contains_folded(command, &self.typed_lower) { Tier::Verbatim } else { Tier::Words })
+        Some(if contains_folded(command, &self.typed_lower) {
+            Tier::Verbatim
+        } else {
+            Tier::Words
+        })
     }
 
     fn expression(&self, after: &str) -> Mode {
         // A quoted string is always valid, and the index cuts it into its own words.
-        let quoted: Vec<String> = self.phrases.iter().map(|phrase| format!("\"{}\"{after}", phrase.replace('"', "\"\""))).collect();
+        let quoted: Vec<String> = self
+            .phrases
+            .iter()
+            .map(|phrase| format!("\"{}\"{after}", phrase.replace('"', "\"\"")))
+            .collect();
         Mode::Index(quoted.join(" AND "))
     }
 }
@@ -93,7 +116,10 @@ fn split(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let quoted = rest.strip_prefix('"').and_then(|inner| inner.split_once('"')).filter(|(word, _)| !word.trim().is_empty());
+        let quoted = rest
+            .strip_prefix('"')
+            .and_then(|inner| inner.split_once('"'))
+            .filter(|(word, _)| !word.trim().is_empty());
         let (word, after) = match quoted {
             Some((word, after)) => (word, after),
             None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
@@ -108,7 +134,10 @@ fn split(text: &str) -> Vec<String> {
 
 /// A query that is one quoted phrase means what is inside.
 fn unquoted(text: &str) -> String {
-    let inner = text.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).filter(|inner| !inner.is_empty() && !inner.contains('"'));
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|inner| inner.strip_suffix('"'))
+        .filter(|inner| !inner.is_empty() && !inner.contains('"'));
     inner.unwrap_or(text).to_owned()
 }
 
@@ -116,7 +145,9 @@ fn unquoted(text: &str) -> String {
 fn contains_folded(text: &str, lower: &str) -> bool {
     if text.is_ascii() && lower.is_ascii() {
         let (text, lower) = (text.as_bytes(), lower.as_bytes());
-        return text.windows(lower.len().max(1)).any(|window| window.eq_ignore_ascii_case(lower));
+        return text
+            .windows(lower.len().max(1))
+            .any(|window| window.eq_ignore_ascii_case(lower));
     }
     text.to_lowercase().contains(lower)
 }

@@ -26,7 +26,11 @@ pub(super) struct Scan<'c> {
 
 impl<'c> Scan<'c> {
     /// Begins at the newest; ends at the rank `lowest`.
-    pub(super) fn new(connection: &'c Connection, mode: &Mode, lowest: i64) -> Result<Self, HistoryError> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        mode: &Mode,
+        lowest: i64,
+    ) -> Result<Self, HistoryError> {
         let (sql, expression) = match mode {
             Mode::Index(expression) => (
                 // CROSS JOIN keeps the index outside, where its order is the order of the answer.
@@ -38,16 +42,36 @@ impl<'c> Scan<'c> {
                 ("SELECT id, text, rank FROM commands WHERE rank >= ?1 AND rank < ?2 ORDER BY rank DESC LIMIT ?3", None)
             }
         };
-        Ok(Self { statement: connection.prepare_cached(sql)?, expression, lowest, below: i64::MAX })
+        Ok(Self {
+            statement: connection.prepare_cached(sql)?,
+            expression,
+            lowest,
+            below: i64::MAX,
+        })
     }
 
     /// The next matches; fewer than `most` only at the end.
     pub(super) fn next_window(&mut self, most: usize) -> Result<Vec<Candidate>, HistoryError> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let candidate = |row: &Row<'_>| Ok(Candidate { command: row.get(0)?, text: row.get(1)?, rank: row.get(2)? });
+        let candidate = |row: &Row<'_>| {
+            Ok(Candidate {
+                command: row.get(0)?,
+                text: row.get(1)?,
+                rank: row.get(2)?,
+            })
+        };
         let window: Vec<Candidate> = match &self.expression {
-            Some(expression) => self.statement.query_map(params![self.lowest, self.below, most, expression], candidate)?.collect::<Result<_, _>>()?,
-            None => self.statement.query_map(params![self.lowest, self.below, most], candidate)?.collect::<Result<_, _>>()?,
+            Some(expression) => self
+                .statement
+                .query_map(
+                    params![self.lowest, self.below, most, expression],
+                    candidate,
+                )?
+                .collect::<Result<_, _>>()?,
+            None => self
+                .statement
+                .query_map(params![self.lowest, self.below, most], candidate)?
+                .collect::<Result<_, _>>()?,
         };
         if let Some(last) = window.last() {
             self.below = last.rank;

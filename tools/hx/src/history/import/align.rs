@@ -15,11 +15,19 @@ pub(super) fn new_entries(known: &[u64], file: &[u64]) -> Vec<bool> {
     if known.is_empty() {
         return vec![true; file.len()];
     }
-    let Some(overlap) = overlap(known, file) else { return vec![false; file.len()] };
+    let Some(overlap) = overlap(known, file) else {
+        return vec![false; file.len()];
+    };
     let counted = beyond_known(known, file);
     let by_count = counted.iter().filter(|new| **new).count();
-    let believed = overlap == known.len() || overlap >= OVERLAP_MIN || (overlap > 0 && by_count == file.len() - overlap);
-    if believed { (0..file.len()).map(|index| index >= overlap).collect() } else { counted }
+    let believed = overlap == known.len()
+        || overlap >= OVERLAP_MIN
+        || (overlap > 0 && by_count == file.len() - overlap);
+    if believed {
+        (0..file.len()).map(|index| index >= overlap).collect()
+    } else {
+        counted
+    }
 }
 
 /// The length of the longest end of `known` that `file` begins with; none if `known` has all of `file` in one piece.

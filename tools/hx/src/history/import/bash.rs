@@ -16,7 +16,10 @@ pub(super) struct Bash<R> {
 
 impl<R: BufRead> Bash<R> {
     pub(super) fn new(lines: Lines<R>) -> Self {
-        Self { lines, command: Vec::new() }
+        Self {
+            lines,
+            command: Vec::new(),
+        }
     }
 
     /// All lines up to the next time.
@@ -34,7 +37,8 @@ impl<R: BufRead> Bash<R> {
                 self.command.push(b'\n');
             }
             count += 1;
-            too_long |= line.too_long || self.command.len() + self.lines.bytes().len() > self.lines.limit();
+            too_long |=
+                line.too_long || self.command.len() + self.lines.bytes().len() > self.lines.limit();
             if !too_long || count == 1 {
                 self.command.extend_from_slice(self.lines.bytes());
             }
@@ -54,16 +58,29 @@ impl<R: BufRead> Parser for Bash<R> {
     fn next(&mut self) -> io::Result<Option<Item>> {
         while let Some(line) = self.lines.read()? {
             if line.too_long || self.lines.bytes().len() > self.lines.limit() {
-                return Ok(Some(Item::skipped(line.number, SkipReason::TooLong, self.lines.bytes())));
+                return Ok(Some(Item::skipped(
+                    line.number,
+                    SkipReason::TooLong,
+                    self.lines.bytes(),
+                )));
             }
             if let Some(second) = time(self.lines.bytes()) {
                 return self.dated(line.number, second).map(Some);
             }
             if is_cut_time(self.lines.bytes(), line) {
-                return Ok(Some(Item::skipped(line.number, SkipReason::CutOff, self.lines.bytes())));
+                return Ok(Some(Item::skipped(
+                    line.number,
+                    SkipReason::CutOff,
+                    self.lines.bytes(),
+                )));
             }
             if !self.lines.bytes().trim_ascii().is_empty() {
-                return Ok(Some(Item::entry(line.number, None, None, self.lines.bytes())));
+                return Ok(Some(Item::entry(
+                    line.number,
+                    None,
+                    None,
+                    self.lines.bytes(),
+                )));
             }
         }
         Ok(None)
@@ -74,7 +91,9 @@ impl<R: BufRead> Parser for Bash<R> {
 pub(super) fn time(line: &[u8]) -> Option<i64> {
     let digits = line.strip_prefix(b"#")?;
     let sensible = (9..=11).contains(&digits.len()) || digits == b"0";
-    let digits = std::str::from_utf8(digits).ok().filter(|digits| sensible && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let digits = std::str::from_utf8(digits)
+        .ok()
+        .filter(|digits| sensible && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok()
 }
 

@@ -41,10 +41,22 @@ const MAGIC: &[(&[u8], &str)] = &[
     (b"ID3", "a media file"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive (unpack it first)"),
-    (b"\x1f\x8b", "compressed with gzip (run `gzip -d` on a copy of it first)"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd (run `zstd -d` on a copy of it first)"),
-    (b"\xfd7zXZ\0", "compressed with xz (run `xz -d` on a copy of it first)"),
-    (b"BZh", "compressed with bzip2 (run `bzip2 -d` on a copy of it first)"),
+    (
+        b"\x1f\x8b",
+        "compressed with gzip (run `gzip -d` on a copy of it first)",
+    ),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "compressed with zstd (run `zstd -d` on a copy of it first)",
+    ),
+    (
+        b"\xfd7zXZ\0",
+        "compressed with xz (run `xz -d` on a copy of it first)",
+    ),
+    (
+        b"BZh",
+        "compressed with bzip2 (run `bzip2 -d` on a copy of it first)",
+    ),
     (b"\x7fELF", "a program"),
     (b"MZ", "a program"),
     (b"\xfe\xff", "text in UTF-16 (convert it to UTF-8 first)"),
@@ -61,7 +73,11 @@ pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
     let head = without_mark(sample.head);
     if head.trim_ascii().is_empty() && sample.tail.trim_ascii().is_empty() {
         let named = sample.shell.is_some() || shell_of_name(sample.name).is_some();
-        return if named { Ok(Kind::Empty) } else { Err("it is empty".to_owned()) };
+        return if named {
+            Ok(Kind::Empty)
+        } else {
+            Err("it is empty".to_owned())
+        };
     }
     if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(format!("it is {what}, not a shell history"));
@@ -72,18 +88,32 @@ pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
     if is_binary(head) {
         return Err("it is a binary file, not a shell history".to_owned());
     }
-    if let Some(shell) = sample.shell.or_else(|| shell_of_content(head, sample.tail)).or_else(|| shell_of_name(sample.name)) {
+    if let Some(shell) = sample
+        .shell
+        .or_else(|| shell_of_content(head, sample.tail))
+        .or_else(|| shell_of_name(sample.name))
+    {
         return Ok(Kind::Shell(shell));
     }
     if looks_like_commands(head) {
-        return Ok(Kind::Shell(if head.contains(&zsh::META) { Shell::Zsh } else { Shell::Bash }));
+        return Ok(Kind::Shell(if head.contains(&zsh::META) {
+            Shell::Zsh
+        } else {
+            Shell::Bash
+        }));
     }
-    Err("its lines do not look like commands; if they are, say of which shell with `--shell`".to_owned())
+    Err(
+        "its lines do not look like commands; if they are, say of which shell with `--shell`"
+            .to_owned(),
+    )
 }
 
 /// Whether lines end in CR LF.
 pub(super) fn has_crlf(head: &[u8]) -> bool {
-    let mut lines = head.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).peekable();
+    let mut lines = head
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| line.ends_with(b"\n"))
+        .peekable();
     lines.peek().is_some() && lines.all(|line| line.ends_with(b"\r\n"))
 }
 
@@ -99,7 +129,9 @@ fn json(head: &[u8], sample: &Sample<'_>) -> Option<Result<Kind, String>> {
     let array = text[0] == b'[' && matches!(after.first(), Some(b'{' | b']'));
     if object && contains(text, b"syncline-hx-history") {
         let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let header = contains(first, b"\"type\"") && contains(first, b"\"header\"") && contains(first, b"syncline-hx-history");
+        let header = contains(first, b"\"type\"")
+            && contains(first, b"\"header\"")
+            && contains(first, b"syncline-hx-history");
         return Some(Ok(if header { Kind::JsonLines } else { Kind::Json }));
     }
     let late = object && contains(sample.tail, b"syncline-hx-history");
@@ -116,18 +148,27 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 /// Control characters that no terminal history has in numbers. A few are left behind by crashes or typed by accident.
 fn is_binary(head: &[u8]) -> bool {
-    let control = |byte: &&u8| (**byte < 0x20 && !matches!(**byte, b'\t' | b'\n' | b'\r' | 0x1b)) || **byte == 0x7f;
+    let control = |byte: &&u8| {
+        (**byte < 0x20 && !matches!(**byte, b'\t' | b'\n' | b'\r' | 0x1b)) || **byte == 0x7f
+    };
     // A run of NULs is what some file systems leave after a crash; the rest decides.
     let nuls = head.iter().filter(|byte| **byte == 0).count();
     let others = head.iter().filter(control).count() - nuls;
     let text = head.len() - nuls;
-    let first_lines_are_text = head.iter().position(|byte| *byte == 0).is_none_or(|first| first >= 64);
+    let first_lines_are_text = head
+        .iter()
+        .position(|byte| *byte == 0)
+        .is_none_or(|first| first >= 64);
     others * 20 > text || (nuls > 0 && others > 0 && !first_lines_are_text) || nuls == head.len()
 }
 
 /// The shell whose marks are in the first or last lines.
 fn shell_of_content(head: &[u8], tail: &[u8]) -> Option<Shell> {
-    let lines = || head.split(|byte| *byte == b'\n').chain(tail.split(|byte| *byte == b'\n').skip(1)).map(<[u8]>::trim_ascii_end);
+    let lines = || {
+        head.split(|byte| *byte == b'\n')
+            .chain(tail.split(|byte| *byte == b'\n').skip(1))
+            .map(<[u8]>::trim_ascii_end)
+    };
     let fish = lines().filter(|line| line.starts_with(b"- cmd:")).count();
     let zsh = lines().filter(|line| zsh::prefix(line).is_some()).count();
     let bash = lines().filter(|line| bash::time(line).is_some()).count();
@@ -156,10 +197,15 @@ fn shell_of_name(name: &Path) -> Option<Shell> {
 
 /// Whether most lines begin as commands do: a word that could be a program, not a sentence.
 fn looks_like_commands(head: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(&head[..head.len().min(16 << 10)]).or_else(|error| std::str::from_utf8(&head[..error.valid_up_to()])) else {
+    let Ok(text) = std::str::from_utf8(&head[..head.len().min(16 << 10)])
+        .or_else(|error| std::str::from_utf8(&head[..error.valid_up_to()]))
+    else {
         return false;
     };
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let commands = lines.iter().filter(|line| is_command_like(line)).count();
     !lines.is_empty() && commands * 10 >= lines.len() * 8
 }
@@ -167,11 +213,20 @@ fn looks_like_commands(head: &[u8]) -> bool {
 fn is_command_like(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
     let first = word.chars().next().unwrap_or(' ');
-    let begins = first.is_ascii_lowercase() || matches!(first, '.' | '/' | '~' | '$' | '(' | '[' | '{' | '_' | '!' | '\\') || is_assignment(word);
-    let ends = !word.ends_with([',', ':', '?']) && !line.trim_end().ends_with([',', ';', '{']) && !line.trim_end().ends_with(". ");
+    let begins = first.is_ascii_lowercase()
+        || matches!(
+            first,
+            '.' | '/' | '~' | '$' | '(' | '[' | '{' | '_' | '!' | '\\'
+        )
+        || is_assignment(word);
+    let ends = !word.ends_with([',', ':', '?'])
+        && !line.trim_end().ends_with([',', ';', '{'])
+        && !line.trim_end().ends_with(". ");
     begins && ends && !line.trim_end().ends_with('.')
 }
 
 fn is_assignment(word: &str) -> bool {
-    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
 }

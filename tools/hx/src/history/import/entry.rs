@@ -52,7 +52,11 @@ impl SkipReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Entry(Entry),
-    Skipped { line: u64, reason: SkipReason, excerpt: String },
+    Skipped {
+        line: u64,
+        reason: SkipReason,
+        excerpt: String,
+    },
 }
 
 /// A parser of one history file.
@@ -63,16 +67,31 @@ pub(super) trait Parser {
 
 impl Item {
     pub(super) fn skipped(line: u64, reason: SkipReason, bytes: &[u8]) -> Self {
-        Self::Skipped { line, reason, excerpt: excerpt(bytes) }
+        Self::Skipped {
+            line,
+            reason,
+            excerpt: excerpt(bytes),
+        }
     }
 
     /// An entry, unless there is no command in it.
-    pub(super) fn entry(line: u64, second: Option<i64>, duration_ms: Option<i64>, bytes: &[u8]) -> Self {
+    pub(super) fn entry(
+        line: u64,
+        second: Option<i64>,
+        duration_ms: Option<i64>,
+        bytes: &[u8],
+    ) -> Self {
         let (text, lossy) = decode(bytes);
         if text.trim().is_empty() {
             return Self::skipped(line, SkipReason::Empty, bytes);
         }
-        Self::Entry(Entry { line, second: second.filter(|second| is_plausible(*second)), duration_ms, text, lossy })
+        Self::Entry(Entry {
+            line,
+            second: second.filter(|second| is_plausible(*second)),
+            duration_ms,
+            text,
+            lossy,
+        })
     }
 }
 
@@ -97,5 +116,14 @@ pub(super) fn decode(bytes: &[u8]) -> (String, bool) {
 /// The beginning of what was left out, fit for a message.
 pub(super) fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(160)]);
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(60).collect()
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .take(60)
+        .collect()
 }

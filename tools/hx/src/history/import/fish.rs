@@ -19,7 +19,10 @@ pub(super) struct Fish<R> {
 
 impl<R: BufRead> Fish<R> {
     pub(super) fn new(lines: Lines<R>) -> Self {
-        Self { lines, undated: false }
+        Self {
+            lines,
+            undated: false,
+        }
     }
 
     /// The lines that belong to a command: its time, and whether they end in the middle of a line.
@@ -34,7 +37,9 @@ impl<R: BufRead> Fish<R> {
             }
             cut = !line.terminated;
             if let Some(digits) = self.lines.bytes().trim_ascii_start().strip_prefix(b"when:") {
-                second = std::str::from_utf8(digits).ok().and_then(|digits| digits.trim().parse().ok());
+                second = std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|digits| digits.trim().parse().ok());
             }
         }
         Ok((second, cut || (second.is_none() && !self.undated)))
@@ -48,7 +53,11 @@ impl<R: BufRead> Parser for Fish<R> {
                 if self.lines.bytes().trim_ascii().is_empty() {
                     continue;
                 }
-                return Ok(Some(Item::skipped(line.number, SkipReason::Damaged, self.lines.bytes())));
+                return Ok(Some(Item::skipped(
+                    line.number,
+                    SkipReason::Damaged,
+                    self.lines.bytes(),
+                )));
             };
             let raw = command.strip_prefix(b" ").unwrap_or(command);
             if line.too_long || raw.len() > self.lines.limit() {
@@ -74,7 +83,11 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut rest = bytes.iter().copied().peekable();
     while let Some(byte) = rest.next() {
-        let escaped = if byte == b'\\' { rest.next_if(|next| matches!(next, b'n' | b'\\')) } else { None };
+        let escaped = if byte == b'\\' {
+            rest.next_if(|next| matches!(next, b'n' | b'\\'))
+        } else {
+            None
+        };
         plain.push(match escaped {
             Some(b'n') => b'\n',
             _ => byte,

@@ -11,13 +11,17 @@ use std::io::{BufRead, BufReader};
 use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::lines::{COMMAND_BYTES_MAX, Lines};
 use super::{Applier, ImportOptions, ImportReport, Input, SkipReason, Source, refusal};
 use crate::history::apply::Outcome;
 use crate::history::error::{HistoryError, HistoryErrorKind, shown};
-use crate::history::exchange::{EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject, VERSION};
+use crate::history::exchange::{
+    EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject, VERSION,
+};
 use crate::history::model::Record;
 
 struct Import<'c> {
@@ -25,9 +29,21 @@ struct Import<'c> {
     report: ImportReport,
 }
 
-pub(super) fn import(mut input: Input<'_>, lines: bool, applier: Applier<'_>, options: &ImportOptions) -> Result<ImportReport, HistoryError> {
-    let format = if lines { "hx export (JSON Lines)" } else { "hx export (JSON)" };
-    let mut import = Import { applier, report: ImportReport::new(format, options.dry_run) };
+pub(super) fn import(
+    mut input: Input<'_>,
+    lines: bool,
+    applier: Applier<'_>,
+    options: &ImportOptions,
+) -> Result<ImportReport, HistoryError> {
+    let format = if lines {
+        "hx export (JSON Lines)"
+    } else {
+        "hx export (JSON)"
+    };
+    let mut import = Import {
+        applier,
+        report: ImportReport::new(format, options.dry_run),
+    };
     if lines {
         import.lines(&mut input)?;
     } else {
@@ -42,7 +58,11 @@ impl Import<'_> {
     fn add(&mut self, record: Record, line: u64) -> Result<(), HistoryError> {
         if let Record::Event(event) = &record {
             if event.command.len() > COMMAND_BYTES_MAX {
-                self.report.skip(line, SkipReason::TooLong, super::entry::excerpt(event.command.as_bytes()));
+                self.report.skip(
+                    line,
+                    SkipReason::TooLong,
+                    super::entry::excerpt(event.command.as_bytes()),
+                );
                 return Ok(());
             }
             if event.time_known {
@@ -62,21 +82,35 @@ impl Import<'_> {
         let (path, crlf) = (input.path(), input.crlf);
         let mut lines = Lines::new(input.reader()?, crlf);
         let mut header = None;
-        while let Some(line) = lines.read().map_err(|error| HistoryError::io("read", &path, error))? {
+        while let Some(line) = lines
+            .read()
+            .map_err(|error| HistoryError::io("read", &path, error))?
+        {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
             if header.is_none() {
-                let read: Header = serde_json::from_slice(lines.bytes()).map_err(|_| refusal(&path, "its first line is not the header of an hx export"))?;
+                let read: Header = serde_json::from_slice(lines.bytes()).map_err(|_| {
+                    refusal(&path, "its first line is not the header of an hx export")
+                })?;
                 check(&read.format, read.version, &path)?;
                 header = Some(read);
             } else if line.too_long {
-                self.report.skip(line.number, SkipReason::TooLong, super::entry::excerpt(lines.bytes()));
+                self.report.skip(
+                    line.number,
+                    SkipReason::TooLong,
+                    super::entry::excerpt(lines.bytes()),
+                );
             } else if let Ok(object) = serde_json::from_slice::<Object>(lines.bytes()) {
                 self.add(object.into(), line.number)?;
             } else {
-                let reason = if line.terminated { SkipReason::Damaged } else { SkipReason::CutOff };
-                self.report.skip(line.number, reason, super::entry::excerpt(lines.bytes()));
+                let reason = if line.terminated {
+                    SkipReason::Damaged
+                } else {
+                    SkipReason::CutOff
+                };
+                self.report
+                    .skip(line.number, reason, super::entry::excerpt(lines.bytes()));
             }
         }
         Ok(())
@@ -86,18 +120,31 @@ impl Import<'_> {
         let path = input.path();
         let known = match self.parse(input.reader()?, None, &path)? {
             Parsed::Whole => return Ok(()),
-            Parsed::HeaderLate => header(input.reader()?).ok_or_else(|| refusal(&path, "it is JSON of another program, not an export of hx"))?,
+            Parsed::HeaderLate => header(input.reader()?).ok_or_else(|| {
+                refusal(&path, "it is JSON of another program, not an export of hx")
+            })?,
         };
         check(&known.format, known.version, &path)?;
         self.parse(input.reader()?, Some(()), &path).map(drop)
     }
 
     /// `checked` says that the header has been looked at already, wherever it is.
-    fn parse(&mut self, reader: BufReader<&mut dyn Source>, checked: Option<()>, path: &Path) -> Result<Parsed, HistoryError> {
+    fn parse(
+        &mut self,
+        reader: BufReader<&mut dyn Source>,
+        checked: Option<()>,
+        path: &Path,
+    ) -> Result<Parsed, HistoryError> {
         let failure = RefCell::new(None);
         let mut json = serde_json::Deserializer::from_reader(reader);
-        let visitor = Document { import: self, failure: &failure, path, checked: checked.is_some() };
-        let parsed = serde::Deserializer::deserialize_map(&mut json, visitor).and_then(|parsed| json.end().map(|()| parsed));
+        let visitor = Document {
+            import: self,
+            failure: &failure,
+            path,
+            checked: checked.is_some(),
+        };
+        let parsed = serde::Deserializer::deserialize_map(&mut json, visitor)
+            .and_then(|parsed| json.end().map(|()| parsed));
         let error = match parsed {
             Ok(parsed) => return Ok(parsed),
             Err(error) => error,
@@ -106,11 +153,15 @@ impl Import<'_> {
             Some(Stop::HeaderLate) => Ok(Parsed::HeaderLate),
             Some(Stop::Failed(failure)) => Err(failure),
             None if error.is_eof() && self.report.read > 0 => {
-                self.report.skip(error.line() as u64, SkipReason::CutOff, String::new());
+                self.report
+                    .skip(error.line() as u64, SkipReason::CutOff, String::new());
                 Ok(Parsed::Whole)
             }
             None if error.is_io() => Err(HistoryError::io("read", path, error.into())),
-            None => Err(refusal(path, &format!("it is a damaged export of hx: {error}"))),
+            None => Err(refusal(
+                path,
+                &format!("it is a damaged export of hx: {error}"),
+            )),
         }
     }
 }
@@ -140,11 +191,18 @@ impl Document<'_, '_, '_> {
         E::custom("stopped")
     }
 
-    fn array<'de, A: MapAccess<'de>, T: DeserializeOwned + Into<Record>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+    fn array<'de, A: MapAccess<'de>, T: DeserializeOwned + Into<Record>>(
+        &mut self,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
         if !self.checked {
             return Err(self.stop(Stop::HeaderLate));
         }
-        map.next_value_seed(Records::<T> { import: self.import, failure: self.failure, kind: PhantomData })
+        map.next_value_seed(Records::<T> {
+            import: self.import,
+            failure: self.failure,
+            kind: PhantomData,
+        })
     }
 }
 
@@ -168,11 +226,16 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
             if let (Some(format), Some(version), false) = (&format, version, self.checked) {
-                check(format, version, self.path).map_err(|error| self.stop(Stop::Failed(error)))?;
+                check(format, version, self.path)
+                    .map_err(|error| self.stop(Stop::Failed(error)))?;
                 self.checked = true;
             }
         }
-        if self.checked { Ok(Parsed::Whole) } else { Err(A::Error::custom("it has no format and version")) }
+        if self.checked {
+            Ok(Parsed::Whole)
+        } else {
+            Err(A::Error::custom("it has no format and version"))
+        }
     }
 }
 
@@ -215,12 +278,21 @@ fn header(reader: impl BufRead) -> Option<Header> {
 
 fn check(format: &str, version: u64, path: &Path) -> Result<(), HistoryError> {
     if format != FORMAT {
-        return Err(refusal(path, &format!("its format is `{format}`, not `{FORMAT}`")));
+        return Err(refusal(
+            path,
+            &format!("its format is `{format}`, not `{FORMAT}`"),
+        ));
     }
     if version > VERSION {
-        let cause = format!("it was written by a newer hx (version {version} of the format; this hx knows {VERSION})");
-        return Err(HistoryError::new(HistoryErrorKind::NewerVersion, format!("cannot import {}", shown(path).display()), cause)
-            .with_remedy("Install the newest hx on this machine. Nothing was imported."));
+        let cause = format!(
+            "it was written by a newer hx (version {version} of the format; this hx knows {VERSION})"
+        );
+        return Err(HistoryError::new(
+            HistoryErrorKind::NewerVersion,
+            format!("cannot import {}", shown(path).display()),
+            cause,
+        )
+        .with_remedy("Install the newest hx on this machine. Nothing was imported."));
     }
     Ok(())
 }

@@ -37,8 +37,20 @@ pub(super) struct Lines<R> {
 impl<R: BufRead> Lines<R> {
     /// With `strip_cr`, lines end in CR LF.
     pub(super) fn new(reader: R, strip_cr: bool) -> Self {
-        let current = Line { number: 0, terminated: true, too_long: false, continues: false };
-        Self { reader, buffer: Vec::new(), current, strip_cr, again: false, limit: COMMAND_BYTES_MAX }
+        let current = Line {
+            number: 0,
+            terminated: true,
+            too_long: false,
+            continues: false,
+        };
+        Self {
+            reader,
+            buffer: Vec::new(),
+            current,
+            strip_cr,
+            again: false,
+            limit: COMMAND_BYTES_MAX,
+        }
     }
 
     #[cfg(test)]
@@ -59,13 +71,22 @@ impl<R: BufRead> Lines<R> {
         }
         self.buffer.clear();
         let most = self.limit as u64 + 64;
-        let taken = self.reader.by_ref().take(most).read_until(b'\n', &mut self.buffer)?;
+        let taken = self
+            .reader
+            .by_ref()
+            .take(most)
+            .read_until(b'\n', &mut self.buffer)?;
         if taken == 0 {
             return Ok(None);
         }
         let mut terminated = self.buffer.last() == Some(&b'\n');
         let too_long = !terminated && taken as u64 == most;
-        let mut last = self.buffer.iter().rev().copied().find(|byte| *byte != b'\n');
+        let mut last = self
+            .buffer
+            .iter()
+            .rev()
+            .copied()
+            .find(|byte| *byte != b'\n');
         if too_long {
             (terminated, last) = self.skip_rest(last)?;
             self.buffer.truncate(EXCERPT_BYTES);
@@ -76,7 +97,12 @@ impl<R: BufRead> Lines<R> {
             }
             last = self.buffer.last().copied();
         }
-        self.current = Line { number: self.current.number + 1, terminated, too_long, continues: last == Some(b'\\') };
+        self.current = Line {
+            number: self.current.number + 1,
+            terminated,
+            too_long,
+            continues: last == Some(b'\\'),
+        };
         Ok(Some(self.current))
     }
 

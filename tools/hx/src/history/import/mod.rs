@@ -63,10 +63,17 @@ impl std::str::FromStr for Shell {
     type Err = HistoryError;
 
     fn from_str(text: &str) -> Result<Self, HistoryError> {
-        [Self::Zsh, Self::Bash, Self::Fish].into_iter().find(|shell| shell.as_str() == text).ok_or_else(|| {
-            HistoryError::new(HistoryErrorKind::Invalid, format!("`{text}` is no shell that hx knows"), "")
+        [Self::Zsh, Self::Bash, Self::Fish]
+            .into_iter()
+            .find(|shell| shell.as_str() == text)
+            .ok_or_else(|| {
+                HistoryError::new(
+                    HistoryErrorKind::Invalid,
+                    format!("`{text}` is no shell that hx knows"),
+                    "",
+                )
                 .with_remedy("Say `zsh`, `bash` or `fish`.")
-        })
+            })
     }
 }
 
@@ -90,11 +97,20 @@ impl<T: Read + Seek> Source for T {}
 /// # Errors
 /// [`HistoryErrorKind::Refused`] if it is no history, with a reason; or if it cannot be read or the database fails. Then nothing was
 /// imported.
-pub fn import_file(history: &mut History, path: &Path, options: &ImportOptions) -> Result<ImportReport, HistoryError> {
-    let metadata = std::fs::metadata(path).map_err(|error| HistoryError::io("read", path, error))?;
+pub fn import_file(
+    history: &mut History,
+    path: &Path,
+    options: &ImportOptions,
+) -> Result<ImportReport, HistoryError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|error| HistoryError::io("read", path, error))?;
     // Opening a pipe would wait for a writer.
     if !metadata.is_file() {
-        let what = if metadata.is_dir() { "it is a directory" } else { "it is not an ordinary file; save its content to one first" };
+        let what = if metadata.is_dir() {
+            "it is a directory"
+        } else {
+            "it is not an ordinary file; save its content to one first"
+        };
         return Err(refusal(path, what));
     }
     let mut file = File::open(path).map_err(|error| HistoryError::io("read", path, error))?;
@@ -105,19 +121,41 @@ pub fn import_file(history: &mut History, path: &Path, options: &ImportOptions) 
 ///
 /// # Errors
 /// As [`import_file`].
-pub fn import_bytes(history: &mut History, name: &str, bytes: &[u8], options: &ImportOptions) -> Result<ImportReport, HistoryError> {
+pub fn import_bytes(
+    history: &mut History,
+    name: &str,
+    bytes: &[u8],
+    options: &ImportOptions,
+) -> Result<ImportReport, HistoryError> {
     import_source(history, &mut Cursor::new(bytes), Path::new(name), options)
 }
 
-fn import_source(history: &mut History, source: &mut dyn Source, path: &Path, options: &ImportOptions) -> Result<ImportReport, HistoryError> {
+fn import_source(
+    history: &mut History,
+    source: &mut dyn Source,
+    path: &Path,
+    options: &ImportOptions,
+) -> Result<ImportReport, HistoryError> {
     let cannot_read = |error: io::Error| HistoryError::io("read", path, error);
     let (head, tail) = sample(source).map_err(cannot_read)?;
-    let sample = Sample { head: &head, tail: &tail, name: path, shell: options.shell };
+    let sample = Sample {
+        head: &head,
+        tail: &tail,
+        name: path,
+        shell: options.shell,
+    };
     let kind = detect::detect(&sample).map_err(|reason| refusal(path, &reason))?;
     let start = (head.len() - detect::without_mark(&head).len()) as u64;
-    let input = Input { source, path, start, crlf: detect::has_crlf(&head) };
+    let input = Input {
+        source,
+        path,
+        start,
+        crlf: detect::has_crlf(&head),
+    };
     let target = history.path().to_owned();
-    let transaction = history.begin().map_err(|error| error.at("write to the history database", &target))?;
+    let transaction = history
+        .begin()
+        .map_err(|error| error.at("write to the history database", &target))?;
     let report = match kind {
         Kind::Empty => ImportReport::new("empty", options.dry_run),
         Kind::Json | Kind::JsonLines => {
@@ -129,7 +167,9 @@ fn import_source(history: &mut History, source: &mut dyn Source, path: &Path, op
     if options.dry_run {
         transaction.rollback()?;
     } else {
-        transaction.commit().map_err(|error| HistoryError::from(error).at("write to the history database", &target))?;
+        transaction.commit().map_err(|error| {
+            HistoryError::from(error).at("write to the history database", &target)
+        })?;
     }
     if report.erased > 0 && !options.dry_run {
         history.clean_journal();
@@ -148,7 +188,9 @@ struct Input<'a> {
 impl Input<'_> {
     /// A reader from the start; calling it again starts again.
     fn reader(&mut self) -> Result<BufReader<&mut dyn Source>, HistoryError> {
-        self.source.seek(SeekFrom::Start(self.start)).map_err(|error| HistoryError::io("read", self.path, error))?;
+        self.source
+            .seek(SeekFrom::Start(self.start))
+            .map_err(|error| HistoryError::io("read", self.path, error))?;
         Ok(BufReader::with_capacity(1 << 16, &mut *self.source))
     }
 
@@ -160,17 +202,25 @@ impl Input<'_> {
 /// The first and the last bytes; the latter empty if the former has them.
 fn sample(source: &mut dyn Source) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let (mut head, mut tail) = (Vec::new(), Vec::new());
-    (&mut *source).take(SAMPLE_BYTES as u64).read_to_end(&mut head)?;
+    (&mut *source)
+        .take(SAMPLE_BYTES as u64)
+        .read_to_end(&mut head)?;
     let length = source.seek(SeekFrom::End(0))?;
     if length > 2 * SAMPLE_BYTES as u64 {
         source.seek(SeekFrom::Start(length - SAMPLE_BYTES as u64))?;
-        (&mut *source).take(SAMPLE_BYTES as u64).read_to_end(&mut tail)?;
+        (&mut *source)
+            .take(SAMPLE_BYTES as u64)
+            .read_to_end(&mut tail)?;
     }
     Ok((head, tail))
 }
 
 fn refusal(path: &Path, reason: &str) -> HistoryError {
-    HistoryError::new(HistoryErrorKind::Refused, format!("cannot import {}", shown(path).display()), reason)
+    HistoryError::new(
+        HistoryErrorKind::Refused,
+        format!("cannot import {}", shown(path).display()),
+        reason,
+    )
 }
 
 #[cfg(test)]

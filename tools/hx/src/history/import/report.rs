@@ -71,10 +71,18 @@ impl ImportReport {
 
     pub(super) fn skip(&mut self, line: u64, reason: SkipReason, excerpt: String) {
         self.read += 1;
-        let index = self.skipped.iter().position(|skipped| skipped.reason == reason).unwrap_or_else(|| {
-            self.skipped.push(Skipped { reason, count: 0, examples: Vec::new() });
-            self.skipped.len() - 1
-        });
+        let index = self
+            .skipped
+            .iter()
+            .position(|skipped| skipped.reason == reason)
+            .unwrap_or_else(|| {
+                self.skipped.push(Skipped {
+                    reason,
+                    count: 0,
+                    examples: Vec::new(),
+                });
+                self.skipped.len() - 1
+            });
         let skipped = &mut self.skipped[index];
         skipped.count += 1;
         if skipped.examples.len() < EXAMPLES_MAX {

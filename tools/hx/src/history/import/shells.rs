@@ -40,7 +40,12 @@ struct Import<'c> {
     undated: Vec<u64>,
 }
 
-pub(super) fn import(mut input: Input<'_>, shell: Shell, connection: &Connection, options: &ImportOptions) -> Result<ImportReport, HistoryError> {
+pub(super) fn import(
+    mut input: Input<'_>,
+    shell: Shell,
+    connection: &Connection,
+    options: &ImportOptions,
+) -> Result<ImportReport, HistoryError> {
     let known = known_undated(connection, &options.host, shell)?;
     let mut import = Import {
         applier: Applier::new(connection, ApplyOptions::default())?,
@@ -72,7 +77,11 @@ pub(super) fn import(mut input: Input<'_>, shell: Shell, connection: &Connection
 impl Import<'_> {
     fn first_reading(&mut self, item: Item) -> Result<(), HistoryError> {
         let entry = match item {
-            Item::Skipped { line, reason, excerpt } => {
+            Item::Skipped {
+                line,
+                reason,
+                excerpt,
+            } => {
                 self.report.skip(line, reason, excerpt);
                 return Ok(());
             }
@@ -87,10 +96,21 @@ impl Import<'_> {
         let id = self.repeats.id(&self.host, second, &entry.text);
         let time_us = self.seconds.time_us(second);
         self.report.saw_time(time_us);
-        self.add(Event { id, time_us, time_known: true, ..self.event(entry) })
+        self.add(Event {
+            id,
+            time_us,
+            time_known: true,
+            ..self.event(entry)
+        })
     }
 
-    fn second_reading(&mut self, input: &mut Input<'_>, shell: Shell, known: Undated, undated: &[u64]) -> Result<(), HistoryError> {
+    fn second_reading(
+        &mut self,
+        input: &mut Input<'_>,
+        shell: Shell,
+        known: Undated,
+        undated: &[u64],
+    ) -> Result<(), HistoryError> {
         let new = align::new_entries(&known.hashes, undated);
         let mut occurrences: HashMap<u64, u32> = HashMap::new();
         for hash in known.hashes {
@@ -100,7 +120,9 @@ impl Import<'_> {
         // A shell may append to the file meanwhile: what the first reading did not see waits for the next import.
         let mut plan = new.into_iter().zip(undated);
         for_each(input, shell, |item| {
-            let Item::Entry(entry) = item else { return Ok(()) };
+            let Item::Entry(entry) = item else {
+                return Ok(());
+            };
             if entry.second.is_some() {
                 return Ok(());
             }
@@ -109,7 +131,12 @@ impl Import<'_> {
                     let occurrence = occurrences.entry(*hash).or_default();
                     let id = Event::import_id(&self.host, None, &entry.text, *occurrence);
                     *occurrence += 1;
-                    let event = Event { id, time_us, time_known: false, ..self.event(entry) };
+                    let event = Event {
+                        id,
+                        time_us,
+                        time_known: false,
+                        ..self.event(entry)
+                    };
                     time_us += 1;
                     self.add(event)
                 }
@@ -149,7 +176,11 @@ impl Import<'_> {
     }
 }
 
-fn for_each(input: &mut Input<'_>, shell: Shell, mut each: impl FnMut(Item) -> Result<(), HistoryError>) -> Result<(), HistoryError> {
+fn for_each(
+    input: &mut Input<'_>,
+    shell: Shell,
+    mut each: impl FnMut(Item) -> Result<(), HistoryError>,
+) -> Result<(), HistoryError> {
     let (path, crlf) = (input.path(), input.crlf);
     let mut parser = parser(shell, Lines::new(input.reader()?, crlf));
     let mut next = || -> Result<Option<Item>, io::Error> { parser.next() };
@@ -167,12 +198,25 @@ fn parser<'a, R: BufRead + 'a>(shell: Shell, lines: Lines<R>) -> Box<dyn Parser 
     }
 }
 
-fn known_undated(connection: &Connection, host: &str, shell: Shell) -> Result<Undated, HistoryError> {
+fn known_undated(
+    connection: &Connection,
+    host: &str,
+    shell: Shell,
+) -> Result<Undated, HistoryError> {
     let string = |text: &str| -> rusqlite::Result<Option<i64>> {
-        connection.query_row("SELECT id FROM strings WHERE text = ?1", [text], |row| row.get(0)).optional()
+        connection
+            .query_row("SELECT id FROM strings WHERE text = ?1", [text], |row| {
+                row.get(0)
+            })
+            .optional()
     };
-    let mut undated = Undated { hashes: Vec::new(), next_time_us: 0 };
-    let (Some(host), Some(shell)) = (string(host)?, string(shell.as_str())?) else { return Ok(undated) };
+    let mut undated = Undated {
+        hashes: Vec::new(),
+        next_time_us: 0,
+    };
+    let (Some(host), Some(shell)) = (string(host)?, string(shell.as_str())?) else {
+        return Ok(undated);
+    };
     // The bound lets the index on time find them: ordinals are small.
     let mut select = connection.prepare(
         "SELECT c.hash, r.time FROM records r JOIN commands c ON c.id = r.command
@@ -181,7 +225,10 @@ fn known_undated(connection: &Connection, host: &str, shell: Shell) -> Result<Un
     let mut rows = select.query(params![host, shell])?;
     while let Some(row) = rows.next()? {
         undated.hashes.push(row.get::<_, i64>(0)? as u64);
-        undated.next_time_us = row.get::<_, i64>(1)?.saturating_add(1).max(undated.next_time_us);
+        undated.next_time_us = row
+            .get::<_, i64>(1)?
+            .saturating_add(1)
+            .max(undated.next_time_us);
     }
     Ok(undated)
 }

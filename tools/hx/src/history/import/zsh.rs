@@ -21,22 +21,32 @@ pub(super) struct Zsh<R> {
 
 impl<R: BufRead> Zsh<R> {
     pub(super) fn new(lines: Lines<R>) -> Self {
-        Self { lines, joined: Vec::new() }
+        Self {
+            lines,
+            joined: Vec::new(),
+        }
     }
 }
 
 impl<R: BufRead> Parser for Zsh<R> {
     fn next(&mut self) -> io::Result<Option<Item>> {
         loop {
-            let Some(first) = self.lines.read()? else { return Ok(None) };
+            let Some(first) = self.lines.read()? else {
+                return Ok(None);
+            };
             let (mut last, mut too_long) = (first, first.too_long);
             self.joined.clear();
             self.joined.extend_from_slice(self.lines.bytes());
             while last.continues && last.terminated {
                 let Some(line) = self.lines.read()? else {
-                    return Ok(Some(Item::skipped(first.number, SkipReason::CutOff, &self.joined)));
+                    return Ok(Some(Item::skipped(
+                        first.number,
+                        SkipReason::CutOff,
+                        &self.joined,
+                    )));
                 };
-                too_long |= line.too_long || self.joined.len() + self.lines.bytes().len() > self.lines.limit();
+                too_long |= line.too_long
+                    || self.joined.len() + self.lines.bytes().len() > self.lines.limit();
                 if !too_long {
                     self.joined.pop();
                     self.joined.push(b'\n');
@@ -45,10 +55,18 @@ impl<R: BufRead> Parser for Zsh<R> {
                 last = line;
             }
             if too_long || self.joined.len() > self.lines.limit() {
-                return Ok(Some(Item::skipped(first.number, SkipReason::TooLong, &self.joined)));
+                return Ok(Some(Item::skipped(
+                    first.number,
+                    SkipReason::TooLong,
+                    &self.joined,
+                )));
             }
             if !last.terminated && (last.continues || is_cut_prefix(&self.joined)) {
-                return Ok(Some(Item::skipped(first.number, SkipReason::CutOff, &self.joined)));
+                return Ok(Some(Item::skipped(
+                    first.number,
+                    SkipReason::CutOff,
+                    &self.joined,
+                )));
             }
             if !self.joined.is_empty() {
                 return Ok(Some(entry(first.number, &self.joined)));
@@ -59,10 +77,19 @@ impl<R: BufRead> Parser for Zsh<R> {
 
 fn entry(line: u64, bytes: &[u8]) -> Item {
     let (second, duration_ms, command) = match prefix(bytes) {
-        Some((start, elapsed, command)) => (Some(start), (elapsed > 0).then(|| elapsed.saturating_mul(1000)), command),
+        Some((start, elapsed, command)) => (
+            Some(start),
+            (elapsed > 0).then(|| elapsed.saturating_mul(1000)),
+            command,
+        ),
         None => (None, None, bytes),
     };
-    Item::entry(line, second, duration_ms, without_spare_blank(&unmetafied(command)))
+    Item::entry(
+        line,
+        second,
+        duration_ms,
+        without_spare_blank(&unmetafied(command)),
+    )
 }
 
 /// Cuts `: start:elapsed;` off.
@@ -74,7 +101,10 @@ pub(super) fn prefix(bytes: &[u8]) -> Option<(i64, i64, &[u8])> {
 }
 
 fn number(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let end = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(bytes.len());
     let digits = std::str::from_utf8(&bytes[..end]).ok()?;
     Some((digits.parse().ok()?, &bytes[end..]))
 }
@@ -82,7 +112,10 @@ fn number(bytes: &[u8]) -> Option<(i64, &[u8])> {
 /// Whether a last line without its end stops within `: start:elapsed;`.
 fn is_cut_prefix(bytes: &[u8]) -> bool {
     let mut rest = bytes.iter().copied();
-    rest.next() == Some(b':') && rest.next().is_none_or(|byte| byte == b' ') && bytes.len() < 32 && rest.all(|byte| byte.is_ascii_digit() || byte == b':')
+    rest.next() == Some(b':')
+        && rest.next().is_none_or(|byte| byte == b' ')
+        && bytes.len() < 32
+        && rest.all(|byte| byte.is_ascii_digit() || byte == b':')
 }
 
 /// Undoes zsh's escape. Text that is valid as it stands was written by something else: the escape never gives valid UTF-8.
@@ -105,5 +138,9 @@ fn unmetafied(bytes: &[u8]) -> Cow<'_, [u8]> {
 fn without_spare_blank(bytes: &[u8]) -> &[u8] {
     let blanks = bytes.iter().rev().take_while(|byte| **byte == b' ').count();
     let before = &bytes[..bytes.len() - blanks];
-    if blanks > 0 && before.last() == Some(&b'\\') { &bytes[..bytes.len() - 1] } else { bytes }
+    if blanks > 0 && before.last() == Some(&b'\\') {
+        &bytes[..bytes.len() - 1]
+    } else {
+        bytes
+    }
 }

@@ -1,0 +1,148 @@
+//! After the faults: everybody syncs until nothing changes, and then every promise is looked at.
+
+use vault::{PullMode, PushMode, RecordId, Replica};
+
+use super::act::Act;
+use super::replica::{SimRecord, SimReplica};
+use super::World;
+use testkit::Faults;
+
+/// So often a device may run into a conflict before it must be out of it.
+const ATTEMPTS_MAX: usize = 6;
+
+impl World {
+    /// The faults stop; everybody syncs until nothing changes; then the promises are checked.
+    pub(super) fn settle(&mut self) -> Result<usize, String> {
+        self.store.set_faults(Faults::none());
+        self.store.heal();
+        self.log.push("the faults stop".into());
+        let living = self.living();
+        for _ in 0..3 {
+            for index in living.iter().copied() {
+                self.sync_until_quiet(index)?;
+            }
+        }
+        let newcomer = self.join(SimReplica::default());
+        self.sync_until_quiet(newcomer)?;
+        self.check_same(&living, newcomer)?;
+        self.check_promises(newcomer)?;
+        self.check_quiet(&living)?;
+        self.check_erasure(&living)?;
+        Ok(self.machines[newcomer].replica.content().0.len())
+    }
+
+    fn sync_until_quiet(&mut self, index: usize) -> Result<(), String> {
+        for attempt in 0..ATTEMPTS_MAX {
+            let mode = if attempt > 0 { PullMode::Force } else { PullMode::New };
+            let pulled = self.together(vec![(index, Act::Pull(mode))])?;
+            let before = self.conflicts;
+            let pushed = self.together(vec![(index, Act::Push(PushMode::Pending))])?;
+            match (pulled, pushed) {
+                (true, true) => return Ok(()),
+                (_, false) if self.conflicts > before => {}
+                _ => return Err(format!("machine {index} cannot sync on a healthy store")),
+            }
+        }
+        Err(format!("machine {index} never gets out of its conflict"))
+    }
+
+    fn check_same(&self, living: &[usize], newcomer: usize) -> Result<(), String> {
+        let (kept, forgotten) = self.machines[newcomer].replica.content();
+        for index in living {
+            let (their_kept, their_forgotten) = self.machines[*index].replica.content();
+            if their_kept != kept {
+                let missing = their_kept.keys().find(|id| !kept.contains_key(id));
+                let extra = kept.keys().find(|id| !their_kept.contains_key(id));
+                let places = missing.or(extra).map(|id| self.places(*id)).unwrap_or_default();
+                return Err(format!(
+                    "a newcomer and machine {index} differ: the newcomer lacks {missing:?}, the machine lacks {extra:?}\n  {places}"
+                ));
+            }
+            if their_forgotten != forgotten {
+                return Err(format!("a newcomer and machine {index} differ in what was forgotten"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a record is: in which databases, in which objects.
+    fn places(&self, id: RecordId) -> String {
+        let all = || 0..self.machines.len();
+        let content = |index: &usize| self.machines[*index].replica.content();
+        let machines: Vec<usize> = all().filter(|index| content(index).0.contains_key(&id)).collect();
+        let gone: Vec<usize> = all().filter(|index| content(index).1.contains(&id)).collect();
+        let mut keys = vec![];
+        for (key, object) in self.store.objects() {
+            let records = vault::open(&self.keys, &key, &object).ok();
+            let records = records.and_then(|plaintext| SimReplica::decode(&plaintext).ok());
+            let is_it = |record: &SimRecord| matches!(record, SimRecord::Put(put, _) if *put == id);
+            if records.is_some_and(|records| records.iter().any(is_it)) {
+                keys.push(key);
+            }
+        }
+        let own: Vec<String> = all().map(|index| format!("{:?}", self.own(index))).collect();
+        format!(
+            "{id} is in the databases of {machines:?}, forgotten in {gone:?}, in the objects {keys:#?}\n  {}",
+            own.join("\n  ")
+        )
+    }
+
+    fn check_promises(&self, newcomer: usize) -> Result<(), String> {
+        let (kept, forgotten) = self.machines[newcomer].replica.content();
+        for (id, value) in &self.acknowledged {
+            match kept.get(id) {
+                Some(found) if found == value => {}
+                Some(found) => return Err(format!("{id} became {found}, was {value}")),
+                None if forgotten.contains(id) => {}
+                None => return Err(format!("{id} was acknowledged and is lost")),
+            }
+        }
+        match kept.keys().find(|id| forgotten.contains(id)) {
+            Some(id) => Err(format!("{id} was forgotten and is back")),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing to do costs one request, unless there is something that a person has to look at.
+    fn check_quiet(&mut self, living: &[usize]) -> Result<(), String> {
+        for index in living {
+            self.perform(*index, Act::Pull(PullMode::New))?;
+            let before = self.machines[*index].store.operations();
+            self.perform(*index, Act::Pull(PullMode::New))?;
+            let cost = self.machines[*index].store.operations() - before;
+            let problems = self.problems(*index);
+            if cost != 1 && !problems.iter().any(|problem| problem.kind.is_serious()) {
+                return Err(format!("an idle pull of machine {index} cost {cost} operations"));
+            }
+        }
+        Ok(())
+    }
+
+    fn problems(&self, index: usize) -> Vec<vault::Problem> {
+        let key = vault::StateKeys::new(self.keys.vault()).quarantine();
+        let bytes = self.machines[index].replica.load(&key).ok().flatten();
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// What was forgotten is in no live segment of a device that still works.
+    fn check_erasure(&mut self, living: &[usize]) -> Result<(), String> {
+        let forgotten = self.machines[living[0]].replica.content().1;
+        let objects = self.store.objects();
+        for other in living {
+            let Some(own) = self.own(*other) else { continue };
+            for segment in &own.live {
+                let key = segment.entry.key(own.node);
+                let object = objects.get(&key).ok_or_else(|| format!("{key} of machine {other} is gone"))?;
+                let plaintext = vault::open(&self.keys, &key, object).map_err(|error| error.detail)?;
+                for record in SimReplica::decode(&plaintext).map_err(|error| error.to_string())? {
+                    if let SimRecord::Put(id, _) = record
+                        && forgotten.contains(&id)
+                    {
+                        return Err(format!("{id} was forgotten and is still in {key}, a live segment of machine {other}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! "Sequence number conflict" and "manifest sequence regression": a cloned machine, and a store that was put back.
+//!
+//! Each of the guide's ways out is walked to its end, where every device has every command.
+
+use crate::world::{Device, World, copy_tree};
+
+/// A machine and its clone, which both published; the clone was first.
+fn cloned(world: &World) -> (Device<'_>, Device<'_>) {
+    let laptop = world.laptop();
+    let clone = laptop.clone_to("clone");
+    clone.types("typed on the clone");
+    clone.hx("sync push").run().ok();
+    laptop.types("typed on the laptop");
+    (laptop, clone)
+}
+
+/// Everyone ends with the same history, and the vault is sound.
+fn all_is_well(world: &World) {
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    desktop.hx("sync").run();
+    laptop.hx("sync pull").run().ok();
+    desktop.hx("sync pull").run().ok();
+    for device in [laptop, desktop] {
+        assert!(
+            device.has("typed on the laptop") && device.has("typed on the clone"),
+            "{:?}",
+            device.history()
+        );
+    }
+    assert_eq!(laptop.history(), desktop.history());
+    laptop.hx("sync verify").run().ok().shows("Sound");
+}
+
+#[test]
+fn two_machines_with_one_identity() {
+    let world = World::on_s3();
+    let (laptop, _) = cloned(&world);
+    let before = laptop.history();
+    laptop
+        .hx("sync push")
+        .run()
+        .fails(15)
+        .says("hx sync push failed")
+        .because("sequence number conflict")
+        .hints("hx sync pull --force")
+        .hints("hx sync push --force");
+    laptop
+        .hx("sync push --json")
+        .run()
+        .fails_in_json(15, "sequence-conflict");
+    laptop
+        .hx("sync pull")
+        .run()
+        .fails(15)
+        .because("sequence number conflict")
+        .hints("hx sync pull --force");
+    assert_eq!(laptop.pending(), 1);
+    assert!(before.iter().all(|line| laptop.history().contains(line)));
+    laptop
+        .hx("sync status --detailed")
+        .run()
+        .ok()
+        .shows("sequence-conflict");
+}
+
+#[test]
+fn the_way_out_by_pull_force() {
+    let world = World::on_folder();
+    let (laptop, _) = cloned(&world);
+    laptop.hx("sync push").run().fails(15);
+    laptop.hx("sync pull --force").run().ok();
+    laptop.hx("sync push").run().ok();
+    all_is_well(&world);
+}
+
+#[test]
+fn the_way_out_by_push_force() {
+    let world = World::on_folder();
+    let (laptop, _) = cloned(&world);
+    laptop.hx("sync push").run().fails(15);
+    laptop.hx("sync push --force").run().ok();
+    all_is_well(&world);
+}
+
+#[test]
+fn the_way_out_by_reset() {
+    for reset in ["sync reset --local-only", "sync reset"] {
+        let world = World::on_folder();
+        let (laptop, _) = cloned(&world);
+        laptop.hx("sync push").run().fails(15);
+        laptop.hx(reset).run().ok();
+        laptop.hx("sync pull").run().ok();
+        laptop.hx("sync push").run().ok();
+        all_is_well(&world);
+    }
+}
+
+/// The store shows less than both devices have seen of it.
+fn put_back(world: &World) {
+    let old = world.home().join("old-copy");
+    copy_tree(&world.vault(), &old);
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    laptop.types("typed on the laptop");
+    laptop.hx("sync push").run().ok();
+    desktop.hx("sync pull").run().ok();
+    desktop.types("typed on the clone");
+    std::fs::remove_dir_all(world.vault()).expect("removed");
+    copy_tree(&old, &world.vault());
+}
+
+#[test]
+fn a_store_that_was_put_back() {
+    let world = World::on_folder();
+    put_back(&world);
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    desktop
+        .hx("sync pull")
+        .run()
+        .fails(15)
+        .because("manifest sequence regression detected")
+        .hints("hx sync pull --force");
+    desktop
+        .hx("sync pull --json")
+        .run()
+        .fails_in_json(15, "sequence-conflict");
+    laptop
+        .hx("sync push")
+        .run()
+        .fails(15)
+        .because("manifest sequence regression detected");
+    assert!(
+        desktop.has("typed on the laptop"),
+        "what is here stays here"
+    );
+    desktop.hx("sync pull --force").run().ok();
+    desktop.hx("sync push").run().ok();
+    laptop.hx("sync pull --force").run().ok();
+    laptop.hx("sync push").run().ok();
+    all_is_well(&world);
+}
+
+#[test]
+fn a_store_that_was_put_back_and_a_full_reset() {
+    let world = World::on_folder();
+    put_back(&world);
+    for device in [world.laptop(), world.desktop()] {
+        device.hx("sync reset").run().ok();
+        device.hx("sync pull").run().ok();
+        device.hx("sync push").run().ok();
+    }
+    all_is_well(&world);
+}

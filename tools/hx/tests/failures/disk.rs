@@ -1,0 +1,119 @@
+//! A disk that is full: on the way to the store, into the database, and into an export.
+//!
+//! The limit on the size of files stands in for the full disk, because it needs no rights. `/dev/full` gives the system's
+//! own error.
+
+use crate::world::{FOLDER, World};
+
+/// The beginning of a line for bash under which no file grows beyond so many KiB. The signal would kill what it hits.
+fn limited(kib: u32) -> String {
+    format!("trap '' XFSZ; ulimit -f {kib}; exec hx ")
+}
+
+#[test]
+fn the_folder_of_the_store() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let text: String = (0..20_000)
+        .map(|n| format!(": {}:0;command {n} {:x}\n", 1_600_000_000 + n, n * 7919))
+        .collect();
+    let file = world.file("long", &text);
+    laptop.hx("import --file").arg(file).run().ok();
+    let before = laptop.history();
+    let pending = laptop.pending();
+    // The journal of the database is emptied first, so that the store is what meets the limit.
+    laptop
+        .shell(&(limited(96) + "sync push"))
+        .run()
+        .fails(17)
+        .because("no space left")
+        .hints("free some space");
+    laptop
+        .shell(&(limited(96) + "sync push --json"))
+        .run()
+        .fails_in_json(17, "quota-or-disk-full");
+    assert_eq!(laptop.history(), before);
+    assert_eq!(laptop.pending(), pending);
+    let partial = world
+        .objects("")
+        .iter()
+        .any(|path| path.display().to_string().contains(".tmp"));
+    assert!(
+        !partial,
+        "no unfinished file stays: {:?}",
+        world.objects("")
+    );
+    laptop.hx("sync push").run().ok();
+    world.desktop().hx("sync pull").run().ok();
+    assert_eq!(world.desktop().history(), before);
+}
+
+#[test]
+fn the_database() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let before = laptop.history();
+    let text: String = (0..20_000)
+        .map(|n| format!(": {}:0;command {n}\n", 1_600_000_000 + n))
+        .collect();
+    world.file("long", &text);
+    let run = laptop
+        .shell(&(limited(512) + "import --file long"))
+        .run()
+        .fails(17);
+    run.hints("ree some space");
+    assert_eq!(laptop.history(), before, "all or nothing");
+    laptop.hx("status --verbose").run().ok();
+    laptop.hx("sync").run().ok();
+}
+
+#[test]
+fn an_export() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    laptop
+        .hx("export --file /dev/full")
+        .run()
+        .fails(17)
+        .because("/dev/full")
+        .hints("ree some space");
+    laptop
+        .hx("export --file /dev/full --json")
+        .run()
+        .fails_in_json(17, "disk-full");
+    laptop
+        .shell("hx export --file - > /dev/full")
+        .run()
+        .fails_without_hint(17);
+    let text: String = (0..5_000)
+        .map(|n| format!(": {}:0;command {n}\n", 1_600_000_000 + n))
+        .collect();
+    let file = world.file("long", &text);
+    laptop.hx("import --file").arg(file).run().ok();
+    let backup = world.file("backup.json", "the last good backup");
+    laptop
+        .shell(&(limited(16) + "export --file backup.json"))
+        .run()
+        .fails(17)
+        .hints("is as it was");
+    assert_eq!(
+        std::fs::read_to_string(backup).expect("it is there"),
+        "the last good backup"
+    );
+}
+
+#[test]
+fn the_configuration_at_init() {
+    let world = World::on_folder();
+    let tablet = world.device("tablet");
+    tablet.hx("status").run().ok();
+    // Nothing can be written at all: neither the probe object nor the key nor the configuration.
+    let line = limited(0) + "sync init --store " + FOLDER;
+    let run = tablet
+        .shell(&line)
+        .env("HX_SYNC_PASSPHRASE", crate::world::PASSPHRASE)
+        .run();
+    assert_eq!(run.code, Some(17), "{run}");
+    assert!(!tablet.config().exists());
+    tablet.init(FOLDER).run().ok();
+}

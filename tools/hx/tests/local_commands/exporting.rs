@@ -1,0 +1,155 @@
+//! `hx export`.
+
+use std::os::unix::fs::FileTypeExt;
+
+use crate::device::Device;
+
+/// An export without the time at which it was made.
+fn timeless(export: &str) -> String {
+    let at = export.find("\"exported_at\"").expect("a header");
+    let end = export[at..].find(',').map_or(export.len(), |end| at + end);
+    format!("{}{}", &export[..at], &export[end..])
+}
+
+#[test]
+fn an_export_imported_elsewhere_gives_the_same_export() {
+    let device = Device::with_history();
+    let id = device.ids(&["git"]).remove(0);
+    device.hx(&["pin", &id]).succeeds();
+    device
+        .hx(&["forget", "--yes", "--match", "docker"])
+        .succeeds();
+    let first = device.name("first.json");
+    let ran = device.hx(&["export", "--file", &first]).succeeds();
+    assert!(
+        ran.out.is_empty()
+            && ran
+                .err
+                .starts_with("exported 2 commands and 2 other records")
+            && ran.err.contains("first.json"),
+        "{ran:?}"
+    );
+
+    let other = Device::new();
+    other.hx(&["import", "--file", &first]).succeeds();
+    other
+        .hx(&["export", "--file", &other.name("second.json")])
+        .succeeds();
+    assert_eq!(
+        timeless(&device.read("first.json")),
+        timeless(&other.read("second.json"))
+    );
+}
+
+#[test]
+fn the_name_or_the_option_chooses_the_form() {
+    let device = Device::with_history();
+    for (name, format, begins) in [
+        ("a.json", None, "{\"format\":\"syncline-hx-history\""),
+        ("a.jsonl", None, "{\"type\":\"header\""),
+        ("a.csv", None, "time,command,exit"),
+        ("a.md", None, "| time | command |"),
+        ("a.zsh", None, ": 1700000000:3;git status\n"),
+        ("a.txt", Some("bash"), "#1700000000\n"),
+        ("a.json", Some("fish"), "- cmd: git status\n"),
+        ("b", None, "{\"format\":"),
+    ] {
+        let file = device.name(name);
+        let mut args = vec!["export", "--file", &file];
+        args.extend(format.into_iter().flat_map(|format| ["--format", format]));
+        device.hx(&args).succeeds();
+        assert!(
+            device.read(name).starts_with(begins),
+            "{name} {format:?}: {}",
+            device.read(name)
+        );
+    }
+    device
+        .hx(&["export", "--file", "x", "--format", "xml"])
+        .misused("possible values: json, jsonl, csv, markdown, zsh, bash, fish");
+    device.hx(&["export"]).misused("--file");
+}
+
+#[test]
+fn the_standard_output_carries_the_export_and_nothing_else() {
+    let device = Device::with_history();
+    let ran = device
+        .hx(&["export", "--file", "-", "--format", "zsh"])
+        .succeeds();
+    assert_eq!(ran.out, crate::device::ZSH);
+    assert_eq!(ran.err, "exported 3 commands to the standard output\n");
+}
+
+#[test]
+fn filters_choose_what_is_exported() {
+    let device = Device::with_history();
+    let exported = |args: &[&str]| {
+        device
+            .hx(&[&["export", "--file", "-", "--format", "zsh"], args].concat())
+            .succeeds()
+            .out
+    };
+    assert_eq!(
+        exported(&["--before", "@1700000100"]),
+        ": 1700000000:3;git status\n"
+    );
+    assert_eq!(
+        exported(&["--after", "@1700000200"]),
+        ": 1700000200:0;export API_TOKEN=hunter2secret\n"
+    );
+    assert_eq!(exported(&["--host", "other"]), "");
+    assert_eq!(exported(&["--last"]).matches("\n: ").count() + 1, 3);
+    assert!(!exported(&["--redacted"]).contains("hunter2secret"));
+    device
+        .hx(&["export", "--file", "-", "--after", "someday"])
+        .fails(2, "--after");
+    device
+        .hx(&["export", "--file", "-", "--after", "@2", "--before", "@1"])
+        .fails(2, "--before");
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_and_left_as_it_was() {
+    let device = Device::with_history();
+    let ran = device
+        .hx(&["export", "--file", &device.name("no/such/x.json")])
+        .fails(1, "does not exist");
+    assert!(ran.err.contains("mkdir -p"), "{ran:?}");
+    device
+        .hx(&["export", "--file", &device.name("")])
+        .fails(1, "it is a directory");
+    // The device that is always full takes the place of a full disk.
+    let full = device
+        .hx(&["export", "--file", "/dev/full"])
+        .fails(17, "/dev/full");
+    assert!(full.err.contains("space"), "{full:?}");
+    let kind = std::fs::metadata("/dev/full")
+        .expect("a device")
+        .file_type();
+    assert!(kind.is_char_device(), "the device was replaced by a file");
+    device.hx(&["export", "--file", "/dev/null"]).succeeds();
+}
+
+#[test]
+fn the_report_for_scripts_says_how_much() {
+    let device = Device::with_history();
+    let report = device
+        .hx(&["export", "--json", "--file", &device.name("x.json")])
+        .succeeds()
+        .json();
+    assert_eq!(report["report"]["events"], 3);
+    assert_eq!(
+        report["bytes"].as_u64(),
+        Some(device.read("x.json").len() as u64)
+    );
+}
+
+#[test]
+fn without_a_history_there_is_nothing_to_export() {
+    let device = Device::new();
+    let ran = device
+        .hx(&["export", "--file", &device.name("x.json")])
+        .fails(1, "no history on this machine yet");
+    assert!(ran.err.contains("hx import"), "{ran:?}");
+    assert_eq!(device.entries(), [""; 0]);
+}

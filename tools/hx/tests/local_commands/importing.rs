@@ -1,0 +1,191 @@
+//! `hx import`.
+
+use crate::device::{Device, ZSH};
+
+#[test]
+fn every_history_is_found_and_imported_once() {
+    let device = Device::new();
+    device.write(".zsh_history", ZSH);
+    device.write(".bash_history", "ls -la\ncd /tmp\n");
+    device.write(
+        ".local/share/fish/fish_history",
+        "- cmd: echo fish\n  when: 1700000300\n",
+    );
+    let first = device.hx(&["import", "auto"]).succeeds();
+    let total = first
+        .out
+        .lines()
+        .find(|line| line.starts_with("total"))
+        .expect("a total");
+    assert_eq!(
+        total.split_whitespace().collect::<Vec<_>>(),
+        ["total", "6", "6", "0", "0", "0"],
+        "{first:?}"
+    );
+    assert!(
+        first.out.contains("zsh (extended)")
+            && first.out.contains("bash (plain)")
+            && first.out.contains("fish"),
+        "{first:?}"
+    );
+    assert_eq!(first.err, "imported 6 new commands\n");
+    let again = device.hx(&["import"]).succeeds();
+    assert_eq!(again.err, "imported 0 new commands; 6 were there already\n");
+}
+
+#[test]
+fn a_named_history_file_of_the_shell_is_found() {
+    let mut device = Device::new();
+    let file = device.write("elsewhere/log", ZSH);
+    device.set("HISTFILE", &file);
+    let ran = device.hx(&["import"]).succeeds();
+    assert!(ran.out.contains("elsewhere/log"), "{ran:?}");
+}
+
+#[test]
+fn nothing_to_import_names_the_places_that_were_looked_at() {
+    let device = Device::new();
+    let ran = device
+        .hx(&["import"])
+        .fails(1, "no shell history was found");
+    for place in [".zsh_history", ".bash_history", "fish_history"] {
+        assert!(ran.err.contains(place), "{ran:?}");
+    }
+    assert!(ran.err.contains("--file"), "{ran:?}");
+    assert_eq!(device.entries(), [""; 0], "looking left something behind");
+}
+
+#[test]
+fn the_choice_of_a_shell_limits_what_is_found() {
+    let device = Device::new();
+    device.write(".zsh_history", ZSH);
+    device.write(".bash_history", "ls\n");
+    let ran = device.hx(&["import", "--shell", "bash"]).succeeds();
+    assert!(!ran.out.contains(".zsh_history"), "{ran:?}");
+    assert_eq!(ran.err, "imported 1 new command\n");
+    device
+        .hx(&["import", "--shell", "fish"])
+        .fails(1, "no shell history was found");
+}
+
+#[test]
+fn a_rehearsal_leaves_nothing_behind() {
+    let device = Device::new();
+    device.write(".zsh_history", ZSH);
+    let ran = device.hx(&["import", "--dry-run"]).succeeds();
+    assert_eq!(
+        ran.err,
+        "would import 3 new commands; nothing was changed\n"
+    );
+    assert_eq!(device.entries(), [".zsh_history"]);
+}
+
+#[test]
+fn what_is_no_history_is_refused_with_a_reason() {
+    let device = Device::new();
+    let file = device.write("picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xfe\0\0");
+    device
+        .hx(&["import", "--file", &file])
+        .fails(1, "PNG image");
+    device
+        .hx(&["import", "--file", &device.name("nothing")])
+        .fails(1, "nothing");
+    device
+        .hx(&["import", "--file", &device.name("")])
+        .fails(1, "directory");
+    device
+        .hx(&["import", "--file", &file, "--host", ""])
+        .fails(2, "--host");
+    device
+        .hx(&["import", "--shell", "tcsh"])
+        .misused("possible values: auto, zsh, bash, fish");
+    device.hx(&["import", "everything"]).misused("auto");
+}
+
+#[test]
+fn one_bad_file_does_not_keep_the_others_out() {
+    let device = Device::new();
+    device.write(".zsh_history", ZSH);
+    device.write(".zhistory", b"\0\x01\x02\xff\xfe\0\0\0");
+    let ran = device.hx(&["import"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(
+        ran.err.contains("warning: cannot import") && ran.err.contains("imported 3 new commands"),
+        "{ran:?}"
+    );
+    assert_eq!(device.ids(&[]).len(), 3);
+}
+
+#[test]
+fn what_is_skipped_is_shown_with_its_line_and_without_its_secrets() {
+    let device = Device::new();
+    let file = device.write(
+        "h",
+        ": 1700000000:0;ls\n: 1700000001:0;\n: 1700000002:0;curl --password hunter2secret \\",
+    );
+    let ran = device.hx(&["import", "--file", &file]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for part in [
+        "skipped 1: a time without a command\n  line 2: ",
+        "skipped 1: cut off at the end of the file\n  line 3: ",
+    ] {
+        assert!(ran.out.contains(part), "{part}: {ran:?}");
+    }
+    let json = device.hx(&["import", "--json", "--file", &file]);
+    assert!(
+        !ran.out.contains("hunter2secret") && !json.out.contains("hunter2secret"),
+        "{ran:?} {json:?}"
+    );
+}
+
+#[test]
+fn the_report_for_scripts_has_the_same_numbers() {
+    let device = Device::new();
+    device.write(".zsh_history", ZSH);
+    let report = device.hx(&["import", "--json"]).succeeds().json();
+    assert_eq!(
+        (&report["total"]["read"], &report["total"]["added"]),
+        (&3.into(), &3.into())
+    );
+    assert_eq!(report["files"][0]["report"]["format"], "zsh (extended)");
+    let failure = device.hx(&["import", "--json", "--file", &device.name("nothing")]);
+    assert_eq!(
+        (failure.code, failure.json()["error"]["exit_code"].clone()),
+        (1, 1.into())
+    );
+}
+
+#[test]
+fn the_host_comes_from_the_flag_or_the_setting_or_the_machine() {
+    let device = Device::new();
+    let file = device.write("h", ZSH);
+    device.hx(&["import", "--file", &file]).succeeds();
+    device
+        .hx(&["import", "--file", &file, "--host", "old"])
+        .succeeds();
+    assert_eq!(device.ids(&["--host", "box"]).len(), 3);
+    assert_eq!(device.ids(&["--host", "old"]).len(), 3);
+    assert_eq!(device.ids(&["--host", "other"]).len(), 0);
+}
+
+#[test]
+fn the_standard_input_can_be_imported() {
+    let device = Device::new();
+    let ran = device
+        .hx_reading(&["import", "--file", "-"], ZSH)
+        .succeeds();
+    assert_eq!(ran.err, "imported 3 new commands\n");
+}
+
+#[test]
+fn without_a_home_there_is_a_failure_and_no_file() {
+    let device = Device::new();
+    let output = device
+        .command()
+        .env_remove("HOME")
+        .arg("import")
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("HOME"));
+}
