@@ -62,8 +62,18 @@ fn dispatch(task: &str, args: &[String]) -> Outcome {
     }
 }
 
-/// Benchmarks are the one thing measured on a release build.
+/// Benchmarks are the one thing measured on a release build. The peers are installed by name, once.
 fn bench(args: &[String]) -> Outcome {
+    tools::atuin()?;
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "hx",
+        "--package",
+        "testkit",
+    ];
+    run::command("cargo", &build)?;
     let mut all = vec!["run", "--release", "--package", "bench", "--"];
     all.extend(args.iter().map(String::as_str));
     run::command("cargo", &all)

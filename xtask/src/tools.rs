@@ -50,6 +50,20 @@ pub(crate) fn garage() -> Outcome<PathBuf> {
     Ok(program)
 }
 
+/// Installs Atuin, the peer of `hx`, if need be; this takes many minutes.
+pub(crate) fn atuin() -> Outcome {
+    let peers = run::target_dir()?.join("peers");
+    if peers.join("bin").join("atuin").exists() {
+        return Ok(());
+    }
+    eprintln!(
+        "Installing atuin into {}; this takes about 15 minutes",
+        peers.display()
+    );
+    let peers = peers.display().to_string();
+    run::command("cargo", &["install", "atuin", "--locked", "--root", &peers])
+}
+
 fn tools_dir() -> Outcome<PathBuf> {
     let dir = run::target_dir()?.join("test-tools");
     std::fs::create_dir_all(&dir)
