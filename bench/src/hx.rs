@@ -171,126 +171,106 @@ impl Bench {
         Ok(())
     }
 
+    /// A number of ours that has a bar and no counterpart.
+    fn note(&mut self, what: &str, ours: String, holds: bool, bar: &str) {
+        self.judge(what, ours, "", String::new(), holds, bar);
+    }
+
+    fn hx(&self, arguments: &[&str], home: &str) -> Result<Measured, String> {
+        let measured = measure(&self.hx, arguments, &self.home(home))?;
+        require(&measured, &format!("hx {}", arguments.join(" ")))?;
+        Ok(measured)
+    }
+
     fn sync(&mut self) -> Result<(), String> {
         let server = S3Process::start();
         let proxy = ScriptedProxy::in_front_of(server.address());
         let url = proxy.store_url("bucket", "hx");
-        let (first, second) = (self.home("hx"), self.home("hx-second"));
-        require(
-            &measure(&self.hx, &["sync", "init", "--store", &url], &first)?,
-            "hx sync init",
-        )?;
+        self.push(&proxy, &url)?;
+        self.pull(&proxy, &url)?;
+        self.trifles(&proxy)
+    }
 
+    fn push(&mut self, proxy: &ScriptedProxy, url: &str) -> Result<(), String> {
+        self.hx(&["sync", "init", "--store", url], "hx")?;
         proxy.forget_requests();
-        let push = measure(&self.hx, &["--json", "sync", "push"], &first)?;
-        require(&push, "hx sync push")?;
-        let (requests, up, _) = traffic(&proxy);
-        self.judge(
+        let push = self.hx(&["sync", "push"], "hx")?;
+        let (requests, up, _) = traffic(proxy);
+        self.note(
             "push, requests",
             requests.to_string(),
-            "",
-            String::new(),
             requests <= 60,
             "<= 60",
         );
         let per_event = up as f64 / LINES as f64;
-        self.judge(
+        let shown = format!("{per_event:.2}");
+        self.note(
             "push, bytes an event on the wire",
-            format!("{per_event:.2}"),
-            "",
-            String::new(),
+            shown,
             per_event <= 20.0,
             "<= 20",
         );
-        self.judge(
+        let peak = push.peak_bytes;
+        self.note(
             "push, peak memory",
-            mb(push.peak_bytes),
-            "",
-            String::new(),
-            push.peak_bytes < 150_000_000,
+            mb(peak),
+            peak < 150_000_000,
             "< 150 MB",
         );
-        self.judge("push, time", secs(push.took), "", String::new(), true, "");
+        self.note("push, time", secs(push.took), true, "");
+        Ok(())
+    }
 
-        require(
-            &measure(&self.hx, &["sync", "init", "--store", &url], &second)?,
-            "hx sync init",
-        )?;
+    fn pull(&mut self, proxy: &ScriptedProxy, url: &str) -> Result<(), String> {
+        self.hx(&["sync", "init", "--store", url], "hx-second")?;
         proxy.forget_requests();
-        let pull = measure(&self.hx, &["--json", "sync", "pull"], &second)?;
-        require(&pull, "hx sync pull")?;
-        let (requests, _, _) = traffic(&proxy);
-        self.judge(
+        let pull = self.hx(&["sync", "pull"], "hx-second")?;
+        let (requests, _, _) = traffic(proxy);
+        self.note(
             "pull on a new device, requests",
             requests.to_string(),
-            "",
-            String::new(),
             requests <= 60,
             "<= 60",
         );
-        self.judge(
-            "pull on a new device, time",
-            secs(pull.took),
-            "",
-            String::new(),
-            true,
-            "",
-        );
-        self.judge(
+        self.note("pull on a new device, time", secs(pull.took), true, "");
+        self.note(
             "pull on a new device, peak memory",
             mb(pull.peak_bytes),
-            "",
-            String::new(),
             true,
             "",
         );
-        let first_bytes = first_segment_bytes(&proxy);
-        self.judge(
+        let share = first_segment_bytes(proxy);
+        let shown = format!("{:.1} %", share * 100.0);
+        self.note(
             "newest 16,384 searchable after, of all bytes",
-            format!("{:.1} %", first_bytes * 100.0),
-            "",
-            String::new(),
-            first_bytes < 0.1,
+            shown,
+            share < 0.1,
             "< 10 %",
         );
+        Ok(())
+    }
 
+    /// What the everyday syncs cost.
+    fn trifles(&mut self, proxy: &ScriptedProxy) -> Result<(), String> {
         proxy.forget_requests();
-        require(
-            &measure(&self.hx, &["sync", "pull"], &second)?,
-            "hx sync pull",
-        )?;
-        let (requests, _, _) = traffic(&proxy);
-        self.judge(
+        self.hx(&["sync", "pull"], "hx-second")?;
+        let (requests, _, _) = traffic(proxy);
+        self.note(
             "pull when nothing changed, requests",
             requests.to_string(),
-            "",
-            String::new(),
             requests == 1,
             "= 1",
         );
-
         let one = self.scratch.join("one");
         std::fs::write(&one, ": 1790000000:0;echo one new command\n")
             .map_err(|error| error.to_string())?;
-        require(
-            &measure(
-                &self.hx,
-                &["import", "--file", &one.display().to_string()],
-                &first,
-            )?,
-            "hx import",
-        )?;
+        self.hx(&["import", "--file", &one.display().to_string()], "hx")?;
         proxy.forget_requests();
-        require(
-            &measure(&self.hx, &["sync", "push"], &first)?,
-            "hx sync push",
-        )?;
-        let (requests, _, _) = traffic(&proxy);
-        self.judge(
+        self.hx(&["sync", "push"], "hx")?;
+        let (requests, _, _) = traffic(proxy);
+        self.note(
             "push of one new command, requests",
             requests.to_string(),
-            "",
-            String::new(),
             requests <= 3,
             "<= 3",
         );

@@ -31,6 +31,9 @@ const SECRET_NAMES: [&str; 18] = [
     "x_amz_signature",
 ];
 
+/// What stands for a key in an example to be typed: it is no secret, and hiding it would make the example useless.
+const PLACEHOLDERS: [&str; 2] = ["ACCESS_KEY", "SECRET_KEY"];
+
 /// A recovery phrase has 24 words; a run of at least this many words of its shape is taken for one.
 const PHRASE_WORDS_MIN: usize = 20;
 
@@ -91,7 +94,7 @@ fn mask_named_values(text: &str) -> String {
             continue;
         }
         let (start, end) = value_span(text, sign + 1);
-        if end > start {
+        if end > start && !PLACEHOLDERS.contains(&&text[start..end]) {
             masked.push_str(&text[copied..start]);
             masked.push_str(MASK);
             copied = end;

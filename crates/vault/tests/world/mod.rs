@@ -222,9 +222,9 @@ impl World {
             }
             70..86 => self.crowd(index)?,
             86..88 => self.reset(index),
-            88..91 => self.busy_day(index)?,
-            91..93 if self.machines.len() < MACHINES_MAX => self.clone_machine(index),
-            93..95 if self.living().len() > 2 => self.die(index),
+            88..89 => self.busy_day(index)?,
+            89..92 if self.machines.len() < MACHINES_MAX => self.clone_machine(index),
+            92..95 if self.living().len() > 2 => self.die(index),
             95..97 => self.sleep(index),
             _ => self.import(index),
         }

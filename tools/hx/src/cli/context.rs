@@ -4,7 +4,7 @@
 //! What it deliberately does not do: open anything by itself.
 
 use console::spec::Flags;
-use console::{Env, Failure, Problem, Severity, Ui, init_logging};
+use console::{Env, Exit, Failure, Problem, Severity, Ui, init_logging};
 use store::Environment;
 
 use crate::history::History;
@@ -35,7 +35,9 @@ impl Context {
             .into_iter()
             .partition(|problem| problem.severity == Severity::Error);
         if let Some(failure) = Problem::to_failure(&errors) {
-            return Err(failure);
+            // What was typed on this command line is a wrong command line, not a wrong configuration.
+            let is_typed = errors.iter().all(|problem| problem.place.contains("(argument "));
+            return Err(if is_typed { failure.with_exit(Exit::Usage) } else { failure });
         }
         for warning in warnings {
             ui.warn(warning);

@@ -110,7 +110,7 @@ fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
     }
     Err(Failure::usage("the store URL was cut at its `&`: the shell takes an unquoted `&` for the end of the command")
         .kind("cut-url")
-        .hint(format!("Quote it: hx sync init --store \"{}\"", url.quoted_example())))
+        .hint(format!("Quote it: hx sync init --store {}", url.quoted_example())))
 }
 
 /// Whether a shell started this command with `&`: with job control it is not in the terminal's foreground; without, its input is /dev/null.

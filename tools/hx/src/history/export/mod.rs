@@ -120,7 +120,7 @@ pub fn export_file(
     now_us: i64,
 ) -> Result<ExportReport, HistoryError> {
     let cannot_write = |error| HistoryError::io("write", path, error);
-    let mut file = store::file::AtomicFile::create(path).map_err(cannot_write)?;
+    let mut file = store::file::AtomicFile::create_private(path).map_err(cannot_write)?;
     let report =
         export(history, &mut file, format, filter, now_us).map_err(|error| match error.kind() {
             HistoryErrorKind::Other | HistoryErrorKind::DiskFull => error.at("write", path),
