@@ -5,10 +5,19 @@ mod world;
 
 use std::process::ExitCode;
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a developer's terminal")]
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a program for a developer's terminal"
+)]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str| arguments.windows(2).find(|pair| pair[0] == name).and_then(|pair| pair[1].parse::<u64>().ok());
+    let number = |name: &str| {
+        arguments
+            .windows(2)
+            .find(|pair| pair[0] == name)
+            .and_then(|pair| pair[1].parse::<u64>().ok())
+    };
     if let Some(seed) = number("--seed") {
         println!("{:?}", world::run(seed));
         return ExitCode::SUCCESS;
@@ -30,6 +39,13 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{} seeds kept every promise, {failed} did not ({operations} store operations, {records} records, {crashes} crashes, {conflicts} conflicts)", seeds - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!(
+        "{} seeds kept every promise, {failed} did not ({operations} store operations, {records} records, {crashes} crashes, {conflicts} conflicts)",
+        seeds - failed
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -12,18 +12,25 @@ use crate::state::{self, NodeState};
 
 impl<R: Replica> Device<'_, R> {
     /// Demotes the problems that were accepted. The first pull after a reset takes the store as it is.
-    pub(crate) fn demote_accepted(&mut self, mode: PullMode, report: &mut PullReport) -> Result<(), VaultError> {
+    pub(crate) fn demote_accepted(
+        &mut self,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<(), VaultError> {
         let mut own = self.own()?;
         let accepts_manifests = own.lenient || mode == PullMode::Force;
         for problem in &mut report.problems {
-            let Some(node) = node_of(&problem.key) else { continue };
+            let Some(node) = node_of(&problem.key) else {
+                continue;
+            };
             // What an earlier identity of this device published is published again under the new one.
             let is_earlier = own.earlier.contains(&node) && is_unusable(problem.kind);
             // An older manifest of that device was read in place of the damaged one.
             let has_fallback = accepts_manifests
                 && problem.kind == ProblemKind::Corrupt
                 && problem.key.starts_with(MANIFESTS)
-                && state::load::<_, NodeState>(self.replica, &self.state_keys.node(node))?.is_some();
+                && state::load::<_, NodeState>(self.replica, &self.state_keys.node(node))?
+                    .is_some();
             if is_earlier || has_fallback {
                 problem.kind = ProblemKind::Accepted;
             }
@@ -37,11 +44,16 @@ impl<R: Replica> Device<'_, R> {
 }
 
 fn is_unusable(kind: ProblemKind) -> bool {
-    matches!(kind, ProblemKind::Missing | ProblemKind::Corrupt | ProblemKind::Archived | ProblemKind::NoKey)
+    matches!(
+        kind,
+        ProblemKind::Missing | ProblemKind::Corrupt | ProblemKind::Archived | ProblemKind::NoKey
+    )
 }
 
 /// Whose object a key names.
 fn node_of(key: &str) -> Option<NodeId> {
-    let rest = key.strip_prefix(MANIFESTS).or_else(|| key.strip_prefix(crate::device::SEGMENTS))?;
+    let rest = key
+        .strip_prefix(MANIFESTS)
+        .or_else(|| key.strip_prefix(crate::device::SEGMENTS))?;
     rest.split('/').next()?.parse().ok()
 }

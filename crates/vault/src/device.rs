@@ -47,7 +47,9 @@ impl Vault {
         match store.get(VAULT_FILE).await {
             Ok(bytes) => VaultFile::parse(&bytes).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(VaultError::store("the vault's description could not be read")(error)),
+            Err(error) => Err(VaultError::store(
+                "the vault's description could not be read",
+            )(error)),
         }
     }
 
@@ -55,8 +57,16 @@ impl Vault {
     ///
     /// # Errors
     /// If the store fails, or another device created a vault in the same place at the same time ([`VaultError::OtherVault`]).
-    pub async fn create(store: Store, domain: &str, secrets: &[&Secret], cost: KdfCost) -> Result<Self, VaultError> {
-        let vault = Self { keys: Keyring::generate(), store };
+    pub async fn create(
+        store: Store,
+        domain: &str,
+        secrets: &[&Secret],
+        cost: KdfCost,
+    ) -> Result<Self, VaultError> {
+        let vault = Self {
+            keys: Keyring::generate(),
+            store,
+        };
         let file = VaultFile::build(&vault.keys, domain, 1, secrets, cost)?;
         vault.write_file(&file).await?;
         Ok(vault)
@@ -67,10 +77,23 @@ impl Vault {
     /// # Errors
     /// If the store fails, or what comes back is not what was written.
     pub async fn write_file(&self, file: &VaultFile) -> Result<(), VaultError> {
-        self.store.put(VAULT_FILE, file.to_bytes().into()).await.map_err(VaultError::store("the vault's description could not be written"))?;
-        let found = Self::read_file(&self.store).await?.ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        self.store
+            .put(VAULT_FILE, file.to_bytes().into())
+            .await
+            .map_err(VaultError::store(
+                "the vault's description could not be written",
+            ))?;
+        let found = Self::read_file(&self.store)
+            .await?
+            .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
         found.check(&self.keys)?;
-        if found == *file { Ok(()) } else { Err(VaultError::DamagedVaultFile("another device changed it at the same time; try again".into())) }
+        if found == *file {
+            Ok(())
+        } else {
+            Err(VaultError::DamagedVaultFile(
+                "another device changed it at the same time; try again".into(),
+            ))
+        }
     }
 
     /// Checks that the store still holds this vault with this key.
@@ -78,7 +101,9 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NoVault`], [`VaultError::OtherVault`], [`VaultError::Rotated`], damage, or the store's own.
     pub async fn check_file(&self) -> Result<VaultFile, VaultError> {
-        let file = Self::read_file(&self.store).await?.ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        let file = Self::read_file(&self.store)
+            .await?
+            .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
         file.check(&self.keys)?;
         Ok(file)
     }
@@ -123,7 +148,9 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("node_name", &self.node_name).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("node_name", &self.node_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,7 +199,9 @@ pub struct Device<'a, R> {
 
 impl<R> fmt::Debug for Device<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Device").field("vault", &self.vault).finish_non_exhaustive()
+        f.debug_struct("Device")
+            .field("vault", &self.vault)
+            .finish_non_exhaustive()
     }
 }
 
@@ -184,9 +213,20 @@ pub(crate) struct Listing {
 
 impl<'a, R: Replica> Device<'a, R> {
     /// A device at work.
-    pub fn new(vault: &'a Vault, replica: &'a mut R, options: &'a Options, observer: &'a mut dyn Observer) -> Self {
+    pub fn new(
+        vault: &'a Vault,
+        replica: &'a mut R,
+        options: &'a Options,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
         let state_keys = StateKeys::new(vault.keys().vault());
-        Self { vault, replica, options, observer, state_keys }
+        Self {
+            vault,
+            replica,
+            options,
+            observer,
+            state_keys,
+        }
     }
 
     /// This device's own state; the first time its identity is made, and kept before it is used.
@@ -208,8 +248,12 @@ impl<'a, R: Replica> Device<'a, R> {
             return Ok(u64::MAX);
         }
         let intent: Option<Intent> = state::load(self.replica, &self.state_keys.intent())?;
-        let progress: Option<PushProgress> = state::load(self.replica, &self.state_keys.progress())?;
-        Ok(own.published.max(intent.map_or(0, |intent| intent.then.published)).max(progress.map_or(0, |progress| progress.reached)))
+        let progress: Option<PushProgress> =
+            state::load(self.replica, &self.state_keys.progress())?;
+        Ok(own
+            .published
+            .max(intent.map_or(0, |intent| intent.then.published))
+            .max(progress.map_or(0, |progress| progress.reached)))
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -219,12 +263,33 @@ impl<'a, R: Replica> Device<'a, R> {
     /// Lists the manifests below `prefix`: one request for up to a thousand.
     pub(crate) async fn list_manifests(&mut self, prefix: &str) -> Result<Listing, VaultError> {
         self.observer.step(Step::Phase("list"));
-        let entries = self.vault.store().list(prefix).await.map_err(VaultError::store("the vault's manifests could not be listed"))?;
-        let mut listing = Listing { nodes: BTreeMap::new(), foreign: vec![] };
+        let entries = self
+            .vault
+            .store()
+            .list(prefix)
+            .await
+            .map_err(VaultError::store(
+                "the vault's manifests could not be listed",
+            ))?;
+        let mut listing = Listing {
+            nodes: BTreeMap::new(),
+            foreign: vec![],
+        };
         for entry in entries {
             match Place::parse(&entry.key) {
-                Some((Place { kind: ObjectKind::Manifest, node, first, .. }, hash)) => {
-                    listing.nodes.entry(node).or_default().push(ManifestRef { sequence: first, hash });
+                Some((
+                    Place {
+                        kind: ObjectKind::Manifest,
+                        node,
+                        first,
+                        ..
+                    },
+                    hash,
+                )) => {
+                    listing.nodes.entry(node).or_default().push(ManifestRef {
+                        sequence: first,
+                        hash,
+                    });
                 }
                 _ => listing.foreign.push(entry.key),
             }
@@ -237,7 +302,11 @@ impl<'a, R: Replica> Device<'a, R> {
     }
 
     /// Fetches one manifest. The inner error is about that object alone.
-    pub(crate) async fn fetch_manifest(&self, node: NodeId, manifest: ManifestRef) -> Result<Result<Manifest, Problem>, VaultError> {
+    pub(crate) async fn fetch_manifest(
+        &self,
+        node: NodeId,
+        manifest: ManifestRef,
+    ) -> Result<Result<Manifest, Problem>, VaultError> {
         let key = manifest.key(node);
         let plaintext = match fetch(self.vault, &key).await? {
             Ok(plaintext) => plaintext,
@@ -252,13 +321,26 @@ impl<'a, R: Replica> Device<'a, R> {
 }
 
 /// Fetches and opens one object. The outer error is the store's (the run cannot go on), the inner is about this object alone.
-pub(crate) async fn fetch(vault: &Vault, key: &str) -> Result<Result<Vec<u8>, Problem>, VaultError> {
-    let problem = |kind, detail: String| Ok(Err(Problem { key: key.to_owned(), kind, detail }));
+pub(crate) async fn fetch(
+    vault: &Vault,
+    key: &str,
+) -> Result<Result<Vec<u8>, Problem>, VaultError> {
+    let problem = |kind, detail: String| {
+        Ok(Err(Problem {
+            key: key.to_owned(),
+            kind,
+            detail,
+        }))
+    };
     let object = match vault.store().get(key).await {
         Ok(object) => object,
         Err(error) => {
             return match error.kind() {
-                ErrorKind::NotFound => problem(ProblemKind::Missing, "object not found: a manifest refers to it, but the store does not have it".into()),
+                ErrorKind::NotFound => problem(
+                    ProblemKind::Missing,
+                    "object not found: a manifest refers to it, but the store does not have it"
+                        .into(),
+                ),
                 ErrorKind::Archived => problem(ProblemKind::Archived, error.to_string()),
                 ErrorKind::Corrupt => problem(ProblemKind::Corrupt, error.to_string()),
                 _ => Err(VaultError::store(format!("{key} could not be read"))(error)),
@@ -272,13 +354,19 @@ pub(crate) async fn fetch(vault: &Vault, key: &str) -> Result<Result<Vec<u8>, Pr
             // A forged header could claim any epoch: only the vault file, which authenticates, says whether the key was rotated.
             match vault.check_file().await {
                 Err(VaultError::Rotated { epoch }) => Err(VaultError::Rotated { epoch }),
-                _ => problem(ProblemKind::Corrupt, format!("it claims the key of epoch {epoch}, which this vault never had")),
+                _ => problem(
+                    ProblemKind::Corrupt,
+                    format!("it claims the key of epoch {epoch}, which this vault never had"),
+                ),
             }
         }
-        Err(error) => problem(error.kind, if key.starts_with(MANIFESTS) && error.kind == ProblemKind::Corrupt {
-            format!("manifest corruption detected: {}", error.detail)
-        } else {
-            error.detail
-        }),
+        Err(error) => problem(
+            error.kind,
+            if key.starts_with(MANIFESTS) && error.kind == ProblemKind::Corrupt {
+                format!("manifest corruption detected: {}", error.detail)
+            } else {
+                error.detail
+            },
+        ),
     }
 }

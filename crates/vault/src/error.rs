@@ -97,7 +97,10 @@ impl VaultError {
 
     /// Whether the failure is a conflict of identities that `--force` or a reset resolves.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::SequenceConflict { .. } | Self::Regression { .. })
+        matches!(
+            self,
+            Self::SequenceConflict { .. } | Self::Regression { .. }
+        )
     }
 }
 
@@ -113,7 +116,9 @@ pub struct Problem {
 }
 
 /// The kinds of problem one object can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProblemKind {
     /// A manifest refers to it and the store does not have it (yet).
@@ -147,24 +152,45 @@ pub enum ProblemKind {
 impl ProblemKind {
     /// Whether data of the vault cannot be read because of it (as against a mere remark).
     pub fn is_serious(self) -> bool {
-        !matches!(self, Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld | Self::Accepted)
+        !matches!(
+            self,
+            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld | Self::Accepted
+        )
     }
 
     /// What a person can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Missing => "run the pull again (a synced folder may still be catching up); if it stays missing, `sync repair --manifest` re-publishes what this device has",
-            Self::Corrupt => "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again",
-            Self::OtherVault => "the object is ignored; remove it, or give each vault a prefix of its own",
+            Self::Missing => {
+                "run the pull again (a synced folder may still be catching up); if it stays missing, `sync repair --manifest` re-publishes what this device has"
+            }
+            Self::Corrupt => {
+                "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again"
+            }
+            Self::OtherVault => {
+                "the object is ignored; remove it, or give each vault a prefix of its own"
+            }
             Self::Foreign => "nothing: it is ignored",
-            Self::Orphan => "nothing: left by an interrupted push or kept for slow readers; `sync repair --manifest` reads it if its records are unknown",
-            Self::Forgotten => "its owner's next push rewrites it and removes it after the grace period; for a lost device use `sync devices remove`",
-            Self::Archived => "restore the object from the archive tier and exclude this prefix from the bucket's lifecycle rule",
+            Self::Orphan => {
+                "nothing: left by an interrupted push or kept for slow readers; `sync repair --manifest` reads it if its records are unknown"
+            }
+            Self::Forgotten => {
+                "its owner's next push rewrites it and removes it after the grace period; for a lost device use `sync devices remove`"
+            }
+            Self::Archived => {
+                "restore the object from the archive tier and exclude this prefix from the bucket's lifecycle rule"
+            }
             Self::NoKey => "run `sync init` again with the new passphrase to fetch the rotated key",
             Self::NewerFormat => "update Syncline on this device",
-            Self::Regression | Self::Conflict => "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push",
-            Self::Accepted => "nothing: this device's next push publishes again what it has of it; another device's next push replaces its manifest",
-            Self::Withheld => "run the pull again later; if it stays, ask who can write to the store",
+            Self::Regression | Self::Conflict => {
+                "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push"
+            }
+            Self::Accepted => {
+                "nothing: this device's next push publishes again what it has of it; another device's next push replaces its manifest"
+            }
+            Self::Withheld => {
+                "run the pull again later; if it stays, ask who can write to the store"
+            }
         }
     }
 }

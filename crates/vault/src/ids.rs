@@ -24,6 +24,11 @@ fn parse_hex(text: &str) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
+const fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]
+}
+
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -32,7 +37,11 @@ macro_rules! id_type {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                let mut digits = [0; 32];
+                for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+                    pair.copy_from_slice(&hex_digits(byte));
+                }
+                f.write_str(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
             }
         }
 
@@ -119,7 +128,11 @@ pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
 
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| hex_digits(*byte))
+        .map(char::from)
+        .collect()
 }
 
 /// Hexadecimal digits as bytes; `None` for anything else.

@@ -28,7 +28,9 @@ mod verify;
 pub use device::{Device, MANIFESTS, Observer, Options, SEGMENTS, Step, VAULT_FILE, Vault};
 pub use error::{Problem, ProblemKind, VaultError};
 pub use ids::{InvalidId, NodeId, ObjectHash, RecordId, VaultId};
-pub use keys::{KdfCost, Keyring, Secret, Slot, SlotKind, VaultFile, WrappedKey, new_recovery_phrase};
+pub use keys::{
+    KdfCost, Keyring, Secret, Slot, SlotKind, VaultFile, WrappedKey, new_recovery_phrase,
+};
 pub use maintain::{RepairReport, ResetMode};
 pub use manifest::{Manifest, ManifestRef, SegmentEntry};
 pub use overview::{DeviceOverview, Overview};
@@ -37,5 +39,7 @@ pub use push::{PushMode, PushReport};
 pub use replica::{Applied, Change, Malformed, Replica, ReplicaError, Source};
 pub use seal::{FORMAT_VERSION, ObjectKind, OpenError, Place, Sealed, open, seal};
 pub use selftest::{SelfTest, self_test};
-pub use state::{Garbage, Intent, NodeState, OwnSegment, OwnState, PushProgress, Retired, StateKeys};
+pub use state::{
+    Garbage, Intent, NodeState, OwnSegment, OwnState, PushProgress, Retired, StateKeys,
+};
 pub use verify::{VerifyMode, VerifyReport};

@@ -62,14 +62,32 @@ impl<R: Replica> Device<'_, R> {
     /// The database's.
     pub fn reset(&mut self, mode: ResetMode) -> Result<(), VaultError> {
         let own = self.own()?;
-        let names = self.replica.keys(&self.state_keys.all()).map_err(|source| VaultError::Replica { doing: "list the sync state", source })?;
+        let names = self
+            .replica
+            .keys(&self.state_keys.all())
+            .map_err(|source| VaultError::Replica {
+                doing: "list the sync state",
+                source,
+            })?;
         let mut changes: Vec<Change> = names.into_iter().map(state::forget).collect();
         let mut next = match mode {
             ResetMode::NewIdentity => own.reborn((self.options.new_node)(), false),
             ResetMode::LocalOnly => {
                 // A manifest that was under way may name what is garbage without it.
-                let garbage = if self.has_intent()? { vec![] } else { own.garbage };
-                OwnState { relearn: true, lacking: own.lacking, former: own.former, earlier: own.earlier, garbage, removed: own.removed, ..OwnState::fresh(own.node) }
+                let garbage = if self.has_intent()? {
+                    vec![]
+                } else {
+                    own.garbage
+                };
+                OwnState {
+                    relearn: true,
+                    lacking: own.lacking,
+                    former: own.former,
+                    earlier: own.earlier,
+                    garbage,
+                    removed: own.removed,
+                    ..OwnState::fresh(own.node)
+                }
             }
         };
         next.lenient = true;
@@ -93,7 +111,11 @@ impl<R: Replica> Device<'_, R> {
     /// The store's or the database's. If anything of the device cannot be read now, that is a problem in the report, and nothing is
     /// removed.
     pub async fn remove_device(&mut self, node: NodeId) -> Result<RepairReport, VaultError> {
-        self.mend(Some(Removal { node, gives_up_unreadable: false })).await
+        self.mend(Some(Removal {
+            node,
+            gives_up_unreadable: false,
+        }))
+        .await
     }
 
     /// As [`Device::remove_device`], for a device some of whose objects are damaged or gone for good: what only they held, and no
@@ -101,8 +123,15 @@ impl<R: Replica> Device<'_, R> {
     ///
     /// # Errors
     /// As for [`Device::remove_device`].
-    pub async fn remove_damaged_device(&mut self, node: NodeId) -> Result<RepairReport, VaultError> {
-        self.mend(Some(Removal { node, gives_up_unreadable: true })).await
+    pub async fn remove_damaged_device(
+        &mut self,
+        node: NodeId,
+    ) -> Result<RepairReport, VaultError> {
+        self.mend(Some(Removal {
+            node,
+            gives_up_unreadable: true,
+        }))
+        .await
     }
 
     fn has_intent(&self) -> Result<bool, VaultError> {
@@ -124,14 +153,28 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// The part of it that changes only the local database: the next push publishes what is missing from the vault.
-    pub(crate) async fn mend_here(&mut self, remove: Option<Removal>) -> Result<RepairReport, VaultError> {
+    pub(crate) async fn mend_here(
+        &mut self,
+        remove: Option<Removal>,
+    ) -> Result<RepairReport, VaultError> {
         let own = self.stay()?;
         let mut seen = VerifyReport::default();
         let survey = self.survey(&mut seen).await?;
         let mut report = RepairReport::default();
         let remove = remove.filter(|removal| removal.node != own.node);
-        let shown = self.take_in(&own, &survey, remove.map(|removal| removal.node), &mut report).await?;
-        report.problems.extend(seen.problems.into_iter().filter(|problem| problem.kind.is_serious()));
+        let shown = self
+            .take_in(
+                &own,
+                &survey,
+                remove.map(|removal| removal.node),
+                &mut report,
+            )
+            .await?;
+        report.problems.extend(
+            seen.problems
+                .into_iter()
+                .filter(|problem| problem.kind.is_serious()),
+        );
         let leaving = match remove {
             Some(removal) => match shown.leaving(&survey, removal) {
                 Ok(leaving) => Some((removal.node, leaving)),
@@ -147,7 +190,10 @@ impl<R: Replica> Device<'_, R> {
         report.republished = self
             .replica
             .republish_all_but(&shown.ids(), &changes)
-            .map_err(|source| VaultError::Replica { doing: "mark what is missing from the vault", source })?;
+            .map_err(|source| VaultError::Replica {
+                doing: "mark what is missing from the vault",
+                source,
+            })?;
         Ok(report)
     }
 
@@ -162,7 +208,13 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Applies every readable segment, and tells what is where.
-    async fn take_in(&mut self, own: &OwnState, survey: &Survey, leaving: Option<NodeId>, report: &mut RepairReport) -> Result<Shown, VaultError> {
+    async fn take_in(
+        &mut self,
+        own: &OwnState,
+        survey: &Survey,
+        leaving: Option<NodeId>,
+        report: &mut RepairReport,
+    ) -> Result<Shown, VaultError> {
         let live = live_keys(survey);
         let keys: Vec<_> = survey.present.keys().cloned().collect();
         let floor = self.published_floor(own)?;
@@ -176,7 +228,10 @@ impl<R: Replica> Device<'_, R> {
                 Ok((_, records)) => records,
             };
             shown.readable.insert(key.to_owned());
-            let node = Place::parse(key).expect("only keys of segments were asked for").0.node;
+            let node = Place::parse(key)
+                .expect("only keys of segments were asked for")
+                .0
+                .node;
             let is_live = live.contains(key);
             let place = match node {
                 node if leaving == Some(node) => Some(&mut shown.in_leaving),
@@ -191,9 +246,17 @@ impl<R: Replica> Device<'_, R> {
             let source = if !is_live || node == own.node || leaving == Some(node) {
                 Source::Salvage
             } else {
-                Source::Vault { unpublished_above: if is_ours_too { u64::MAX } else { floor } }
+                Source::Vault {
+                    unpublished_above: if is_ours_too { u64::MAX } else { floor },
+                }
             };
-            let applied = this.replica.apply(records, source, &[]).map_err(|source| VaultError::Replica { doing: "apply what was read", source })?;
+            let applied =
+                this.replica
+                    .apply(records, source, &[])
+                    .map_err(|source| VaultError::Replica {
+                        doing: "apply what was read",
+                        source,
+                    })?;
             report.recovered += applied.added;
             Ok(())
         })
@@ -202,10 +265,20 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// This device's line without its unreadable segments (a new line if its newest manifest cannot be read), and with the node that leaves.
-    fn mended(&self, own: OwnState, survey: &Survey, shown: &Shown, leaving: Option<(NodeId, Leaving)>) -> Vec<Change> {
-        let is_cut_off = own.newest.is_some() && survey.lines.get(&own.node).map(|line| line.newest) != own.newest;
+    fn mended(
+        &self,
+        own: OwnState,
+        survey: &Survey,
+        shown: &Shown,
+        leaving: Option<(NodeId, Leaving)>,
+    ) -> Vec<Change> {
+        let is_cut_off = own.newest.is_some()
+            && survey.lines.get(&own.node).map(|line| line.newest) != own.newest;
         let mut changes = vec![state::forget(self.state_keys.progress())];
-        let mut next = OwnState { lacking: false, ..own };
+        let mut next = OwnState {
+            lacking: false,
+            ..own
+        };
         if is_cut_off {
             next = next.reborn((self.options.new_node)(), true);
             changes.push(state::forget(self.state_keys.intent()));
@@ -229,29 +302,69 @@ impl Shown {
     /// What a leaving node has counts only if this device's own line has it too. That another node has it is not enough: somebody may
     /// be removing that one at this moment. So a line's records vanish only after one other line took over all of them.
     fn ids(mut self) -> HashSet<RecordId> {
-        self.in_own.extend(self.in_others.difference(&self.in_leaving));
+        self.in_own
+            .extend(self.in_others.difference(&self.in_leaving));
         self.in_own
     }
 
     /// What is to be said about a node that leaves, or why it cannot leave.
     fn leaving(&self, survey: &Survey, removal: Removal) -> Result<Leaving, Problem> {
         let node = removal.node;
-        let refuse = |kind, why: &str| Err(Problem { key: format!("{MANIFESTS}{node}"), kind, detail: format!("{why}, so nothing was removed") });
+        let refuse = |kind, why: &str| {
+            Err(Problem {
+                key: format!("{MANIFESTS}{node}"),
+                kind,
+                detail: format!("{why}, so nothing was removed"),
+            })
+        };
         let Some(line) = survey.lines.get(&node) else {
-            return refuse(ProblemKind::Missing, "no manifest of this device can be read");
+            return refuse(
+                ProblemKind::Missing,
+                "no manifest of this device can be read",
+            );
         };
         // What cannot be read now may be there tomorrow: a synced folder is still catching up, say.
-        let all_read = line.is_whole && line.live.iter().all(|entry| self.readable.contains(&entry.key(node)));
+        let all_read = line.is_whole
+            && line
+                .live
+                .iter()
+                .all(|entry| self.readable.contains(&entry.key(node)));
         if !all_read && !removal.gives_up_unreadable {
-            return refuse(ProblemKind::Missing, "not everything of this device can be read now");
+            return refuse(
+                ProblemKind::Missing,
+                "not everything of this device can be read now",
+            );
         }
-        let heirs: Vec<NodeId> = line.manifest.removed.keys().copied().chain([node]).collect();
-        let is_theirs = |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
+        let heirs: Vec<NodeId> = line
+            .manifest
+            .removed
+            .keys()
+            .copied()
+            .chain([node])
+            .collect();
+        let is_theirs =
+            |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
         let segments = self.readable.iter().filter(is_theirs).cloned();
-        let manifests = heirs.iter().flat_map(|node| survey.manifests.get(node).into_iter().flatten().map(|manifest| manifest.key(*node)));
+        let manifests = heirs.iter().flat_map(|node| {
+            survey
+                .manifests
+                .get(node)
+                .into_iter()
+                .flatten()
+                .map(|manifest| manifest.key(*node))
+        });
         let mut keys: Vec<String> = segments.chain(manifests).collect();
         keys.sort();
-        let at = survey.manifests.get(&node).and_then(|refs| refs.last()).copied().unwrap_or(line.newest);
-        Ok(Leaving { at, keys, removed: line.manifest.removed.clone() })
+        let at = survey
+            .manifests
+            .get(&node)
+            .and_then(|refs| refs.last())
+            .copied()
+            .unwrap_or(line.newest);
+        Ok(Leaving {
+            at,
+            keys,
+            removed: line.manifest.removed.clone(),
+        })
     }
 }

@@ -36,7 +36,13 @@ pub struct SegmentEntry {
 impl SegmentEntry {
     /// The segment's key, written by `node`.
     pub fn key(&self, node: NodeId) -> String {
-        Place { kind: ObjectKind::Segment, node, first: self.first, last: self.last }.key(self.hash)
+        Place {
+            kind: ObjectKind::Segment,
+            node,
+            first: self.first,
+            last: self.last,
+        }
+        .key(self.hash)
     }
 }
 
@@ -52,13 +58,21 @@ pub struct ManifestRef {
 impl ManifestRef {
     /// The manifest's key, written by `node`.
     pub fn key(&self, node: NodeId) -> String {
-        Place { kind: ObjectKind::Manifest, node, first: self.sequence, last: 0 }.key(self.hash)
+        Place {
+            kind: ObjectKind::Manifest,
+            node,
+            first: self.sequence,
+            last: 0,
+        }
+        .key(self.hash)
     }
 }
 
 /// Whether a line, of which `refs` are listed, has anything that a takeover at `at` does not cover.
 pub(crate) fn outlives(refs: &[ManifestRef], at: ManifestRef) -> bool {
-    refs.iter().any(|found| found.sequence > at.sequence || (found.sequence == at.sequence && found.hash != at.hash))
+    refs.iter().any(|found| {
+        found.sequence > at.sequence || (found.sequence == at.sequence && found.hash != at.hash)
+    })
 }
 
 /// A manifest this far behind its node's newest is none that the node itself kept (it keeps 40 at most).
@@ -66,11 +80,19 @@ const STRAY_DISTANCE: u64 = 64;
 
 /// The manifests of a line, ascending, that its newest does not speak for: somebody else wrote under the same identity.
 pub(crate) fn forks(refs: &[ManifestRef]) -> Vec<ManifestRef> {
-    let Some(newest) = refs.last() else { return vec![] };
-    let has_twin = |manifest: &ManifestRef| refs.iter().any(|other| other.sequence == manifest.sequence && other.hash != manifest.hash);
+    let Some(newest) = refs.last() else {
+        return vec![];
+    };
+    let has_twin = |manifest: &ManifestRef| {
+        refs.iter()
+            .any(|other| other.sequence == manifest.sequence && other.hash != manifest.hash)
+    };
     // A device removes its old manifests long before they are so many: this one comes from somewhere else.
     let is_stray = |manifest: &ManifestRef| manifest.sequence + STRAY_DISTANCE < newest.sequence;
-    refs.iter().filter(|manifest| *manifest != newest && (has_twin(manifest) || is_stray(manifest))).copied().collect()
+    refs.iter()
+        .filter(|manifest| *manifest != newest && (has_twin(manifest) || is_stray(manifest)))
+        .copied()
+        .collect()
 }
 
 /// The content of a manifest, stored as JSON. Unknown fields are ignored by readers of this version.

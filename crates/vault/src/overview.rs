@@ -56,25 +56,39 @@ impl Overview {
     ///
     /// # Errors
     /// The database's.
-    pub fn read<R: Replica>(replica: &R, vault: VaultId, own_name: &str) -> Result<Self, VaultError> {
+    pub fn read<R: Replica>(
+        replica: &R,
+        vault: VaultId,
+        own_name: &str,
+    ) -> Result<Self, VaultError> {
         let keys = StateKeys::new(vault);
         let own: Option<OwnState> = state::load(replica, &keys.own())?;
         let progress: Option<state::PushProgress> = state::load(replica, &keys.progress())?;
-        let interrupted = progress.is_some() || state::load::<_, Intent>(replica, &keys.intent())?.is_some();
+        let interrupted =
+            progress.is_some() || state::load::<_, Intent>(replica, &keys.intent())?.is_some();
         let published = own.as_ref().map_or(0, |own| own.published);
-        let pending = replica.count_own(published).map_err(|source| VaultError::Replica { doing: "count what is pending", source })?;
+        let pending = replica
+            .count_own(published)
+            .map_err(|source| VaultError::Replica {
+                doing: "count what is pending",
+                source,
+            })?;
         let mut devices: Vec<_> = own.iter().map(|own| this_device(own, own_name)).collect();
-        devices.extend(state::load_nodes(replica, &keys)?.into_iter().map(|(node, state)| DeviceOverview {
-            node,
-            name: state.name,
-            sequence: state.newest.sequence,
-            written_ms: state.written_ms,
-            records: state.records,
-            bytes: state.bytes,
-            complete: state.complete,
-            removed_by: state.removed_by,
-            this: false,
-        }));
+        devices.extend(
+            state::load_nodes(replica, &keys)?
+                .into_iter()
+                .map(|(node, state)| DeviceOverview {
+                    node,
+                    name: state.name,
+                    sequence: state.newest.sequence,
+                    written_ms: state.written_ms,
+                    records: state.records,
+                    bytes: state.bytes,
+                    complete: state.complete,
+                    removed_by: state.removed_by,
+                    this: false,
+                }),
+        );
         Ok(Self {
             vault,
             pending,

@@ -91,7 +91,12 @@ pub trait Replica {
     ///
     /// # Errors
     /// If the database fails.
-    fn own(&self, first: u64, last: u64, limit: usize) -> Result<Vec<(u64, Self::Record)>, ReplicaError>;
+    fn own(
+        &self,
+        first: u64,
+        last: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Self::Record)>, ReplicaError>;
     /// Adds records read from this vault, and changes the vault's state, in one transaction.
     ///
     /// `source` says whether they count as learnt from this vault, so that they are not published again. A record that is known is left
@@ -99,7 +104,12 @@ pub trait Replica {
     ///
     /// # Errors
     /// If the database fails; then nothing was changed.
-    fn apply(&mut self, records: Vec<Self::Record>, source: Source, changes: &[Change]) -> Result<Applied, ReplicaError>;
+    fn apply(
+        &mut self,
+        records: Vec<Self::Record>,
+        source: Source,
+        changes: &[Change],
+    ) -> Result<Applied, ReplicaError>;
     /// The numbers of records deleted since they were last taken by [`Replica::clear_erased`].
     ///
     /// # Errors
@@ -120,5 +130,9 @@ pub trait Replica {
     ///
     /// # Errors
     /// If the database fails; then nothing was changed.
-    fn republish_all_but(&mut self, shown: &HashSet<RecordId>, changes: &[Change]) -> Result<u64, ReplicaError>;
+    fn republish_all_but(
+        &mut self,
+        shown: &HashSet<RecordId>,
+        changes: &[Change],
+    ) -> Result<u64, ReplicaError>;
 }

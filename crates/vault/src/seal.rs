@@ -51,9 +51,13 @@ pub struct Place {
 impl Place {
     /// The object's key under the store's prefix.
     pub fn key(&self, hash: ObjectHash) -> String {
-        let Self { node, first, last, .. } = self;
+        let Self {
+            node, first, last, ..
+        } = self;
         match self.kind {
-            ObjectKind::Segment => format!("objects/segments/{node}/{first:016x}-{last:016x}-{hash}"),
+            ObjectKind::Segment => {
+                format!("objects/segments/{node}/{first:016x}-{last:016x}-{hash}")
+            }
             ObjectKind::Manifest => format!("manifests/{node}/{first:016x}-{hash}"),
         }
     }
@@ -61,13 +65,23 @@ impl Place {
     /// Reads a key; `None` if nothing of ours is named so.
     pub fn parse(key: &str) -> Option<(Self, ObjectHash)> {
         let number = |text: &str| -> Option<u64> {
-            let well_formed = text.len() == 16 && !text.bytes().any(|byte| byte.is_ascii_uppercase() || byte == b'+');
-            well_formed.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+            let well_formed = text.len() == 16
+                && !text
+                    .bytes()
+                    .any(|byte| byte.is_ascii_uppercase() || byte == b'+');
+            well_formed
+                .then(|| u64::from_str_radix(text, 16).ok())
+                .flatten()
         };
         if let Some(rest) = key.strip_prefix("manifests/") {
             let (node, name) = rest.split_once('/')?;
             let (sequence, hash) = name.split_once('-')?;
-            let place = Self { kind: ObjectKind::Manifest, node: node.parse().ok()?, first: number(sequence)?, last: 0 };
+            let place = Self {
+                kind: ObjectKind::Manifest,
+                node: node.parse().ok()?,
+                first: number(sequence)?,
+                last: 0,
+            };
             return Some((place, hash.parse().ok()?));
         }
         let (node, name) = key.strip_prefix("objects/segments/")?.split_once('/')?;
@@ -107,25 +121,42 @@ pub struct OpenError {
 /// # Panics
 /// If the plaintext is larger than [`PLAINTEXT_BYTES_MAX`]; callers cut batches far below.
 pub fn seal(keys: &Keyring, place: Place, plaintext: &[u8], level: Option<i32>) -> Sealed {
-    assert!(plaintext.len() <= PLAINTEXT_BYTES_MAX, "a batch is cut long before it is this large");
-    let packed = level.and_then(|level| zstd::bulk::compress(plaintext, level).ok()).filter(|packed| packed.len() < plaintext.len());
+    assert!(
+        plaintext.len() <= PLAINTEXT_BYTES_MAX,
+        "a batch is cut long before it is this large"
+    );
+    let packed = level
+        .and_then(|level| zstd::bulk::compress(plaintext, level).ok())
+        .filter(|packed| packed.len() < plaintext.len());
     let (body, raw_len) = match &packed {
         Some(packed) => (packed.as_slice(), plaintext.len() as u32),
         None => (plaintext, 0),
     };
     let header = header(keys.vault(), keys.epoch(), place, raw_len);
-    let subkeys = keys.subkeys(keys.epoch()).expect("a keyring holds its newest key");
+    let subkeys = keys
+        .subkeys(keys.epoch())
+        .expect("a keyring holds its newest key");
     let nonce = synthetic_nonce(&subkeys.nonce, &header, body);
     let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
     let sealed = cipher
-        .encrypt(&XNonce::from(nonce), Payload { msg: body, aad: &header })
+        .encrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: body,
+                aad: &header,
+            },
+        )
         .expect("encrypting in memory fails only above 256 GiB");
     let mut object = Vec::with_capacity(HEADER_LEN + NONCE_LEN + sealed.len());
     object.extend_from_slice(&header);
     object.extend_from_slice(&nonce);
     object.extend_from_slice(&sealed);
     let hash = ObjectHash::of(&object);
-    Sealed { key: place.key(hash), hash, bytes: object.into() }
+    Sealed {
+        key: place.key(hash),
+        hash,
+        bytes: object.into(),
+    }
 }
 
 /// Checks and opens the object stored under `key`, and gives its plaintext.
@@ -134,35 +165,63 @@ pub fn seal(keys: &Keyring, place: Place, plaintext: &[u8], level: Option<i32>) 
 /// Everything that is not exactly what was sealed for this key and vault, named by kind.
 pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenError> {
     let Some((place, hash)) = Place::parse(key) else {
-        return Err(OpenError { kind: ProblemKind::Foreign, detail: "no object of a vault has such a name".into() });
+        return Err(OpenError {
+            kind: ProblemKind::Foreign,
+            detail: "no object of a vault has such a name".into(),
+        });
     };
-    let corrupt = |detail: String| OpenError { kind: ProblemKind::Corrupt, detail };
+    let corrupt = |detail: String| OpenError {
+        kind: ProblemKind::Corrupt,
+        detail,
+    };
     if ObjectHash::of(object) != hash {
-        return Err(corrupt(format!("its {} bytes do not have the hash that its name promises", object.len())));
+        return Err(corrupt(format!(
+            "its {} bytes do not have the hash that its name promises",
+            object.len()
+        )));
     }
     if object.len() < HEADER_LEN + NONCE_LEN + TAG_LEN || &object[..3] != MAGIC {
-        return Err(corrupt("it does not begin like an object of a vault".into()));
+        return Err(corrupt(
+            "it does not begin like an object of a vault".into(),
+        ));
     }
     if object[3] > FORMAT_VERSION {
-        return Err(OpenError { kind: ProblemKind::NewerFormat, detail: format!("it has format version {}", object[3]) });
+        return Err(OpenError {
+            kind: ProblemKind::NewerFormat,
+            detail: format!("it has format version {}", object[3]),
+        });
     }
     let (head, rest) = object.split_at(HEADER_LEN);
     let (nonce, sealed) = rest.split_at(NONCE_LEN);
     let vault = VaultId(array(&head[5..21]));
     if vault != keys.vault() {
-        return Err(OpenError { kind: ProblemKind::OtherVault, detail: format!("it belongs to vault {vault}") });
+        return Err(OpenError {
+            kind: ProblemKind::OtherVault,
+            detail: format!("it belongs to vault {vault}"),
+        });
     }
     let epoch = u32::from_le_bytes(array(&head[37..41]));
     let raw_len = u32::from_le_bytes(array(&head[57..61]));
     if head != header(vault, epoch, place, raw_len) {
-        return Err(corrupt("its header says that it belongs to another place".into()));
+        return Err(corrupt(
+            "its header says that it belongs to another place".into(),
+        ));
     }
     let Some(subkeys) = keys.subkeys(epoch) else {
-        return Err(OpenError { kind: ProblemKind::NoKey, detail: format!("it is sealed with the key of epoch {epoch}") });
+        return Err(OpenError {
+            kind: ProblemKind::NoKey,
+            detail: format!("it is sealed with the key of epoch {epoch}"),
+        });
     };
     let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
     let body = cipher
-        .decrypt(&XNonce::from(array::<NONCE_LEN>(nonce)), Payload { msg: sealed, aad: head })
+        .decrypt(
+            &XNonce::from(array::<NONCE_LEN>(nonce)),
+            Payload {
+                msg: sealed,
+                aad: head,
+            },
+        )
         .map_err(|_| corrupt("it does not authenticate under the vault's key".into()))?;
     unpack(body, raw_len as usize).ok_or_else(|| corrupt("its content does not decompress".into()))
 }
@@ -179,7 +238,9 @@ fn unpack(body: Vec<u8>, raw_len: usize) -> Option<Vec<u8>> {
     if raw_len > PLAINTEXT_BYTES_MAX {
         return None;
     }
-    zstd::bulk::decompress(&body, raw_len).ok().filter(|plaintext| plaintext.len() == raw_len)
+    zstd::bulk::decompress(&body, raw_len)
+        .ok()
+        .filter(|plaintext| plaintext.len() == raw_len)
 }
 
 fn header(vault: VaultId, epoch: u32, place: Place, raw_len: u32) -> [u8; HEADER_LEN] {
@@ -201,12 +262,17 @@ fn header(vault: VaultId, epoch: u32, place: Place, raw_len: u32) -> [u8; HEADER
 
 fn synthetic_nonce(key: &[u8; 32], header: &[u8], body: &[u8]) -> [u8; NONCE_LEN] {
     let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(&(header.len() as u64).to_le_bytes()).update(header).update(body);
+    hasher
+        .update(&(header.len() as u64).to_le_bytes())
+        .update(header)
+        .update(body);
     array(&hasher.finalize().as_bytes()[..NONCE_LEN])
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes.try_into().expect("the caller cut exactly this many bytes")
+    bytes
+        .try_into()
+        .expect("the caller cut exactly this many bytes")
 }
 
 #[cfg(test)]

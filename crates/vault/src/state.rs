@@ -195,16 +195,30 @@ impl StateKeys {
 }
 
 /// Reads one value.
-pub(crate) fn load<R: Replica, T: DeserializeOwned>(replica: &R, key: &str) -> Result<Option<T>, VaultError> {
-    let bytes = replica.load(key).map_err(|source| VaultError::Replica { doing: "read the sync state", source })?;
+pub(crate) fn load<R: Replica, T: DeserializeOwned>(
+    replica: &R,
+    key: &str,
+) -> Result<Option<T>, VaultError> {
+    let bytes = replica.load(key).map_err(|source| VaultError::Replica {
+        doing: "read the sync state",
+        source,
+    })?;
     bytes
-        .map(|bytes| serde_json::from_slice(&bytes).map_err(|source| VaultError::DamagedState { key: key.into(), source }))
+        .map(|bytes| {
+            serde_json::from_slice(&bytes).map_err(|source| VaultError::DamagedState {
+                key: key.into(),
+                source,
+            })
+        })
         .transpose()
 }
 
 /// A change that keeps a value.
 pub(crate) fn keep<T: Serialize>(key: String, value: &T) -> Change {
-    (key, Some(serde_json::to_vec(value).expect("plain data serialises")))
+    (
+        key,
+        Some(serde_json::to_vec(value).expect("plain data serialises")),
+    )
 }
 
 /// A change that forgets a value.
@@ -214,16 +228,29 @@ pub(crate) fn forget(key: String) -> Change {
 
 /// Saves changes.
 pub(crate) fn save<R: Replica>(replica: &mut R, changes: &[Change]) -> Result<(), VaultError> {
-    replica.save(changes).map_err(|source| VaultError::Replica { doing: "save the sync state", source })
+    replica.save(changes).map_err(|source| VaultError::Replica {
+        doing: "save the sync state",
+        source,
+    })
 }
 
 /// What was seen of every other node.
-pub(crate) fn load_nodes<R: Replica>(replica: &R, keys: &StateKeys) -> Result<BTreeMap<NodeId, NodeState>, VaultError> {
+pub(crate) fn load_nodes<R: Replica>(
+    replica: &R,
+    keys: &StateKeys,
+) -> Result<BTreeMap<NodeId, NodeState>, VaultError> {
     let prefix = keys.nodes();
-    let names = replica.keys(&prefix).map_err(|source| VaultError::Replica { doing: "list the sync state", source })?;
+    let names = replica
+        .keys(&prefix)
+        .map_err(|source| VaultError::Replica {
+            doing: "list the sync state",
+            source,
+        })?;
     let mut nodes = BTreeMap::new();
     for name in names {
-        let Ok(node) = name[prefix.len()..].parse() else { continue };
+        let Ok(node) = name[prefix.len()..].parse() else {
+            continue;
+        };
         if let Some(state) = load(replica, &name)? {
             nodes.insert(node, state);
         }
@@ -234,7 +261,23 @@ pub(crate) fn load_nodes<R: Replica>(replica: &R, keys: &StateKeys) -> Result<BT
 impl OwnState {
     /// A device that has published nothing.
     pub fn fresh(node: NodeId) -> Self {
-        Self { node, newest: None, published: 0, live: vec![], garbage: vec![], older: vec![], retired: vec![], former: vec![], removed: BTreeMap::new(), leaving: BTreeMap::new(), earlier: vec![], lenient: false, full: false, lacking: false, relearn: false }
+        Self {
+            node,
+            newest: None,
+            published: 0,
+            live: vec![],
+            garbage: vec![],
+            older: vec![],
+            retired: vec![],
+            former: vec![],
+            removed: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            earlier: vec![],
+            lenient: false,
+            full: false,
+            lacking: false,
+            relearn: false,
+        }
     }
 
     /// A new identity for a device that gives its old one up.
@@ -252,7 +295,9 @@ impl OwnState {
         if disputed {
             // Names follow from content: what is garbage here may be live for the other machine that has this identity.
             let node = self.node;
-            next.garbage.retain(|garbage| Place::parse(&garbage.key).is_some_and(|(place, _)| place.node != node));
+            next.garbage.retain(|garbage| {
+                Place::parse(&garbage.key).is_some_and(|(place, _)| place.node != node)
+            });
             next.former.push(node);
         }
         next
@@ -261,22 +306,45 @@ impl OwnState {
     /// Makes what was being taken over part of the next manifest.
     pub(crate) fn take_over(&mut self, now_ms: i64) {
         for (node, leaving) in std::mem::take(&mut self.leaving) {
-            self.removed.extend(leaving.removed.into_iter().filter(|(other, _)| *other != self.node));
+            self.removed.extend(
+                leaving
+                    .removed
+                    .into_iter()
+                    .filter(|(other, _)| *other != self.node),
+            );
             self.removed.insert(node, leaving.at);
-            self.garbage.extend(leaving.keys.into_iter().map(|key| Garbage { key, since_ms: now_ms, forgotten: true }));
+            self.garbage
+                .extend(leaving.keys.into_iter().map(|key| Garbage {
+                    key,
+                    since_ms: now_ms,
+                    forgotten: true,
+                }));
         }
     }
 
     /// The live segments as a manifest lists them.
     pub(crate) fn entries(&self) -> Vec<SegmentEntry> {
-        self.live.iter().map(|segment| segment.entry.clone()).collect()
+        self.live
+            .iter()
+            .map(|segment| segment.entry.clone())
+            .collect()
     }
 }
 
 impl NodeState {
     /// A device of which only its removal is known.
     pub(crate) fn gone(at: ManifestRef) -> Self {
-        Self { name: String::new(), newest: at, written_ms: 0, complete: true, applied: vec![], records: 0, bytes: 0, removed_by: None, forks: vec![] }
+        Self {
+            name: String::new(),
+            newest: at,
+            written_ms: 0,
+            complete: true,
+            applied: vec![],
+            records: 0,
+            bytes: 0,
+            removed_by: None,
+            forks: vec![],
+        }
     }
 
     /// Makes the next pull fetch everything again.
@@ -304,5 +372,9 @@ impl NodeState {
 
 /// What a person should know of the last pull or verification.
 pub(crate) fn quarantine_change(keys: &StateKeys, problems: &[Problem]) -> Change {
-    if problems.is_empty() { forget(keys.quarantine()) } else { keep(keys.quarantine(), &problems) }
+    if problems.is_empty() {
+        forget(keys.quarantine())
+    } else {
+        keep(keys.quarantine(), &problems)
+    }
 }

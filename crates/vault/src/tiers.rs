@@ -43,13 +43,18 @@ pub(crate) fn merge_from(live: &[OwnSegment], pending: u64) -> usize {
         if start - run + 1 < FANOUT {
             return start;
         }
-        total += live[run..start].iter().map(|segment| segment.entry.records).sum::<u64>();
+        total += live[run..start]
+            .iter()
+            .map(|segment| segment.entry.records)
+            .sum::<u64>();
         start = run;
     }
 }
 
 fn is_small(segment: &OwnSegment, largest_tier: u32) -> bool {
-    segment.local && segment.entry.records < MERGED_RECORDS_MAX && tier(segment.entry.records) <= largest_tier
+    segment.local
+        && segment.entry.records < MERGED_RECORDS_MAX
+        && tier(segment.entry.records) <= largest_tier
 }
 
 fn tier(records: u64) -> u32 {
@@ -63,7 +68,16 @@ mod tests {
     use crate::manifest::SegmentEntry;
 
     fn segment(records: u64) -> OwnSegment {
-        let entry = SegmentEntry { first: 0, last: 0, hash: ObjectHash([0; 16]), records, bytes: 0, raw_bytes: 0, newest: 0, replaces: vec![] };
+        let entry = SegmentEntry {
+            first: 0,
+            last: 0,
+            hash: ObjectHash([0; 16]),
+            records,
+            bytes: 0,
+            raw_bytes: 0,
+            newest: 0,
+            replaces: vec![],
+        };
         OwnSegment { entry, local: true }
     }
 
@@ -78,7 +92,11 @@ mod tests {
         }
         assert_eq!(sizes.len(), 10);
         assert_eq!(sizes.last(), Some(&NEWEST_SEGMENT_RECORDS));
-        assert!(sizes.iter().all(|size| *size as u64 <= LARGEST_SEGMENT_RECORDS));
+        assert!(
+            sizes
+                .iter()
+                .all(|size| *size as u64 <= LARGEST_SEGMENT_RECORDS)
+        );
     }
 
     #[test]
@@ -88,13 +106,21 @@ mod tests {
         let mut most = 0;
         for _ in 0..10_000 {
             let start = merge_from(&live, 1);
-            let taken: u64 = live[start..].iter().map(|segment| segment.entry.records).sum();
+            let taken: u64 = live[start..]
+                .iter()
+                .map(|segment| segment.entry.records)
+                .sum();
             rewritten += taken;
             live.truncate(start);
             live.push(segment(taken + 1));
             most = most.max(live.len());
         }
-        assert_eq!(live.iter().map(|segment| segment.entry.records).sum::<u64>(), 10_000);
+        assert_eq!(
+            live.iter()
+                .map(|segment| segment.entry.records)
+                .sum::<u64>(),
+            10_000
+        );
         assert!(most <= 40, "{most} segments");
         assert!(rewritten <= 10_000 * 6, "{rewritten} records rewritten");
     }

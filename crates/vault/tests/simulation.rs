@@ -11,7 +11,10 @@ fn three_hundred_seeds_keep_every_promise() {
         crashes += outcome.crashes;
         conflicts += outcome.conflicts;
     }
-    assert!(crashes > 100 && conflicts > 20, "the world was too kind: {crashes} crashes, {conflicts} conflicts");
+    assert!(
+        crashes > 100 && conflicts > 20,
+        "the world was too kind: {crashes} crashes, {conflicts} conflicts"
+    );
 }
 
 #[test]

@@ -41,7 +41,10 @@ impl<R: Replica> Device<'_, R> {
         let grace_ms = self.options.grace_ms;
         let mut then = draft.own.clone();
         let is_due = |garbage: &Garbage| now_ms.saturating_sub(garbage.since_ms) >= grace_ms;
-        let forgotten_due = then.garbage.iter().any(|garbage| garbage.forgotten && is_due(garbage));
+        let forgotten_due = then
+            .garbage
+            .iter()
+            .any(|garbage| garbage.forgotten && is_due(garbage));
         if then.older.len() < OLDER_MAX && !forgotten_due {
             return Ok(());
         }
@@ -51,13 +54,24 @@ impl<R: Replica> Device<'_, R> {
         then.garbage = waiting;
         then.garbage.extend(unsure);
         let surplus = then.older.len().saturating_sub(OLDER_KEPT);
-        keys.extend(then.older[..surplus].iter().map(|manifest| manifest.key(then.node)));
-        if !keys.is_empty() && let Err(error) = self.vault.store().delete(&keys).await {
+        keys.extend(
+            then.older[..surplus]
+                .iter()
+                .map(|manifest| manifest.key(then.node)),
+        );
+        if !keys.is_empty()
+            && let Err(error) = self.vault.store().delete(&keys).await
+        {
             tracing::warn!(%error, "replaced objects could not be removed");
             return Ok(());
         }
-        then.retired.retain(|retired| now_ms.saturating_sub(retired.since_ms) < RETIRED_REMEMBERED_MS);
-        then.retired.extend(then.older.drain(..surplus).map(|manifest| Retired { manifest, since_ms: now_ms }));
+        then.retired
+            .retain(|retired| now_ms.saturating_sub(retired.since_ms) < RETIRED_REMEMBERED_MS);
+        then.retired
+            .extend(then.older.drain(..surplus).map(|manifest| Retired {
+                manifest,
+                since_ms: now_ms,
+            }));
         state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
         draft.report.removed = keys.len() as u64;
         draft.own = then;
@@ -79,7 +93,12 @@ impl<R: Replica> Device<'_, R> {
         for (node, garbage) in lines {
             match self.verdict(own, node).await {
                 Ok(Verdict::Gone) => keys.extend(garbage.into_iter().map(|garbage| garbage.key)),
-                Ok(Verdict::But(live)) => keys.extend(garbage.into_iter().map(|garbage| garbage.key).filter(|key| !live.contains(key))),
+                Ok(Verdict::But(live)) => keys.extend(
+                    garbage
+                        .into_iter()
+                        .map(|garbage| garbage.key)
+                        .filter(|key| !live.contains(key)),
+                ),
                 Ok(Verdict::Alive) => {}
                 Ok(Verdict::Unsure) => unsure.extend(garbage),
                 Err(error) => {
@@ -95,12 +114,20 @@ impl<R: Replica> Device<'_, R> {
         let listing = self.list_manifests(&format!("{MANIFESTS}{node}/")).await?;
         let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
         if let Some(at) = own.removed.get(&node) {
-            return Ok(if outlives(refs, *at) { Verdict::Alive } else { Verdict::Gone });
+            return Ok(if outlives(refs, *at) {
+                Verdict::Alive
+            } else {
+                Verdict::Gone
+            });
         }
-        let Some(newest) = refs.last() else { return Ok(Verdict::Unsure) };
+        let Some(newest) = refs.last() else {
+            return Ok(Verdict::Unsure);
+        };
         let mut live = BTreeSet::new();
         for head in forks(refs).iter().chain([newest]) {
-            let Ok(manifest) = self.fetch_manifest(node, *head).await? else { return Ok(Verdict::Unsure) };
+            let Ok(manifest) = self.fetch_manifest(node, *head).await? else {
+                return Ok(Verdict::Unsure);
+            };
             live.extend(manifest.segments.iter().map(|entry| entry.key(node)));
         }
         Ok(Verdict::But(live))

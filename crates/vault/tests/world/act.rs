@@ -26,7 +26,12 @@ impl Act {
     /// Does it, and says what came of it.
     async fn on(self, machine: &mut Machine) -> Result<String, VaultError> {
         let mut silent = ();
-        let Machine { vault, replica, options, .. } = machine;
+        let Machine {
+            vault,
+            replica,
+            options,
+            ..
+        } = machine;
         let mut device = Device::new(vault, replica, options, &mut silent);
         let told = match self {
             Act::Push(mode) => format!("{:?}", device.push(mode).await?),
@@ -96,8 +101,10 @@ impl World {
 
     /// Runs the acts side by side, one store operation at a time, and returns whether all went well.
     pub(super) fn together(&mut self, acts: Vec<(usize, Act)>) -> Result<bool, String> {
-        let held: Vec<_> =
-            acts.iter().map(|(index, _)| self.machines[*index].replica.content().0).collect();
+        let held: Vec<_> = acts
+            .iter()
+            .map(|(index, _)| self.machines[*index].replica.content().0)
+            .collect();
         let mut outcomes: Vec<Option<Result<String, VaultError>>> = vec![];
         outcomes.resize_with(acts.len(), || None);
         let mut running: Vec<(usize, Running<'_>)> = vec![];
@@ -122,7 +129,8 @@ impl World {
         for (((index, act), outcome), held) in acts.into_iter().zip(outcomes).zip(held) {
             let outcome = outcome.ok_or_else(|| format!("machine {index} never ends: {act:?}"))?;
             let many = if self.crowds > 0 { " " } else { "" };
-            self.log.push(format!("{index}{many}does {act:?}: {}", brief(&outcome)));
+            self.log
+                .push(format!("{index}{many}does {act:?}: {}", brief(&outcome)));
             well &= outcome.is_ok();
             self.note(index, act, &outcome, held)?;
         }
@@ -137,7 +145,10 @@ impl World {
         held: std::collections::BTreeMap<vault::RecordId, u64>,
     ) -> Result<(), String> {
         let (after, gone) = self.machines[index].replica.content();
-        if let Some(lost) = held.keys().find(|id| !after.contains_key(id) && !gone.contains(id)) {
+        if let Some(lost) = held
+            .keys()
+            .find(|id| !after.contains_key(id) && !gone.contains(id))
+        {
             return Err(format!("{act:?} of machine {index} lost {lost}"));
         }
         match (act, outcome) {
@@ -147,7 +158,11 @@ impl World {
                 self.conflicts += 1;
                 if self.rng.chance(500) {
                     let forced = self.rng.chance(500);
-                    let way = if forced { Act::Push(PushMode::Force) } else { Act::Pull(PullMode::Force) };
+                    let way = if forced {
+                        Act::Push(PushMode::Force)
+                    } else {
+                        Act::Pull(PullMode::Force)
+                    };
                     self.perform(index, way)?;
                 }
             }

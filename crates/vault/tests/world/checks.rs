@@ -2,9 +2,9 @@
 
 use vault::{PullMode, PushMode, RecordId, Replica};
 
+use super::World;
 use super::act::Act;
 use super::replica::{SimRecord, SimReplica};
-use super::World;
 use testkit::Faults;
 
 /// So often a device may run into a conflict before it must be out of it.
@@ -33,7 +33,11 @@ impl World {
 
     fn sync_until_quiet(&mut self, index: usize) -> Result<(), String> {
         for attempt in 0..ATTEMPTS_MAX {
-            let mode = if attempt > 0 { PullMode::Force } else { PullMode::New };
+            let mode = if attempt > 0 {
+                PullMode::Force
+            } else {
+                PullMode::New
+            };
             let pulled = self.together(vec![(index, Act::Pull(mode))])?;
             let before = self.conflicts;
             let pushed = self.together(vec![(index, Act::Push(PushMode::Pending))])?;
@@ -53,13 +57,18 @@ impl World {
             if their_kept != kept {
                 let missing = their_kept.keys().find(|id| !kept.contains_key(id));
                 let extra = kept.keys().find(|id| !their_kept.contains_key(id));
-                let places = missing.or(extra).map(|id| self.places(*id)).unwrap_or_default();
+                let places = missing
+                    .or(extra)
+                    .map(|id| self.places(*id))
+                    .unwrap_or_default();
                 return Err(format!(
                     "a newcomer and machine {index} differ: the newcomer lacks {missing:?}, the machine lacks {extra:?}\n  {places}"
                 ));
             }
             if their_forgotten != forgotten {
-                return Err(format!("a newcomer and machine {index} differ in what was forgotten"));
+                return Err(format!(
+                    "a newcomer and machine {index} differ in what was forgotten"
+                ));
             }
         }
         Ok(())
@@ -69,8 +78,12 @@ impl World {
     fn places(&self, id: RecordId) -> String {
         let all = || 0..self.machines.len();
         let content = |index: &usize| self.machines[*index].replica.content();
-        let machines: Vec<usize> = all().filter(|index| content(index).0.contains_key(&id)).collect();
-        let gone: Vec<usize> = all().filter(|index| content(index).1.contains(&id)).collect();
+        let machines: Vec<usize> = all()
+            .filter(|index| content(index).0.contains_key(&id))
+            .collect();
+        let gone: Vec<usize> = all()
+            .filter(|index| content(index).1.contains(&id))
+            .collect();
         let mut keys = vec![];
         for (key, object) in self.store.objects() {
             let records = vault::open(&self.keys, &key, &object).ok();
@@ -80,7 +93,9 @@ impl World {
                 keys.push(key);
             }
         }
-        let own: Vec<String> = all().map(|index| format!("{:?}", self.own(index))).collect();
+        let own: Vec<String> = all()
+            .map(|index| format!("{:?}", self.own(index)))
+            .collect();
         format!(
             "{id} is in the databases of {machines:?}, forgotten in {gone:?}, in the objects {keys:#?}\n  {}",
             own.join("\n  ")
@@ -112,7 +127,9 @@ impl World {
             let cost = self.machines[*index].store.operations() - before;
             // What could not be read is asked for again: it may have arrived.
             if cost != 1 && self.problems(*index).is_empty() {
-                return Err(format!("an idle pull of machine {index} cost {cost} operations"));
+                return Err(format!(
+                    "an idle pull of machine {index} cost {cost} operations"
+                ));
             }
         }
         Ok(())
@@ -121,7 +138,9 @@ impl World {
     fn problems(&self, index: usize) -> Vec<vault::Problem> {
         let key = vault::StateKeys::new(self.keys.vault()).quarantine();
         let bytes = self.machines[index].replica.load(&key).ok().flatten();
-        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
     }
 
     /// What was forgotten is in no live segment of a device that still works.
@@ -129,16 +148,23 @@ impl World {
         let forgotten = self.machines[living[0]].replica.content().1;
         let objects = self.store.objects();
         for other in living {
-            let Some(own) = self.own(*other) else { continue };
+            let Some(own) = self.own(*other) else {
+                continue;
+            };
             for segment in &own.live {
                 let key = segment.entry.key(own.node);
-                let object = objects.get(&key).ok_or_else(|| format!("{key} of machine {other} is gone"))?;
-                let plaintext = vault::open(&self.keys, &key, object).map_err(|error| error.detail)?;
+                let object = objects
+                    .get(&key)
+                    .ok_or_else(|| format!("{key} of machine {other} is gone"))?;
+                let plaintext =
+                    vault::open(&self.keys, &key, object).map_err(|error| error.detail)?;
                 for record in SimReplica::decode(&plaintext).map_err(|error| error.to_string())? {
                     if let SimRecord::Put(id, _) = record
                         && forgotten.contains(&id)
                     {
-                        return Err(format!("{id} was forgotten and is still in {key}, a live segment of machine {other}"));
+                        return Err(format!(
+                            "{id} was forgotten and is still in {key}, a live segment of machine {other}"
+                        ));
                     }
                 }
             }

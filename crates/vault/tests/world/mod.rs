@@ -85,7 +85,11 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
     let verdict = world.play().and_then(|()| world.settle());
     match verdict {
         Ok(records) => Ok(Outcome {
-            operations: world.machines.iter().map(|machine| machine.store.operations()).sum(),
+            operations: world
+                .machines
+                .iter()
+                .map(|machine| machine.store.operations())
+                .sum(),
             records,
             digest: world.store.trace_digest(),
             conflicts: world.conflicts,
@@ -93,7 +97,10 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
             crowds: world.crowds,
             removals: world.removals,
         }),
-        Err(broken) => Err(format!("seed {seed}: {broken}\nsteps:\n  {}", world.log.join("\n  "))),
+        Err(broken) => Err(format!(
+            "seed {seed}: {broken}\nsteps:\n  {}",
+            world.log.join("\n  ")
+        )),
     }
 }
 
@@ -159,7 +166,15 @@ impl World {
         };
         let inner = Store::from_object_store(Arc::new(store.clone()), "");
         let vault = Vault::new(inner, self.keys.clone());
-        self.machines.push(Machine { store, vault, replica, options, clock, alive: true, asleep: 0 });
+        self.machines.push(Machine {
+            store,
+            vault,
+            replica,
+            options,
+            clock,
+            alive: true,
+            asleep: 0,
+        });
         index
     }
 
@@ -183,11 +198,16 @@ impl World {
     }
 
     fn living(&self) -> Vec<usize> {
-        (0..self.machines.len()).filter(|index| self.machines[*index].alive).collect()
+        (0..self.machines.len())
+            .filter(|index| self.machines[*index].alive)
+            .collect()
     }
 
     fn awake(&self) -> Vec<usize> {
-        self.living().into_iter().filter(|index| self.machines[*index].asleep == 0).collect()
+        self.living()
+            .into_iter()
+            .filter(|index| self.machines[*index].asleep == 0)
+            .collect()
     }
 
     fn tick(&mut self, index: usize) {
@@ -196,7 +216,9 @@ impl World {
             1 => -(self.rng.below(DAY_MS) as i64),
             _ => self.rng.below(HOUR_MS) as i64,
         };
-        self.machines[index].clock.fetch_add(elapsed_ms, Ordering::Relaxed);
+        self.machines[index]
+            .clock
+            .fetch_add(elapsed_ms, Ordering::Relaxed);
         let ticks = self.rng.below(20);
         self.store.advance(ticks);
     }
@@ -254,7 +276,11 @@ impl World {
                 self.rng.fill(&mut id);
                 (RecordId(id), self.rng.next_u64() >> 1)
             };
-            if self.machines[index].replica.add(SimRecord::Put(id, value)).is_ok() {
+            if self.machines[index]
+                .replica
+                .add(SimRecord::Put(id, value))
+                .is_ok()
+            {
                 self.born.push((id, value));
             }
         }
@@ -268,7 +294,11 @@ impl World {
         let nth = self.rng.index(kept.len());
         let id = *kept.keys().nth(nth).expect("counted");
         self.log.push(format!("{index} forgets {id}"));
-        if self.machines[index].replica.add(SimRecord::Forget(id)).is_ok() {
+        if self.machines[index]
+            .replica
+            .add(SimRecord::Forget(id))
+            .is_ok()
+        {
             self.forgotten.insert(id);
         }
     }
@@ -285,20 +315,30 @@ impl World {
 
     fn reset(&mut self, index: usize) {
         let local = self.rng.chance(500);
-        let mode = if local { ResetMode::LocalOnly } else { ResetMode::NewIdentity };
+        let mode = if local {
+            ResetMode::LocalOnly
+        } else {
+            ResetMode::NewIdentity
+        };
         let machine = &mut self.machines[index];
         let mut silent = ();
-        let mut device =
-            Device::new(&machine.vault, &mut machine.replica, &machine.options, &mut silent);
+        let mut device = Device::new(
+            &machine.vault,
+            &mut machine.replica,
+            &machine.options,
+            &mut silent,
+        );
         let outcome = device.reset(mode);
-        self.log.push(format!("{index} resets ({mode:?}): {}", brief(&outcome)));
+        self.log
+            .push(format!("{index} resets ({mode:?}): {}", brief(&outcome)));
     }
 
     fn clone_machine(&mut self, index: usize) {
         let mut copy = self.machines[index].replica.clone();
         copy.fuse = None;
         let clone = self.join(copy);
-        self.log.push(format!("{clone} is made from a copy of {index}"));
+        self.log
+            .push(format!("{clone} is made from a copy of {index}"));
     }
 
     fn die(&mut self, index: usize) {

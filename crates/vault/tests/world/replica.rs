@@ -58,7 +58,6 @@ impl SimReplica {
         (kept, forgotten)
     }
 
-
     fn burn(&mut self) -> Result<(), ReplicaError> {
         match &mut self.fuse {
             Some(0) => Err("the process died".into()),
@@ -149,7 +148,10 @@ impl Replica for SimReplica {
             .map(|chunk| {
                 let id = RecordId(chunk[1..17].try_into().map_err(|_| malformed())?);
                 match chunk[0] {
-                    1 => Ok(SimRecord::Put(id, u64::from_le_bytes(chunk[17..].try_into().map_err(|_| malformed())?))),
+                    1 => Ok(SimRecord::Put(
+                        id,
+                        u64::from_le_bytes(chunk[17..].try_into().map_err(|_| malformed())?),
+                    )),
                     2 => Ok(SimRecord::Forget(id)),
                     _ => Err(malformed()),
                 }
@@ -162,7 +164,12 @@ impl Replica for SimReplica {
     }
 
     fn keys(&self, prefix: &str) -> Result<Vec<String>, ReplicaError> {
-        Ok(self.state.keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+        Ok(self
+            .state
+            .keys()
+            .filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect())
     }
 
     fn save(&mut self, changes: &[Change]) -> Result<(), ReplicaError> {
@@ -176,14 +183,34 @@ impl Replica for SimReplica {
     }
 
     fn count_own(&self, after: u64) -> Result<u64, ReplicaError> {
-        Ok(self.rows.range(after.saturating_add(1)..).filter(|(_, row)| !row.learnt).count() as u64)
+        Ok(self
+            .rows
+            .range(after.saturating_add(1)..)
+            .filter(|(_, row)| !row.learnt)
+            .count() as u64)
     }
 
-    fn own(&self, first: u64, last: u64, limit: usize) -> Result<Vec<(u64, SimRecord)>, ReplicaError> {
-        Ok(self.rows.range(first..=last).filter(|(_, row)| !row.learnt).take(limit).map(|(number, row)| (*number, row.record.clone())).collect())
+    fn own(
+        &self,
+        first: u64,
+        last: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, SimRecord)>, ReplicaError> {
+        Ok(self
+            .rows
+            .range(first..=last)
+            .filter(|(_, row)| !row.learnt)
+            .take(limit)
+            .map(|(number, row)| (*number, row.record.clone()))
+            .collect())
     }
 
-    fn apply(&mut self, records: Vec<SimRecord>, source: Source, changes: &[Change]) -> Result<Applied, ReplicaError> {
+    fn apply(
+        &mut self,
+        records: Vec<SimRecord>,
+        source: Source,
+        changes: &[Change],
+    ) -> Result<Applied, ReplicaError> {
         self.burn()?;
         let mut applied = Applied::default();
         for record in records {
@@ -221,14 +248,29 @@ impl Replica for SimReplica {
         })
     }
 
-    fn republish_all_but(&mut self, shown: &HashSet<RecordId>, changes: &[Change]) -> Result<u64, ReplicaError> {
+    fn republish_all_but(
+        &mut self,
+        shown: &HashSet<RecordId>,
+        changes: &[Change],
+    ) -> Result<u64, ReplicaError> {
         self.burn()?;
-        let moving: Vec<u64> = self.rows.iter().filter(|(_, row)| !shown.contains(&Self::id(&row.record))).map(|(number, _)| *number).collect();
+        let moving: Vec<u64> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| !shown.contains(&Self::id(&row.record)))
+            .map(|(number, _)| *number)
+            .collect();
         for number in &moving {
             let row = self.rows.remove(number).expect("listed");
             self.head += 1;
             self.numbers.insert(Self::id(&row.record), self.head);
-            self.rows.insert(self.head, Row { learnt: false, ..row });
+            self.rows.insert(
+                self.head,
+                Row {
+                    learnt: false,
+                    ..row
+                },
+            );
         }
         self.change(changes);
         Ok(moving.len() as u64)

@@ -36,8 +36,14 @@ impl Context {
             .partition(|problem| problem.severity == Severity::Error);
         if let Some(failure) = Problem::to_failure(&errors) {
             // What was typed on this command line is a wrong command line, not a wrong configuration.
-            let is_typed = errors.iter().all(|problem| problem.place.contains("(argument "));
-            return Err(if is_typed { failure.with_exit(Exit::Usage) } else { failure });
+            let is_typed = errors
+                .iter()
+                .all(|problem| problem.place.contains("(argument "));
+            return Err(if is_typed {
+                failure.with_exit(Exit::Usage)
+            } else {
+                failure
+            });
         }
         for warning in warnings {
             ui.warn(warning);

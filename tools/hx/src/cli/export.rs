@@ -213,7 +213,11 @@ fn to_file(
 fn failed(error: &HistoryError, path: &Path) -> Failure {
     let failure = history_failure(error);
     let shown = path.display().to_string();
-    let failure = if failure.message().contains(&shown) { failure } else { failure.context(format!("cannot export to {shown}")) };
+    let failure = if failure.message().contains(&shown) {
+        failure
+    } else {
+        failure.context(format!("cannot export to {shown}"))
+    };
     match failure.exit() {
         Exit::DiskFull => failure.hint(format!(
             "Free some space, or export to another disk. {} is as it was.",

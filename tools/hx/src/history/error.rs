@@ -82,9 +82,9 @@ impl HistoryError {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                 HistoryErrorKind::Permission
             }
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                HistoryErrorKind::DiskFull
-            }
+            std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge => HistoryErrorKind::DiskFull,
             _ => HistoryErrorKind::Other,
         };
         Self {
@@ -142,6 +142,10 @@ impl From<rusqlite::Error> for HistoryError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HistoryErrorKind::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => HistoryErrorKind::Broken,
             Some(ErrorCode::DiskFull) => HistoryErrorKind::DiskFull,
+            // SQLite calls only one of the system's codes "full": a quota or a limit shows as a write that failed.
+            Some(ErrorCode::SystemIoFailure) if is_failed_write(&error) => {
+                HistoryErrorKind::DiskFull
+            }
             Some(
                 ErrorCode::ReadOnly
                 | ErrorCode::PermissionDenied
@@ -161,6 +165,12 @@ impl From<rusqlite::Error> for HistoryError {
         // The library repeats the text of a failure in its `source`, so only its sentence is kept.
         Self::new(kind, "the history database failed", error.to_string())
     }
+}
+
+fn is_failed_write(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(SQLITE_IOERR_WRITE | SQLITE_IOERR_SHMSIZE))
 }
 
 /// The path that a message names: never empty.
@@ -187,7 +197,7 @@ fn default_remedy(kind: HistoryErrorKind) -> &'static str {
             "Another hx is writing. Wait for it to finish, then run the command again."
         }
         HistoryErrorKind::DiskFull => {
-            "Free some space on that disk, then run the command again. Nothing was lost."
+            "Free some space on that disk or raise the quota, then run the command again. Nothing was lost."
         }
         HistoryErrorKind::Permission => {
             "Check who owns the file and its directory, and their permissions."

@@ -143,6 +143,7 @@ fn millis(took: Duration) -> u64 {
 
 fn not_set_up() -> Failure {
     Failure::new(Exit::NoStore, "sync is not set up on this machine")
+        .kind("not-set-up")
         .hint("Run `hx sync init --store URL`, for example with \"s3://bucket/prefix?region=us-west-2\" or folder:/path.")
 }
 

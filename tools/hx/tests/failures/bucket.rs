@@ -50,19 +50,20 @@ fn another_region_by_signature() {
 
 #[test]
 fn a_bucket_that_does_not_exist() {
+    let moto = Moto::start();
     let world = World::empty();
     let laptop = world.laptop();
-    laptop
-        .init("s3://no-such-bucket/hx?region=us-east-1")
+    let init = || {
+        laptop
+            .init("s3://no-such-bucket/hx?region=us-east-1")
+            .env("AWS_ENDPOINT_URL", moto.endpoint())
+    };
+    init()
         .run()
         .fails(10)
         .because("the bucket 'no-such-bucket' does not exist")
         .hints("create it");
-    laptop
-        .init("s3://no-such-bucket/hx?region=us-east-1")
-        .arg("--json")
-        .run()
-        .fails_in_json(10, "no-bucket");
+    init().arg("--json").run().fails_in_json(10, "no-bucket");
     assert!(laptop.configuration().is_empty());
 }
 
@@ -134,7 +135,6 @@ fn no_store_at_all() {
         "sync",
         "sync push",
         "sync pull",
-        "sync status",
         "sync verify",
         "sync repair --manifest",
         "sync devices",
@@ -152,6 +152,8 @@ fn no_store_at_all() {
         .hx("sync push --json")
         .run()
         .fails_in_json(10, "not-set-up");
+    let run = laptop.hx("sync status").run().ok();
+    run.shows("Sync is not set up").says("hx sync init --store");
     laptop.hx("sync reset").run().ok().shows("nothing to reset");
     let run = laptop.hx("sync diagnose").run();
     assert!(run.out.contains("no store is configured"), "{run}");

@@ -3,8 +3,8 @@
 //! What must hold: a command sees only the environment that is made here; everything is on loopback or below a scratch
 //! directory; no run may print a secret, whatever else the test looks at.
 //!
-//! Two devices in sync are made once a process and copied: creating a vault is slow on purpose. The copies work because
-//! the store is `folder:~/vault`, or a bucket whose endpoint comes from the environment.
+//! Two devices in sync are made once a process and copied: creating a vault is slow on purpose. The endpoint of the
+//! bucket comes from the environment, so that a copy finds its own.
 //!
 //! It deliberately knows no expected message: the tests say what a person must see.
 
@@ -52,11 +52,16 @@ impl World {
     pub(crate) fn on_folder() -> World {
         let home = scratch();
         copy_tree(template(FOLDER), home.path());
-        World {
+        let world = World {
             home,
             server: None,
             proxy: None,
+        };
+        // The vault has moved together with its devices. They have the key, so nobody is asked for it.
+        for device in [world.laptop(), world.desktop()] {
+            device.hx("sync init --store").arg(FOLDER).run().ok();
         }
+        world
     }
 
     /// Two devices, `laptop` and `desktop`, in sync over a bucket behind a proxy.

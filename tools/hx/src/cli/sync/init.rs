@@ -97,30 +97,62 @@ fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
 }
 
 /// A shell takes an unquoted `&` for the end of the command and puts it into the background: what arrives is a URL cut there.
+///
+/// A URL with nothing but an endpoint is fine where credentials come from elsewhere, unless the shell put us into the background.
 fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
-    let has_credentials = [
+    let cut = url.looks_cut_at_ampersand()
+        && (in_background(&context.ui) || !has_credentials_elsewhere(context));
+    if !cut {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        "the store URL was cut at its `&`: the shell takes an unquoted `&` for the end of the command",
+    )
+    .kind("cut-url")
+    .hint(format!(
+        "Quote it: hx sync init --store {}",
+        url.quoted_example()
+    )))
+}
+
+fn has_credentials_elsewhere(context: &Context) -> bool {
+    const NAMES: [&str; 5] = [
         "AWS_ACCESS_KEY_ID",
         "AWS_PROFILE",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
-    ]
-    .iter()
-    .any(|name| context.env.get(name).is_some());
-    if !url.looks_cut_at_ampersand() || (has_credentials && !in_background(&context.ui)) {
-        return Ok(());
-    }
-    Err(Failure::usage("the store URL was cut at its `&`: the shell takes an unquoted `&` for the end of the command")
-        .kind("cut-url")
-        .hint(format!("Quote it: hx sync init --store {}", url.quoted_example())))
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ];
+    let file = match context.env.get("AWS_SHARED_CREDENTIALS_FILE") {
+        Some(file) => PathBuf::from(file),
+        None => PathBuf::from(context.env.get("HOME").unwrap_or_default()).join(".aws/credentials"),
+    };
+    NAMES.iter().any(|name| context.env.get(name).is_some()) || file.exists()
 }
 
-/// Whether a shell started this command with `&`: with job control it is not in the terminal's foreground; without, its input is /dev/null.
+/// Whether a shell started this command with `&`.
+///
+/// With job control it is not in its terminal's foreground. Without, POSIX has the shell give it /dev/null for input and let it ignore
+/// SIGINT and SIGQUIT; a program that merely has no input (cron, a pipeline's runner) does not ignore these.
 fn in_background(ui: &Ui) -> bool {
     use std::os::unix::fs::MetadataExt;
+    if rustix::termios::isatty(std::io::stdin()) {
+        return !ui.can_prompt();
+    }
     let null = std::fs::metadata("/dev/null").map(|null| null.rdev());
     let input = rustix::fs::fstat(std::io::stdin()).map(|input| input.st_rdev);
-    let is_null = matches!((null, input), (Ok(null), Ok(input)) if null == input);
-    let on_terminal = rustix::termios::isatty(std::io::stdin());
-    is_null || (on_terminal && !ui.can_prompt())
+    matches!((null, input), (Ok(null), Ok(input)) if null == input) && ignores_keyboard()
+}
+
+/// Whether SIGINT and SIGQUIT are both ignored; false where the system does not tell.
+fn ignores_keyboard() -> bool {
+    const INT_AND_QUIT: u64 = 0b110;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & INT_AND_QUIT == INT_AND_QUIT)
 }
 
 fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> Result<(), Failure> {

@@ -7,6 +7,11 @@
 //! shows less than was seen before is never believed in silence.
 //! What it deliberately does not do: write to the store.
 
+mod manifests;
+mod relearn;
+mod removals;
+mod segments;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
@@ -77,7 +82,13 @@ impl<R: Replica> Device<'_, R> {
         }
         let mut report = PullReport::default();
         for round in 1.. {
-            let (next, gone) = self.pull_round(own, if round == 1 { mode } else { PullMode::New }, &mut report).await?;
+            let (next, gone) = self
+                .pull_round(
+                    own,
+                    if round == 1 { mode } else { PullMode::New },
+                    &mut report,
+                )
+                .await?;
             own = next;
             // A segment may have been replaced between the manifest's reading and its own: the next manifest names another.
             if !gone || round == ROUNDS_MAX {
@@ -89,15 +100,25 @@ impl<R: Replica> Device<'_, R> {
             let mended = self.mend_here(None).await?;
             report.added += mended.recovered;
             report.problems.extend(mended.problems);
-            report.problems.sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
+            report
+                .problems
+                .sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
             report.problems.dedup();
         }
         self.demote_accepted(mode, &mut report)?;
-        state::save(self.replica, &[state::quarantine_change(&self.state_keys, &report.problems)])?;
+        state::save(
+            self.replica,
+            &[state::quarantine_change(&self.state_keys, &report.problems)],
+        )?;
         Ok(report)
     }
 
-    async fn pull_round(&mut self, mut own: OwnState, mode: PullMode, report: &mut PullReport) -> Result<(OwnState, bool), VaultError> {
+    async fn pull_round(
+        &mut self,
+        mut own: OwnState,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<(OwnState, bool), VaultError> {
         report.problems.clear();
         let listing = self.list_manifests(MANIFESTS).await?;
         let mut known = state::load_nodes(self.replica, &self.state_keys)?;
@@ -105,22 +126,37 @@ impl<R: Replica> Device<'_, R> {
         if mode == PullMode::Full {
             known.values_mut().for_each(NodeState::unapply);
         }
-        let mut work = self.read_manifests(&own, &listing, &mut known, mode, report).await?;
+        let mut work = self
+            .read_manifests(&own, &listing, &mut known, mode, report)
+            .await?;
         own = self.heed_removals(own, &listing, &mut known, &mut work, mode, report)?;
         report.devices = known.len() as u64;
-        report.problems.extend(listing.foreign.into_iter().map(foreign));
+        report
+            .problems
+            .extend(listing.foreign.into_iter().map(foreign));
         let gone = self.fetch_segments(&mut work, report).await?;
         self.complete(work)?;
         Ok((own, gone))
     }
 
     /// Compares this device's own line with the listing.
-    fn own_line(&mut self, own: OwnState, listing: &Listing, mode: PullMode, report: &mut PullReport) -> Result<OwnState, VaultError> {
+    fn own_line(
+        &mut self,
+        own: OwnState,
+        listing: &Listing,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<OwnState, VaultError> {
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         // A manifest whose answer was lost is this device's own; the next push settles it.
         let intent: Option<state::Intent> = state::load(self.replica, &self.state_keys.intent())?;
         let own_and_intended = OwnState {
-            older: own.older.iter().copied().chain(intent.as_ref().and_then(|intent| intent.then.newest)).collect(),
+            older: own
+                .older
+                .iter()
+                .copied()
+                .chain(intent.as_ref().and_then(|intent| intent.then.newest))
+                .collect(),
             ..own.clone()
         };
         match check_line(&own_and_intended, found) {
@@ -130,15 +166,23 @@ impl<R: Replica> Device<'_, R> {
                 self.reborn(OwnState { lacking, ..own }, true)
             }
             Err(error) => {
-                let kind = if matches!(error, VaultError::Regression { .. }) { ProblemKind::Regression } else { ProblemKind::Conflict };
-                report.problems.push(Problem { key: format!("{MANIFESTS}{}", own.node), kind, detail: error.to_string() });
+                let kind = if matches!(error, VaultError::Regression { .. }) {
+                    ProblemKind::Regression
+                } else {
+                    ProblemKind::Conflict
+                };
+                report.problems.push(Problem {
+                    key: format!("{MANIFESTS}{}", own.node),
+                    kind,
+                    detail: error.to_string(),
+                });
                 Ok(own)
             }
         }
     }
 
     /// Reads every manifest that was not read before, and finds the segments to fetch.
-    async fn read_manifests(
+    pub(super) async fn read_manifests(
         &mut self,
         own: &OwnState,
         listing: &Listing,
@@ -169,13 +213,28 @@ impl<R: Replica> Device<'_, R> {
         for (node, outcome) in fetched {
             let (found, problems) = outcome?;
             report.problems.extend(problems.iter().cloned());
-            let Some((manifest_ref, manifest, forks)) = found else { continue };
+            let Some((manifest_ref, manifest, forks)) = found else {
+                continue;
+            };
             let before = known.get(&node);
-            let mut node_state = NodeState::read(&manifest, manifest_ref, before.map_or_else(Vec::new, |state| state.applied.clone()));
+            let mut node_state = NodeState::read(
+                &manifest,
+                manifest_ref,
+                before.map_or_else(Vec::new, |state| state.applied.clone()),
+            );
             node_state.forks = before.map_or_else(Vec::new, |state| state.forks.clone());
-            let all = || manifest.segments.iter().chain(forks.iter().flat_map(|(_, fork)| &fork.segments));
+            let all = || {
+                manifest
+                    .segments
+                    .iter()
+                    .chain(forks.iter().flat_map(|(_, fork)| &fork.segments))
+            };
             let applied: BTreeSet<_> = node_state.applied.iter().copied().collect();
-            let is_known = |entry: &&SegmentEntry| applied.contains(&entry.hash) || (!entry.replaces.is_empty() && entry.replaces.iter().all(|hash| applied.contains(hash)));
+            let is_known = |entry: &&SegmentEntry| {
+                applied.contains(&entry.hash)
+                    || (!entry.replaces.is_empty()
+                        && entry.replaces.iter().all(|hash| applied.contains(hash)))
+            };
             let mut missing: Vec<_> = all().filter(|entry| !is_known(entry)).cloned().collect();
             missing.sort_by_key(|entry| entry.hash);
             missing.dedup_by_key(|entry| entry.hash);
@@ -186,13 +245,30 @@ impl<R: Replica> Device<'_, R> {
             let live = all().map(|entry| entry.hash).collect();
             known.insert(node, node_state.clone());
             let forks = forks.iter().map(|(fork, _)| fork.hash).collect();
-            work.insert(node, (Work { state: node_state, live, forks, missing, source: Source::Vault { unpublished_above }, failed }, manifest));
+            work.insert(
+                node,
+                (
+                    Work {
+                        state: node_state,
+                        live,
+                        forks,
+                        missing,
+                        source: Source::Vault { unpublished_above },
+                        failed,
+                    },
+                    manifest,
+                ),
+            );
         }
         Ok(work)
     }
 
     /// The newest manifest of a node that can be read, going back through the older ones if it must.
-    async fn newest_readable(&self, node: NodeId, refs: &NewManifests) -> Result<Readable, VaultError> {
+    async fn newest_readable(
+        &self,
+        node: NodeId,
+        refs: &NewManifests,
+    ) -> Result<Readable, VaultError> {
         let mut problems = vec![];
         let mut forks = vec![];
         for fork in &refs.forks {
@@ -211,7 +287,7 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Takes note of devices that others removed, and of what other devices saw that this store does not show.
-    fn heed_removals(
+    pub(super) fn heed_removals(
         &mut self,
         mut own: OwnState,
         listing: &Listing,
@@ -222,12 +298,19 @@ impl<R: Replica> Device<'_, R> {
     ) -> Result<OwnState, VaultError> {
         let removals: Vec<(NodeId, NodeId, ManifestRef)> = work
             .iter()
-            .flat_map(|(by, (_, manifest))| manifest.removed.iter().map(|(node, at)| (*by, *node, *at)))
+            .flat_map(|(by, (_, manifest))| {
+                manifest.removed.iter().map(|(node, at)| (*by, *node, *at))
+            })
             .chain(own.removed.iter().map(|(node, at)| (own.node, *node, *at)))
             .collect();
         let mut changes = vec![];
         let takeovers = own.leaving.len();
-        own.leaving.retain(|node, leaving| listing.nodes.get(node).is_none_or(|refs| !outlives(refs, leaving.at)));
+        own.leaving.retain(|node, leaving| {
+            listing
+                .nodes
+                .get(node)
+                .is_none_or(|refs| !outlives(refs, leaving.at))
+        });
         if own.leaving.len() < takeovers {
             // It came back before its records were published under this identity: it keeps them.
             state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
@@ -239,7 +322,11 @@ impl<R: Replica> Device<'_, R> {
                 continue;
             }
             // What a removed device wrote later is still read: nothing is lost. A rotated key is what shuts it out.
-            if listing.nodes.get(&node).is_some_and(|refs| outlives(refs, at)) {
+            if listing
+                .nodes
+                .get(&node)
+                .is_some_and(|refs| outlives(refs, at))
+            {
                 continue;
             }
             work.remove(&node);
@@ -266,10 +353,21 @@ impl<R: Replica> Device<'_, R> {
         Ok(own)
     }
 
-    fn regressed(&mut self, own: &mut OwnState, node: NodeId, node_state: &NodeState, shown: Option<&ManifestRef>, mode: PullMode, report: &mut PullReport) -> Result<(), VaultError> {
+    fn regressed(
+        &mut self,
+        own: &mut OwnState,
+        node: NodeId,
+        node_state: &NodeState,
+        shown: Option<&ManifestRef>,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<(), VaultError> {
         if mode == PullMode::Force {
             own.lacking = true;
-            let changes = [state::keep(self.state_keys.own(), own), state::forget(self.state_keys.node(node))];
+            let changes = [
+                state::keep(self.state_keys.own(), own),
+                state::forget(self.state_keys.node(node)),
+            ];
             return state::save(self.replica, &changes);
         }
         let shown = shown.map_or_else(|| "none".to_owned(), |shown| shown.sequence.to_string());
@@ -285,24 +383,38 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Fetches and applies what is missing, newest first. Returns whether objects were gone.
-    async fn fetch_segments(&mut self, work: &mut BTreeMap<NodeId, (Work, Manifest)>, report: &mut PullReport) -> Result<bool, VaultError> {
-        let mut queue: Vec<(NodeId, SegmentEntry)> =
-            work.iter().flat_map(|(node, (work, _))| work.missing.iter().map(|entry| (*node, entry.clone()))).collect();
+    pub(super) async fn fetch_segments(
+        &mut self,
+        work: &mut BTreeMap<NodeId, (Work, Manifest)>,
+        report: &mut PullReport,
+    ) -> Result<bool, VaultError> {
+        let mut queue: Vec<(NodeId, SegmentEntry)> = work
+            .iter()
+            .flat_map(|(node, (work, _))| work.missing.iter().map(|entry| (*node, entry.clone())))
+            .collect();
         queue.sort_by_key(|(node, entry)| (entry.newest, *node, entry.hash));
         if queue.is_empty() {
             return Ok(false);
         }
         self.observer.step(Step::Phase("segments"));
         let sum = |of: fn(&SegmentEntry) -> u64| queue.iter().map(|(_, entry)| of(entry)).sum();
-        self.observer.step(Step::Planned { objects: queue.len() as u64, bytes: sum(|entry| entry.bytes), records: sum(|entry| entry.records) });
+        self.observer.step(Step::Planned {
+            objects: queue.len() as u64,
+            bytes: sum(|entry| entry.bytes),
+            records: sum(|entry| entry.records),
+        });
         let mut flying = FuturesUnordered::new();
         let mut flying_bytes = 0_u64;
         let mut gone = false;
         // The newest segment comes alone: a new device is useful before the rest competes for the line.
         let mut side_by_side = 1;
         loop {
-            while flying.len() < side_by_side && (flying.is_empty() || flying_bytes < self.options.memory_bytes_max as u64) {
-                let Some((node, entry)) = queue.pop() else { break };
+            while flying.len() < side_by_side
+                && (flying.is_empty() || flying_bytes < self.options.memory_bytes_max as u64)
+            {
+                let Some((node, entry)) = queue.pop() else {
+                    break;
+                };
                 flying_bytes += entry.bytes + entry.raw_bytes;
                 let vault = self.vault;
                 flying.push(async move {
@@ -310,7 +422,9 @@ impl<R: Replica> Device<'_, R> {
                     (node, entry, plaintext)
                 });
             }
-            let Some((node, entry, outcome)) = flying.next().await else { break };
+            let Some((node, entry, outcome)) = flying.next().await else {
+                break;
+            };
             flying_bytes -= entry.bytes + entry.raw_bytes;
             side_by_side = self.options.downloads.max(1);
             let work = &mut work.get_mut(&node).expect("the queue was made from it").0;
@@ -326,18 +440,31 @@ impl<R: Replica> Device<'_, R> {
         Ok(gone)
     }
 
-    fn apply(&mut self, node: NodeId, work: &mut Work, entry: &SegmentEntry, records: Vec<R::Record>, report: &mut PullReport) -> Result<(), VaultError> {
+    fn apply(
+        &mut self,
+        node: NodeId,
+        work: &mut Work,
+        entry: &SegmentEntry,
+        records: Vec<R::Record>,
+        report: &mut PullReport,
+    ) -> Result<(), VaultError> {
         work.state.applied.push(entry.hash);
         let change = state::keep(self.state_keys.node(node), &work.state);
         let applied = self
             .replica
             .apply(records, work.source, &[change])
-            .map_err(|source| VaultError::Replica { doing: "apply what was pulled", source })?;
+            .map_err(|source| VaultError::Replica {
+                doing: "apply what was pulled",
+                source,
+            })?;
         report.added += applied.added;
         report.known += applied.known;
         report.segments += 1;
         report.bytes += entry.bytes;
-        self.observer.step(Step::Moved { bytes: entry.bytes, records: entry.records });
+        self.observer.step(Step::Moved {
+            bytes: entry.bytes,
+            records: entry.records,
+        });
         Ok(())
     }
 
@@ -353,13 +480,19 @@ impl<R: Replica> Device<'_, R> {
             work.state.written_ms = manifest.written_ms;
             changes.push(state::keep(self.state_keys.node(node), &work.state));
         }
-        if changes.is_empty() { Ok(()) } else { state::save(self.replica, &changes) }
+        if changes.is_empty() {
+            Ok(())
+        } else {
+            state::save(self.replica, &changes)
+        }
     }
 
     /// After a reset that kept the identity: learns from the store what this device had published.
     pub(crate) async fn relearn(&mut self) -> Result<OwnState, VaultError> {
         let mut own = self.own()?;
-        let listing = self.list_manifests(&format!("{MANIFESTS}{}/", own.node)).await?;
+        let listing = self
+            .list_manifests(&format!("{MANIFESTS}{}/", own.node))
+            .await?;
         let refs = listing.nodes.get(&own.node).cloned().unwrap_or_default();
         let Some((newest, older)) = refs.split_last() else {
             own.relearn = false;
@@ -368,13 +501,29 @@ impl<R: Replica> Device<'_, R> {
         };
         // With two histories nobody can say which manifests were this device's.
         let manifest = match self.fetch_manifest(own.node, *newest).await? {
-            Ok(manifest) if forks(&refs).is_empty() && follows(newest, &manifest, older) => manifest,
+            Ok(manifest) if forks(&refs).is_empty() && follows(newest, &manifest, older) => {
+                manifest
+            }
             _ => return self.reborn(own, true),
         };
         for entry in &manifest.segments {
-            match fetch(self.vault, &entry.key(own.node)).await?.and_then(|plaintext| decode::<R>(entry, own.node, &plaintext)) {
+            match fetch(self.vault, &entry.key(own.node))
+                .await?
+                .and_then(|plaintext| decode::<R>(entry, own.node, &plaintext))
+            {
                 Ok(records) => {
-                    self.replica.apply(records, Source::Vault { unpublished_above: 0 }, &[]).map_err(|source| VaultError::Replica { doing: "compare its records with the store's", source })?;
+                    self.replica
+                        .apply(
+                            records,
+                            Source::Vault {
+                                unpublished_above: 0,
+                            },
+                            &[],
+                        )
+                        .map_err(|source| VaultError::Replica {
+                            doing: "compare its records with the store's",
+                            source,
+                        })?;
                 }
                 Err(_) => return self.reborn(own, true),
             }
@@ -382,9 +531,20 @@ impl<R: Replica> Device<'_, R> {
         own.newest = Some(*newest);
         own.older = older.to_vec();
         own.published = 0;
-        own.live = manifest.segments.into_iter().map(|entry| OwnSegment { entry, local: false }).collect();
+        own.live = manifest
+            .segments
+            .into_iter()
+            .map(|entry| OwnSegment {
+                entry,
+                local: false,
+            })
+            .collect();
         own.removed = manifest.removed;
-        let live: BTreeSet<_> = own.live.iter().map(|segment| segment.entry.key(own.node)).collect();
+        let live: BTreeSet<_> = own
+            .live
+            .iter()
+            .map(|segment| segment.entry.key(own.node))
+            .collect();
         own.garbage.retain(|garbage| !live.contains(&garbage.key));
         own.relearn = false;
         state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
@@ -394,11 +554,16 @@ impl<R: Replica> Device<'_, R> {
 
 /// Whether a manifest names the one listed before it, if that is the one just before it.
 fn follows(newest: &ManifestRef, manifest: &Manifest, older: &[ManifestRef]) -> bool {
-    older.last().is_none_or(|before| before.sequence + 1 != newest.sequence || manifest.previous == Some(*before))
+    older.last().is_none_or(|before| {
+        before.sequence + 1 != newest.sequence || manifest.previous == Some(*before)
+    })
 }
 
 /// A node's newest readable manifest and its forks, and what could not be read on the way.
-type Readable = (Option<(ManifestRef, Manifest, Vec<(ManifestRef, Manifest)>)>, Vec<Problem>);
+type Readable = (
+    Option<(ManifestRef, Manifest, Vec<(ManifestRef, Manifest)>)>,
+    Vec<Problem>,
+);
 
 /// The manifests of one node that were not read before.
 struct NewManifests {
@@ -408,10 +573,23 @@ struct NewManifests {
     forks: Vec<ManifestRef>,
 }
 
-fn new_manifests(node: NodeId, refs: &[ManifestRef], known: Option<&NodeState>, mode: PullMode, report: &mut PullReport) -> Option<(NodeId, NewManifests)> {
+fn new_manifests(
+    node: NodeId,
+    refs: &[ManifestRef],
+    known: Option<&NodeState>,
+    mode: PullMode,
+    report: &mut PullReport,
+) -> Option<(NodeId, NewManifests)> {
     let newest = *refs.last()?;
-    let read = |manifest: &ManifestRef| known.is_some_and(|state| (state.newest == *manifest && state.complete) || state.forks.contains(&manifest.hash));
-    let forks: Vec<_> = forks(refs).into_iter().filter(|manifest| !read(manifest)).collect();
+    let read = |manifest: &ManifestRef| {
+        known.is_some_and(|state| {
+            (state.newest == *manifest && state.complete) || state.forks.contains(&manifest.hash)
+        })
+    };
+    let forks: Vec<_> = forks(refs)
+        .into_iter()
+        .filter(|manifest| !read(manifest))
+        .collect();
     for fork in &forks {
         report.problems.push(Problem {
             key: fork.key(node),
@@ -429,24 +607,54 @@ fn new_manifests(node: NodeId, refs: &[ManifestRef], known: Option<&NodeState>, 
         if (up_to_date || behind) && forks.is_empty() {
             return None;
         }
-        floor = if state.complete { state.newest.sequence } else { 0 };
+        floor = if state.complete {
+            state.newest.sequence
+        } else {
+            0
+        };
     }
-    let newest_first = refs.iter().rev().filter(|manifest| manifest.sequence >= floor || mode == PullMode::Force).copied().collect();
-    Some((node, NewManifests { newest_first, forks }))
+    let newest_first = refs
+        .iter()
+        .rev()
+        .filter(|manifest| manifest.sequence >= floor || mode == PullMode::Force)
+        .copied()
+        .collect();
+    Some((
+        node,
+        NewManifests {
+            newest_first,
+            forks,
+        },
+    ))
 }
 
 /// What others saw of a device that this store does not show.
-fn withheld(own: &OwnState, listing: &Listing, known: &BTreeMap<NodeId, NodeState>, work: &BTreeMap<NodeId, (Work, Manifest)>) -> Vec<Problem> {
+fn withheld(
+    own: &OwnState,
+    listing: &Listing,
+    known: &BTreeMap<NodeId, NodeState>,
+    work: &BTreeMap<NodeId, (Work, Manifest)>,
+) -> Vec<Problem> {
     let mut problems = vec![];
     for (by, (_, manifest)) in work {
         for (node, seen) in &manifest.seen {
-            let shown = listing.nodes.get(node).and_then(|refs| refs.last()).map_or(0, |manifest| manifest.sequence);
-            let removed = known.get(node).is_some_and(|state| state.removed_by.is_some()) || own.removed.contains_key(node);
+            let shown = listing
+                .nodes
+                .get(node)
+                .and_then(|refs| refs.last())
+                .map_or(0, |manifest| manifest.sequence);
+            let removed = known
+                .get(node)
+                .is_some_and(|state| state.removed_by.is_some())
+                || own.removed.contains_key(node);
             if shown < seen.sequence && !removed && *node != own.node {
                 problems.push(Problem {
                     key: format!("{MANIFESTS}{node}"),
                     kind: ProblemKind::Withheld,
-                    detail: format!("device {by} saw manifest {} of device {node}, this store shows {shown}", seen.sequence),
+                    detail: format!(
+                        "device {by} saw manifest {} of device {node}, this store shows {shown}",
+                        seen.sequence
+                    ),
                 });
             }
         }
@@ -454,10 +662,22 @@ fn withheld(own: &OwnState, listing: &Listing, known: &BTreeMap<NodeId, NodeStat
     problems
 }
 
-pub(crate) fn decode<R: Replica>(entry: &SegmentEntry, node: NodeId, plaintext: &[u8]) -> Result<Vec<R::Record>, Problem> {
-    R::decode(plaintext).map_err(|error| Problem { key: entry.key(node), kind: ProblemKind::Corrupt, detail: format!("its records cannot be read: {error}") })
+pub(crate) fn decode<R: Replica>(
+    entry: &SegmentEntry,
+    node: NodeId,
+    plaintext: &[u8],
+) -> Result<Vec<R::Record>, Problem> {
+    R::decode(plaintext).map_err(|error| Problem {
+        key: entry.key(node),
+        kind: ProblemKind::Corrupt,
+        detail: format!("its records cannot be read: {error}"),
+    })
 }
 
 pub(crate) fn foreign(key: String) -> Problem {
-    Problem { key, kind: ProblemKind::Foreign, detail: "no object of a vault has such a name".into() }
+    Problem {
+        key,
+        kind: ProblemKind::Foreign,
+        detail: "no object of a vault has such a name".into(),
+    }
 }

@@ -6,6 +6,8 @@
 //! What it deliberately does not do: store anything (a tool puts [`Keyring::to_secret_json`] where only its owner reads it);
 //! remember the recovery phrase, which is shown once.
 
+mod slot;
+
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -47,7 +49,13 @@ impl Secret {
     pub fn from_input(text: &str) -> Self {
         let text = text.trim_end_matches(['\r', '\n']);
         let words: Vec<_> = text.split_whitespace().collect();
-        if words.len() == 24 && words.iter().all(|word| bip39::Language::English.find_word(&word.to_lowercase()).is_some()) {
+        if words.len() == 24
+            && words.iter().all(|word| {
+                bip39::Language::English
+                    .find_word(&word.to_lowercase())
+                    .is_some()
+            })
+        {
             return Self::RecoveryPhrase(words.join(" ").to_lowercase());
         }
         Self::Passphrase(text.to_owned())
@@ -79,14 +87,28 @@ pub struct KdfCost {
 
 impl KdfCost {
     /// RFC 9106, section 4, second recommended option: 64 MiB, 3 passes, 4 lanes.
-    pub const RECOMMENDED: Self = Self { memory_kib: 65_536, passes: 3, lanes: 4 };
+    pub const RECOMMENDED: Self = Self {
+        memory_kib: 65_536,
+        passes: 3,
+        lanes: 4,
+    };
     /// As cheap as Argon2 allows. For tests and throw-away vaults, where thousands are opened; never for a person's.
-    pub const CHEAP_FOR_TESTS: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
+    pub const CHEAP_FOR_TESTS: Self = Self {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    };
     /// More than this is refused when read: a hostile `vault.json` must not exhaust the machine.
-    const MAX: Self = Self { memory_kib: 4 << 20, passes: 64, lanes: 64 };
+    const MAX: Self = Self {
+        memory_kib: 4 << 20,
+        passes: 64,
+        lanes: 64,
+    };
 
     fn is_acceptable(self) -> bool {
-        self.memory_kib <= Self::MAX.memory_kib && self.passes <= Self::MAX.passes && self.lanes <= Self::MAX.lanes
+        self.memory_kib <= Self::MAX.memory_kib
+            && self.passes <= Self::MAX.passes
+            && self.lanes <= Self::MAX.lanes
     }
 }
 
@@ -156,7 +178,10 @@ const FILE_VERSION: u32 = 1;
 impl Keyring {
     /// Makes a new vault's identity and first key.
     pub fn generate() -> Self {
-        Self { vault: VaultId::random(), keys: vec![random_bytes()] }
+        Self {
+            vault: VaultId::random(),
+            keys: vec![random_bytes()],
+        }
     }
 
     /// The vault these keys belong to.
@@ -212,10 +237,20 @@ impl Keyring {
             vault: VaultId,
             keys: Vec<String>,
         }
-        let damaged = || VaultError::DamagedVaultFile("the key file of this device is not one".into());
+        let damaged =
+            || VaultError::DamagedVaultFile("the key file of this device is not one".into());
         let stored: Stored = serde_json::from_str(text).map_err(|_| damaged())?;
-        let keys: Option<Vec<[u8; 32]>> = stored.keys.iter().map(|key| from_hex(key)?.try_into().ok()).collect();
-        keys.filter(|keys| !keys.is_empty()).map(|keys| Self { vault: stored.vault, keys }).ok_or_else(damaged)
+        let keys: Option<Vec<[u8; 32]>> = stored
+            .keys
+            .iter()
+            .map(|key| from_hex(key)?.try_into().ok())
+            .collect();
+        keys.filter(|keys| !keys.is_empty())
+            .map(|keys| Self {
+                vault: stored.vault,
+                keys,
+            })
+            .ok_or_else(damaged)
     }
 }
 
@@ -231,9 +266,22 @@ impl VaultFile {
     ///
     /// # Errors
     /// [`VaultError::BadPhrase`] if a recovery phrase is not valid.
-    pub fn build(keys: &Keyring, domain: &str, generation: u64, secrets: &[&Secret], cost: KdfCost) -> Result<Self, VaultError> {
-        let slots = secrets.iter().map(|secret| Slot::wrap(keys, secret, cost)).collect::<Result<_, _>>()?;
-        let previous = keys.keys.windows(2).map(|pair| wrap_previous(keys.vault, &pair[0], &pair[1])).collect();
+    pub fn build(
+        keys: &Keyring,
+        domain: &str,
+        generation: u64,
+        secrets: &[&Secret],
+        cost: KdfCost,
+    ) -> Result<Self, VaultError> {
+        let slots = secrets
+            .iter()
+            .map(|secret| Slot::wrap(keys, secret, cost))
+            .collect::<Result<_, _>>()?;
+        let previous = keys
+            .keys
+            .windows(2)
+            .map(|pair| wrap_previous(keys.vault, &pair[0], &pair[1]))
+            .collect();
         let mut file = Self {
             format: FILE_FORMAT.into(),
             version: FILE_VERSION,
@@ -262,7 +310,10 @@ impl VaultFile {
         let damaged = |error: serde_json::Error| VaultError::DamagedVaultFile(error.to_string());
         let head: Head = serde_json::from_slice(bytes).map_err(damaged)?;
         if head.format != FILE_FORMAT {
-            return Err(VaultError::DamagedVaultFile(format!("its format is `{}`", head.format)));
+            return Err(VaultError::DamagedVaultFile(format!(
+                "its format is `{}`",
+                head.format
+            )));
         }
         if head.version > FILE_VERSION {
             return Err(VaultError::NewerFormat("vault.json".into()));
@@ -282,14 +333,24 @@ impl VaultFile {
     /// # Errors
     /// [`VaultError::WrongKey`] if no slot opens; [`VaultError::DamagedVaultFile`] if one opens but the file was changed.
     pub fn unlock(&self, secret: &Secret) -> Result<Keyring, VaultError> {
-        let newest = self.slots.iter().find_map(|slot| slot.unwrap(self.vault, secret)).ok_or(VaultError::WrongKey)?;
+        let newest = self
+            .slots
+            .iter()
+            .find_map(|slot| slot.unwrap(self.vault, secret))
+            .ok_or(VaultError::WrongKey)?;
         let mut keys = vec![newest];
         for wrapped in self.previous.iter().rev() {
             let newer = keys.last().expect("begun with one");
-            keys.push(unwrap_previous(self.vault, wrapped, newer).ok_or_else(|| tampered("an older key does not open"))?);
+            keys.push(
+                unwrap_previous(self.vault, wrapped, newer)
+                    .ok_or_else(|| tampered("an older key does not open"))?,
+            );
         }
         keys.reverse();
-        let keys = Keyring { vault: self.vault, keys };
+        let keys = Keyring {
+            vault: self.vault,
+            keys,
+        };
         self.check(&keys)?;
         Ok(keys)
     }
@@ -300,23 +361,40 @@ impl VaultFile {
     /// [`VaultError::OtherVault`], [`VaultError::Rotated`], or [`VaultError::DamagedVaultFile`].
     pub fn check(&self, keys: &Keyring) -> Result<(), VaultError> {
         if self.vault != keys.vault {
-            return Err(VaultError::OtherVault { expected: keys.vault, found: self.vault });
+            return Err(VaultError::OtherVault {
+                expected: keys.vault,
+                found: self.vault,
+            });
         }
         if self.epoch > keys.epoch() {
             return Err(VaultError::Rotated { epoch: self.epoch });
         }
         if self.epoch < keys.epoch() {
-            return Err(tampered("it is older than the keys of this device: an old copy was put back"));
+            return Err(tampered(
+                "it is older than the keys of this device: an old copy was put back",
+            ));
         }
-        let same = blake3::Hash::from_hex(&self.mac).ok() == blake3::Hash::from_hex(self.mac_under(keys)).ok();
-        if same { Ok(()) } else { Err(tampered("its authentication code is wrong: somebody changed it")) }
+        let same = blake3::Hash::from_hex(&self.mac).ok()
+            == blake3::Hash::from_hex(self.mac_under(keys)).ok();
+        if same {
+            Ok(())
+        } else {
+            Err(tampered(
+                "its authentication code is wrong: somebody changed it",
+            ))
+        }
     }
 
     /// Adds a way in. Requires the keys, so nobody else can.
     ///
     /// # Errors
     /// As [`VaultFile::check`].
-    pub fn with_slot(&self, keys: &Keyring, secret: &Secret, cost: KdfCost) -> Result<Self, VaultError> {
+    pub fn with_slot(
+        &self,
+        keys: &Keyring,
+        secret: &Secret,
+        cost: KdfCost,
+    ) -> Result<Self, VaultError> {
         self.check(keys)?;
         let mut file = self.clone();
         file.slots.push(Slot::wrap(keys, secret, cost)?);
@@ -326,7 +404,10 @@ impl VaultFile {
     }
 
     fn mac_under(&self, keys: &Keyring) -> String {
-        let bare = Self { mac: String::new(), ..self.clone() };
+        let bare = Self {
+            mac: String::new(),
+            ..self.clone()
+        };
         let key = keys.derive("syncline vault v1 vault.json", keys.newest());
         let bytes = serde_json::to_vec(&bare).expect("plain data serialises");
         blake3::keyed_hash(&key, &bytes).to_hex().to_string()
@@ -346,11 +427,22 @@ impl Slot {
         };
         let wrapping = wrapping_key(secret, argon2id, &salt)?;
         let (nonce, wrapped) = wrap_key(&wrapping, keys.vault, keys.newest());
-        Ok(Self { id: to_hex(&random_bytes::<4>()), kind, argon2id, salt: to_hex(&salt), nonce, wrapped })
+        Ok(Self {
+            id: to_hex(&random_bytes::<4>()),
+            kind,
+            argon2id,
+            salt: to_hex(&salt),
+            nonce,
+            wrapped,
+        })
     }
 
     fn unwrap(&self, vault: VaultId, secret: &Secret) -> Option<[u8; 32]> {
-        let fits = matches!((self.kind, secret), (SlotKind::Passphrase, Secret::Passphrase(_)) | (SlotKind::Recovery, Secret::RecoveryPhrase(_)));
+        let fits = matches!(
+            (self.kind, secret),
+            (SlotKind::Passphrase, Secret::Passphrase(_))
+                | (SlotKind::Recovery, Secret::RecoveryPhrase(_))
+        );
         if !fits || self.argon2id.is_some_and(|cost| !cost.is_acceptable()) {
             return None;
         }
@@ -359,23 +451,37 @@ impl Slot {
     }
 }
 
-fn wrapping_key(secret: &Secret, cost: Option<KdfCost>, salt: &[u8]) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+fn wrapping_key(
+    secret: &Secret,
+    cost: Option<KdfCost>,
+    salt: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, VaultError> {
     let mut key = Zeroizing::new([0; 32]);
     match (secret, cost) {
         (Secret::Passphrase(passphrase), Some(cost)) => {
-            let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
-                .map_err(|error| VaultError::DamagedVaultFile(format!("a slot's cost is impossible: {error}")))?;
+            let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32)).map_err(
+                |error| {
+                    VaultError::DamagedVaultFile(format!("a slot's cost is impossible: {error}"))
+                },
+            )?;
             Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
                 .hash_password_into(passphrase.as_bytes(), salt, key.as_mut_slice())
-                .map_err(|error| VaultError::DamagedVaultFile(format!("a slot cannot be computed: {error}")))?;
+                .map_err(|error| {
+                    VaultError::DamagedVaultFile(format!("a slot cannot be computed: {error}"))
+                })?;
         }
         (Secret::RecoveryPhrase(phrase), _) => {
-            let phrase = bip39::Mnemonic::parse(phrase.as_str()).map_err(|error| VaultError::BadPhrase(error.to_string()))?;
+            let phrase = bip39::Mnemonic::parse(phrase.as_str())
+                .map_err(|error| VaultError::BadPhrase(error.to_string()))?;
             let mut material = Zeroizing::new(phrase.to_entropy());
             material.extend_from_slice(salt);
             *key = blake3::derive_key("syncline vault v1 recovery phrase", &material);
         }
-        (Secret::Passphrase(_), None) => return Err(VaultError::DamagedVaultFile("a passphrase slot has no cost".into())),
+        (Secret::Passphrase(_), None) => {
+            return Err(VaultError::DamagedVaultFile(
+                "a passphrase slot has no cost".into(),
+            ));
+        }
     }
     Ok(key)
 }
@@ -394,7 +500,13 @@ fn unwrap_previous(vault: VaultId, wrapped: &WrappedKey, newer: &[u8; 32]) -> Op
 fn wrap_key(wrapping: &[u8; 32], vault: VaultId, key: &[u8; 32]) -> (String, String) {
     let nonce: [u8; 24] = random_bytes();
     let sealed = XChaCha20Poly1305::new(wrapping.into())
-        .encrypt(&XNonce::from(nonce), Payload { msg: key, aad: &vault.0 })
+        .encrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: key,
+                aad: &vault.0,
+            },
+        )
         .expect("32 bytes encrypt");
     (to_hex(&nonce), to_hex(&sealed))
 }
@@ -402,7 +514,13 @@ fn wrap_key(wrapping: &[u8; 32], vault: VaultId, key: &[u8; 32]) -> (String, Str
 fn unwrap_key(wrapping: &[u8; 32], vault: VaultId, nonce: &str, wrapped: &str) -> Option<[u8; 32]> {
     let nonce: [u8; 24] = from_hex(nonce)?.try_into().ok()?;
     let opened = XChaCha20Poly1305::new(wrapping.into())
-        .decrypt(&XNonce::from(nonce), Payload { msg: &from_hex(wrapped)?, aad: &vault.0 })
+        .decrypt(
+            &XNonce::from(nonce),
+            Payload {
+                msg: &from_hex(wrapped)?,
+                aad: &vault.0,
+            },
+        )
         .ok()?;
     opened.try_into().ok()
 }
