@@ -139,7 +139,7 @@ impl Replica for HistoryReplica<'_> {
     fn erased(&self) -> Result<Vec<u64>, ReplicaError> {
         Ok(self
             .history
-            .erased()?
+            .erased(self.alias)?
             .into_iter()
             .map(i64::unsigned_abs)
             .collect())
@@ -148,7 +148,7 @@ impl Replica for HistoryReplica<'_> {
     fn clear_erased(&mut self, numbers: &[u64], changes: &[Change]) -> Result<(), ReplicaError> {
         let numbers: Vec<i64> = numbers.iter().copied().map(number).collect();
         let transaction = self.history.begin()?;
-        feed::clear_erased_in(&transaction, &numbers)?;
+        feed::settle_erased_in(&transaction, self.alias, &numbers)?;
         change_all(&transaction, changes)?;
         Ok(transaction.commit()?)
     }

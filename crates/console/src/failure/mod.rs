@@ -68,10 +68,8 @@ impl Failure {
         match error.kind() {
             std::io::ErrorKind::StorageFull
             | std::io::ErrorKind::QuotaExceeded
-            | std::io::ErrorKind::FileTooLarge => {
-                Self::wrap(Exit::DiskFull, message, error)
-                    .hint("free some space, then run the command again")
-            }
+            | std::io::ErrorKind::FileTooLarge => Self::wrap(Exit::DiskFull, message, error)
+                .hint("free some space, then run the command again"),
             std::io::ErrorKind::PermissionDenied => Self::wrap(Exit::Failed, message, error)
                 .hint("check who owns the file and its permissions"),
             _ => Self::wrap(Exit::Failed, message, error),

@@ -25,13 +25,13 @@ const SHOWN_MAX: usize = 20;
   hx forget --match \"curl example.org\" --after yesterday
   hx forget --host old-laptop --yes       everything of one machine, without asking
 
-Every time a command was run counts, not only the last. Forgotten commands stay away: neither an import nor another
-device brings them back.")]
+Every time a command was run counts, not only the last. The entries stay away: neither importing them again nor
+another device brings them back. The same text under another host name or time is another entry.")]
 pub(super) struct ForgetArgs {
     /// Ids of commands, or how they begin
     #[arg(value_name = "ID", conflicts_with_all = ["text", "after", "before", "cwd", "host", "session", "exit", "failed"])]
     ids: Vec<String>,
-    /// Forget what `hx find` finds for these words
+    /// Forget what has all these words, also inside other words
     #[arg(long = "match", value_name = "TEXT")]
     text: Option<String>,
     #[command(flatten)]
@@ -87,6 +87,8 @@ fn matching(args: &ForgetArgs, context: &Context, history: &History) -> Result<V
     let everything = usize::try_from(i64::MAX).unwrap_or(usize::MAX);
     let query = FindQuery {
         repeats: true,
+        // A secret hides inside a word as well: `-phunter2`.
+        within: true,
         ..FindQuery::new(args.text.clone().unwrap_or_default(), everything)
     };
     let query = args.filters.apply(query, &context.env)?;
@@ -184,7 +186,7 @@ fn afterwards(history: &History) -> &'static str {
     // Whether there is a vault decides only on a sentence.
     let is_member = Past::read(history).is_ok_and(|past| past.membership.is_some());
     if is_member {
-        " The next `hx sync push` removes what was forgotten from the store, and other devices follow when they pull. The shells' own history files are as they were."
+        " With the next `hx sync` no live object holds it any more; the replaced ones are removed by the first sync after a week. Other devices follow when they sync; one that never will again: `hx sync devices remove`. The shells' own history files are as they were."
     } else {
         " The shells' own history files are as they were."
     }

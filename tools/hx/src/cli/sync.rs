@@ -98,7 +98,15 @@ pub fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
 fn both(context: &Context) -> Result<Exit, Failure> {
     let pulled = pull::run(&pull::PullArgs::default(), context);
     match &pulled {
-        Err(failure) if !matches!(failure.exit(), Exit::Partial | Exit::Corrupt) => return pulled,
+        // A conflict may be another device's. If it is this one's, the push says so.
+        Err(failure)
+            if !matches!(
+                failure.exit(),
+                Exit::Partial | Exit::Corrupt | Exit::Conflict
+            ) =>
+        {
+            return pulled;
+        }
         _ => {}
     }
     let pushed = push::run(&push::PushArgs::default(), context)?;

@@ -125,16 +125,16 @@ impl History {
             .optional()?)
     }
 
-    /// The numbers of records that tombstones removed since they were last cleared, in order.
+    /// The numbers of records that tombstones removed and that the vault `alias` has not dealt with yet, in order.
     ///
     /// # Errors
     /// If the database fails.
-    pub fn erased(&self) -> Result<Vec<i64>, HistoryError> {
-        let mut select = self
-            .connection()
-            .prepare_cached("SELECT seq FROM erased ORDER BY seq")?;
+    pub fn erased(&self, alias: i64) -> Result<Vec<i64>, HistoryError> {
+        let mut select = self.connection().prepare_cached(
+            "SELECT seq FROM erased WHERE seq NOT IN (SELECT seq FROM erased_settled WHERE vault = ?1) ORDER BY seq",
+        )?;
         Ok(select
-            .query_map([], |row| row.get(0))?
+            .query_map([alias], |row| row.get(0))?
             .collect::<Result<_, _>>()?)
     }
 
@@ -150,14 +150,16 @@ impl History {
     }
 }
 
-/// Forgets the erased numbers given, within the caller's transaction.
-pub(crate) fn clear_erased_in(
+/// Notes that the vault `alias` has dealt with these erased numbers, within the caller's transaction. Another vault still has to.
+pub(crate) fn settle_erased_in(
     connection: &Connection,
+    alias: i64,
     numbers: &[i64],
 ) -> Result<(), HistoryError> {
-    let mut delete = connection.prepare_cached("DELETE FROM erased WHERE seq = ?1")?;
+    let sql = "INSERT OR IGNORE INTO erased_settled(vault, seq) VALUES (?1, ?2)";
+    let mut insert = connection.prepare_cached(sql)?;
     for number in numbers {
-        delete.execute([number])?;
+        insert.execute([alias, *number])?;
     }
     Ok(())
 }

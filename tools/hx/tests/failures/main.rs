@@ -6,6 +6,7 @@
 //! It deliberately mocks nothing inside the program: servers, proxies, folders and limits of the system make the trouble.
 
 mod bucket;
+mod call;
 mod conflicts;
 mod credentials;
 mod disk;

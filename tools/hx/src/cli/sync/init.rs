@@ -6,6 +6,7 @@
 //! What it deliberately does not do: move a vault's objects to another store: the next push publishes everything there.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use console::spec::Flags;
@@ -14,7 +15,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::{Store, StoreUrl};
 use vault::{
-    KdfCost, Keyring, Overview, Secret, Vault, VaultError, VaultFile, new_recovery_phrase,
+    KdfCost, Keyring, MANIFESTS, Overview, Secret, Vault, VaultError, VaultFile,
+    new_recovery_phrase,
 };
 
 use super::passphrase::{self, Purpose};
@@ -298,16 +300,60 @@ async fn create(
                 .map_err(|error| failure_of(&error))?;
             vault
         }
-        None => Vault::create(
-            store,
-            DOMAIN,
-            &[&passphrase, &recovery],
-            KdfCost::RECOMMENDED,
-        )
-        .await
-        .map_err(|error| failure_of(&error))?,
+        None => {
+            refuse_headless(&store).await?;
+            let begun = Instant::now();
+            let secrets = [&passphrase, &recovery];
+            let vault = Vault::create(store, DOMAIN, &secrets, KdfCost::RECOMMENDED)
+                .await
+                .map_err(|error| failure_of(&error))?;
+            if let Some(theirs) =
+                overtaken(context, &vault, begun.elapsed(), passphrase_file).await?
+            {
+                return Ok((theirs, None));
+            }
+            vault
+        }
     };
     Ok((vault.keys().clone(), Some(phrase)))
+}
+
+/// A place with a vault's objects and no description of it is not empty: a second vault among them would be in everybody's way.
+async fn refuse_headless(store: &Store) -> Result<(), Failure> {
+    let manifests = store.list(MANIFESTS).await.map_err(Failure::from)?;
+    if manifests.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::NoStore,
+        "there are objects of a vault, but its description (vault.json) is gone, so no passphrase can open it",
+    )
+    .kind("no-vault")
+    .hint("Run `hx sync init` with this URL on a device that is in the vault: it puts the description back. Or give this one a prefix of its own."))
+}
+
+/// Another device may create a vault in the same place at the same moment; a store without honest conditional writes lets both. The last
+/// one holds: who finds another's joins it.
+async fn overtaken(
+    context: &Context,
+    vault: &Vault,
+    took: Duration,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<Option<Keyring>, Failure> {
+    // Who looked before this one wrote has written by then, since creating takes all about as long.
+    tokio::time::sleep(took * 2).await;
+    let found = Vault::read_file(vault.store())
+        .await
+        .map_err(|error| failure_of(&error))?;
+    match found {
+        Some(file) if file.vault != vault.keys().vault() => {
+            context.ui.status(
+                "Another device created a vault there at the same moment; this one joins it.",
+            );
+            open(context, &file, passphrase_file).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 #[derive(Serialize)]

@@ -120,6 +120,12 @@ fn rotate(
         return Ok(Exit::Ok);
     }
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+    if file.unlock(&passphrase).is_ok() {
+        return Err(
+            Failure::usage("the new passphrase is one that opens the vault already")
+                .hint("Choose another: who has the lost device may know the old one."),
+        );
+    }
     let phrase = new_recovery_phrase().to_string();
     let keys = vault.keys().rotated();
     let secrets = [&passphrase, &Secret::from_input(&phrase)];
@@ -142,6 +148,10 @@ fn rotate(
     });
     if let Err(failure) = written {
         return Err(unrotated(context, &vault, &key_file, failure));
+    }
+    if ui.is_json() {
+        ui.json(&json!({ "vault": file.vault, "epoch": keys.epoch(), "recovery_phrase": phrase }));
+        return Ok(Exit::Ok);
     }
     ui.out(format!("Rotated: epoch {}.", keys.epoch()));
     ui.reveal("\nNew recovery phrase. The old one no longer opens the vault. Write it down: it is shown only now.\n");

@@ -63,7 +63,7 @@ pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync) {
     ));
     if !report.problems.is_empty() {
         ui.status(
-            "What was damaged is no longer needed by anybody. `hx sync verify` shows what is left.",
+            "What this machine has of them is published again. Run `hx sync repair` on the devices that wrote them too; `hx sync verify` shows what is left.",
         );
     }
 }

@@ -5,6 +5,7 @@
 
 use clap::Args;
 use console::{Exit, Failure, Table, human};
+use store::{ErrorKind, StoreError};
 use vault::{VerifyMode, VerifyReport};
 
 use super::cost;
@@ -35,7 +36,7 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
     } else {
         VerifyMode::Full
     };
-    let (report, sync, kind) = context.block_on(async {
+    let (report, sync, kind, versions) = context.block_on(async {
         let link = Link::open(
             &history,
             &context.settings,
@@ -50,16 +51,26 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
                 Ok((report, records))
             })
             .await?;
-        Ok((report, sync, link.kind))
+        let versions = match mode {
+            VerifyMode::Full => Some(link.vault.store().old_versions("objects").await),
+            VerifyMode::Manifest => None,
+        };
+        Ok((report, sync, link.kind, versions))
     })?;
-    show(args, context, &report, &sync);
+    show(args, context, &report, &sync, versions.as_ref());
     match problems_failure("verify", &report.problems, kind) {
         Some(failure) => Err(failure),
         None => Ok(Exit::Ok),
     }
 }
 
-fn show(args: &VerifyArgs, context: &Context, report: &VerifyReport, sync: &LastSync) {
+fn show(
+    args: &VerifyArgs,
+    context: &Context,
+    report: &VerifyReport,
+    sync: &LastSync,
+    versions: Option<&Result<u64, StoreError>>,
+) {
     let ui = &context.ui;
     if ui.is_json() {
         ui.json(report);
@@ -106,6 +117,26 @@ fn show(args: &VerifyArgs, context: &Context, report: &VerifyReport, sync: &Last
             human::count(report.forgotten_left, "forgotten record")
         ));
     } else if !args.manifest {
-        ui.status("No forgotten record is left in any object. Older versions in a versioned bucket are not looked at.");
+        ui.status("No forgotten record is left in any object.");
+    }
+    if let Some(versions) = versions {
+        show_versions(context, versions);
+    }
+}
+
+/// A versioned bucket keeps what was replaced and removed: there a forgotten record could live on.
+fn show_versions(context: &Context, versions: &Result<u64, StoreError>) {
+    match versions {
+        Ok(0) => {}
+        Ok(n) => context.ui.warn(format!(
+            "the bucket keeps {} of objects; forgotten records may be in them until a lifecycle rule with NoncurrentVersionExpiration removes them",
+            human::count(*n, "older version")
+        )),
+        // The server knows no versions, so there are none.
+        Err(error) if error.kind() == ErrorKind::Unsupported => {}
+        Err(error) if error.kind() == ErrorKind::Permission => context.ui.warn(
+            "older versions of objects cannot be seen: allow s3:ListBucketVersions to have them counted",
+        ),
+        Err(error) => context.ui.warn(format!("older versions of objects could not be counted: {error}")),
     }
 }

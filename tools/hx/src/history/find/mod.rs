@@ -32,6 +32,8 @@ const WINDOW: usize = 400;
 pub struct FindQuery {
     /// Words, each of which must begin a word of the command; punctuation joins them to phrases, as do double quotes.
     pub text: String,
+    /// Look for the words inside others too. Slower; for what must not be missed.
+    pub within: bool,
     /// Only events that started at this time or later (microseconds since the Unix epoch).
     pub after_us: Option<i64>,
     /// Only events that started before this time.
@@ -89,6 +91,7 @@ impl FindQuery {
     pub fn new(text: impl Into<String>, limit: usize) -> Self {
         Self {
             text: text.into(),
+            within: false,
             after_us: None,
             before_us: None,
             cwd: None,
@@ -117,7 +120,7 @@ impl History {
         if query.limit == 0 {
             return Ok(Vec::new());
         }
-        let words = Words::parse(&query.text);
+        let words = Words::parse(&query.text, query.within);
         let chosen = match &words {
             None => self.newest(query, &filter)?,
             Some(words) => self.matching(words, query, &filter)?,

@@ -33,16 +33,22 @@ pub(super) struct Words {
     phrases: Vec<String>,
     /// Words without letters and digits, such as `&&`: looked for as they are.
     symbols: Vec<String>,
+    /// Whether the symbols are compared without regard to case.
+    folded: bool,
     typed: String,
     typed_lower: String,
 }
 
 impl Words {
     /// None if there is nothing but blanks.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    ///
+    /// With `within` every word is looked for as it is, also inside other words: slower, and complete.
+    pub(super) fn parse(text: &str, within: bool) -> Option<Self> {
         let (mut phrases, mut symbols) = (Vec::new(), Vec::new());
         for word in split(text) {
-            if word.chars().any(char::is_alphanumeric) {
+            if within {
+                symbols.push(word.to_lowercase());
+            } else if word.chars().any(char::is_alphanumeric) {
                 phrases.push(word);
             } else {
                 symbols.push(word);
@@ -56,6 +62,7 @@ impl Words {
         Some(Self {
             phrases,
             symbols,
+            folded: within,
             typed,
             typed_lower,
         })
@@ -77,11 +84,7 @@ impl Words {
 
     /// How well the command matches, or none if it lacks a symbol.
     pub(super) fn tier(&self, command: &str) -> Option<Tier> {
-        if self
-            .symbols
-            .iter()
-            .any(|symbol| !command.contains(symbol.as_str()))
-        {
+        if self.symbols.iter().any(|symbol| !self.has(command, symbol)) {
             return None;
         }
         if command == self.typed {
@@ -98,6 +101,14 @@ impl Words {
         } else {
             Tier::Words
         })
+    }
+
+    fn has(&self, command: &str, symbol: &str) -> bool {
+        if self.folded {
+            contains_folded(command, symbol)
+        } else {
+            command.contains(symbol)
+        }
     }
 
     fn expression(&self, after: &str) -> Mode {

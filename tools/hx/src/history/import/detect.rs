@@ -66,6 +66,14 @@ const MAGIC: &[(&[u8], &str)] = &[
     (b"<!", "a web page or XML"),
     (b"<html", "a web page"),
     (b"<?xml", "XML"),
+    (
+        b"time,command,exit,duration_ms,",
+        "a CSV export of hx, which is not read back (export as json or jsonl for that)",
+    ),
+    (
+        b"| time | command | exit |",
+        "a Markdown export of hx, which is not read back (export as json or jsonl for that)",
+    ),
 ];
 
 /// Says what the file is, or why it is refused.
