@@ -131,6 +131,7 @@ impl Store {
     /// If it is not certain that the object was written. It may have been: writing it again is harmless.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
         let path = self.path("put", key)?;
+        tracing::debug!(key, bytes = bytes.len(), "put");
         let _permit = self.0.uploads.acquire().await;
         let length = bytes.len();
         self.count(Request::Put);
@@ -152,6 +153,7 @@ impl Store {
     /// Of kind `NotFound` if there is none, `Corrupt` if it does not have the length that the store announced.
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
         let path = self.path("get", key)?;
+        tracing::debug!(key, "get");
         let _permit = self.0.downloads.acquire().await;
         self.count(Request::Get);
         let read = async {
@@ -180,6 +182,7 @@ impl Store {
     /// If any page of the listing fails; there is no short list. A bucket or folder that is gone is `NoBucket`.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
         let prefix = prefix.trim_end_matches('/');
+        tracing::debug!(prefix, "list");
         let below = if prefix.is_empty() {
             self.0.prefix.clone()
         } else {
@@ -211,6 +214,7 @@ impl Store {
     /// # Errors
     /// The first one, after all have been tried.
     pub async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        tracing::debug!(objects = keys.len(), "delete");
         let mut paths = Vec::with_capacity(keys.len());
         for key in keys {
             paths.push(self.path("delete", key)?);

@@ -38,7 +38,7 @@ const DOMAIN: &str = "hx";
   hx sync init --store folder:~/Sync/hx"
 )]
 pub struct InitArgs {
-    /// Where the vault is: s3://bucket/prefix?region=…, folder:/path
+    /// Where the vault is: s3://bucket/prefix?region=…, folder:/path [default: a folder in the data directory]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Read the passphrase from the first line of a file
@@ -86,8 +86,8 @@ pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
 fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
     match context.settings.store_url() {
         Ok(Some(url)) => credentials::attach(&context.paths, url.value),
-        Ok(None) => Err(Failure::usage("no store was named")
-            .hint("Give one: hx sync init --store \"s3://bucket/prefix?region=us-west-2\"")),
+        // A vault on this machine alone: a beginning that can be moved to a real store later.
+        Ok(None) => Ok(StoreUrl::from_folder(context.paths.default_store())),
         Err(problem) => {
             let failure = Failure::usage(problem.what);
             Err(match problem.remedy.is_empty() {
