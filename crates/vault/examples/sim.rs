@@ -1,9 +1,25 @@
-//! Runs the simulated world for many seeds: `--seeds N [--start S]`, or one seed in full with `--seed S`.
+//! Runs the simulated world for many seeds, on all processors: `--seeds N [--start S]`, or one seed in full with `--seed S`.
 
 #[path = "../tests/world/mod.rs"]
 mod world;
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+/// What all seeds showed together.
+#[derive(Default)]
+struct Sum {
+    kept: u64,
+    broken: u64,
+    operations: u64,
+    records: usize,
+    crashes: u64,
+    conflicts: u64,
+    crowds: u64,
+    removals: u64,
+}
 
 #[allow(
     clippy::print_stdout,
@@ -13,39 +29,74 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |name: &str| {
-        arguments
-            .windows(2)
-            .find(|pair| pair[0] == name)
-            .and_then(|pair| pair[1].parse::<u64>().ok())
+        let pair = arguments.windows(2).find(|pair| pair[0] == name);
+        pair.and_then(|pair| pair[1].parse::<u64>().ok())
     };
     if let Some(seed) = number("--seed") {
-        println!("{:?}", world::run(seed));
-        return ExitCode::SUCCESS;
+        let outcome = world::run(seed);
+        match &outcome {
+            Ok(outcome) => println!("{outcome:?}"),
+            Err(broken) => eprintln!("{broken}"),
+        }
+        return if outcome.is_ok() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
     }
     let start = number("--start").unwrap_or(0);
     let seeds = number("--seeds").unwrap_or(2000);
-    let (mut operations, mut records, mut crashes, mut conflicts, mut failed) = (0, 0, 0, 0, 0);
-    for seed in start..start + seeds {
-        match world::run(seed) {
-            Ok(outcome) => {
-                operations += outcome.operations;
-                records += outcome.records;
-                crashes += outcome.crashes;
-                conflicts += outcome.conflicts;
-            }
-            Err(broken) => {
-                failed += 1;
-                eprintln!("{broken}\nagain: cargo xtask sim --seed {seed}");
-            }
-        }
-    }
+    let sum = run_all(start, seeds, |seed, broken| {
+        eprintln!("{broken}\nagain: cargo xtask sim --seed {seed}");
+    });
     println!(
-        "{} seeds kept every promise, {failed} did not ({operations} store operations, {records} records, {crashes} crashes, {conflicts} conflicts)",
-        seeds - failed
+        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers)",
+        sum.kept,
+        sum.broken,
+        sum.operations,
+        sum.records,
+        sum.crashes,
+        sum.conflicts,
+        sum.crowds,
+        sum.removals
     );
-    if failed == 0 {
+    if sum.broken == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Seeds do not know of each other, so it does not matter which thread runs which.
+fn run_all(start: u64, seeds: u64, report: impl Fn(u64, &str) + Sync) -> Sum {
+    let next = AtomicU64::new(start);
+    let sum = Mutex::new(Sum::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= start + seeds {
+                return;
+            }
+            let outcome = world::run(seed);
+            let mut sum = sum.lock().expect("no thread panics while it counts");
+            match outcome {
+                Ok(outcome) => {
+                    sum.kept += 1;
+                    sum.operations += outcome.operations;
+                    sum.records += outcome.records;
+                    sum.crashes += outcome.crashes;
+                    sum.conflicts += outcome.conflicts;
+                    sum.crowds += outcome.crowds;
+                    sum.removals += outcome.removals;
+                }
+                Err(broken) => {
+                    sum.broken += 1;
+                    report(seed, &broken);
+                }
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    sum.into_inner().expect("no thread panics while it counts")
 }

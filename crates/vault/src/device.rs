@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use store::{ErrorKind, Store};
 
 use crate::error::{Problem, ProblemKind, VaultError};
@@ -25,6 +26,14 @@ pub const VAULT_FILE: &str = "vault.json";
 pub const MANIFESTS: &str = "manifests/";
 /// What the keys of all segments begin with.
 pub const SEGMENTS: &str = "objects/segments/";
+
+/// What the keys of the marks begin with that a rotation leaves among the manifests.
+const EPOCH_MARK: &str = "manifests/epoch-";
+
+/// The epoch that a mark names.
+fn epoch_of(key: &str) -> Option<u32> {
+    u32::from_str_radix(key.strip_prefix(EPOCH_MARK)?, 16).ok()
+}
 
 /// An opened vault: a store and the keys to it.
 #[derive(Clone, Debug)]
@@ -106,6 +115,46 @@ impl Vault {
             .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
         file.check(&self.keys)?;
         Ok(file)
+    }
+
+    /// Leaves a mark among the manifests that a newer key holds, so that every device that lists them looks at `vault.json` again
+    /// before it seals anything with an older one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn mark_epoch(&self) -> Result<(), VaultError> {
+        let key = format!("{EPOCH_MARK}{:08x}", self.keys.epoch());
+        self.store
+            .put(
+                &key,
+                Bytes::from_static(b"the key was rotated; see vault.json\n"),
+            )
+            .await
+            .map_err(VaultError::store("the rotation could not be announced"))
+    }
+
+    /// Whether the keys are as new as the marks in the store say: an old `vault.json` that was put back must not let anybody in.
+    ///
+    /// # Errors
+    /// [`VaultError::Rotated`], [`VaultError::DamagedVaultFile`] if `vault.json` is older than the vault, or the store's.
+    pub async fn check_epoch(&self) -> Result<(), VaultError> {
+        let entries = self.store.list(MANIFESTS).await.map_err(VaultError::store(
+            "the vault's manifests could not be listed",
+        ))?;
+        self.heed_epoch(entries.iter().map(|entry| entry.key.as_str()))
+            .await
+    }
+
+    /// A mark is only a reason to look: `vault.json`, which authenticates, decides.
+    async fn heed_epoch<'k>(&self, keys: impl Iterator<Item = &'k str>) -> Result<(), VaultError> {
+        let marked = keys.filter_map(epoch_of).max().unwrap_or(0);
+        if marked <= self.keys.epoch() {
+            return Ok(());
+        }
+        self.check_file().await?;
+        Err(VaultError::DamagedVaultFile(format!(
+            "it is older than the vault, whose key was rotated (epoch {marked}): an old copy was put back"
+        )))
     }
 
     /// The store.
@@ -275,7 +324,13 @@ impl<'a, R: Replica> Device<'a, R> {
             nodes: BTreeMap::new(),
             foreign: vec![],
         };
+        self.vault
+            .heed_epoch(entries.iter().map(|entry| entry.key.as_str()))
+            .await?;
         for entry in entries {
+            if epoch_of(&entry.key).is_some() {
+                continue;
+            }
             match Place::parse(&entry.key) {
                 Some((
                     Place {

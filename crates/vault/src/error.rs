@@ -168,7 +168,7 @@ impl ProblemKind {
                 "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again"
             }
             Self::OtherVault => {
-                "the object is ignored; remove it, or give each vault a prefix of its own"
+                "two vaults share this place: delete nothing; `sync init` with a prefix of its own moves one of them, and its next push publishes everything there"
             }
             Self::Foreign => "nothing: it is ignored",
             Self::Orphan => {

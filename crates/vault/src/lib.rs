@@ -15,6 +15,7 @@ mod ids;
 mod keys;
 mod maintain;
 mod manifest;
+mod mend;
 mod overview;
 mod pull;
 mod push;

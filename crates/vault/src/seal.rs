@@ -24,7 +24,7 @@ const HEADER_LEN: usize = 3 + 1 + 1 + 16 + 16 + 4 + 8 + 8 + 4;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 /// No plaintext larger than this is written or accepted: a decompression bomb stops here.
-pub const PLAINTEXT_BYTES_MAX: usize = 1 << 30;
+pub(crate) const PLAINTEXT_BYTES_MAX: usize = 1 << 30;
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

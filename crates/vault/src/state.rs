@@ -55,6 +55,10 @@ pub struct OwnState {
     /// that no record counts as another device's while the segment that holds it is about to be replaced.
     #[serde(default)]
     pub full: bool,
+    /// Set by a repair that gave segments up which the newest manifest still names: the next push writes a manifest without them,
+    /// even if nothing is pending.
+    #[serde(default)]
+    pub outdated: bool,
     /// Set once an older state of the store was accepted: what only the lost part held is to be found and published again.
     #[serde(default)]
     pub lacking: bool,
@@ -172,6 +176,10 @@ impl StateKeys {
     pub fn progress(&self) -> String {
         format!("vault/{}/push", self.vault)
     }
+    /// Of the keys of segments that were about to be written since the last manifest.
+    pub fn attempts(&self) -> String {
+        format!("vault/{}/attempts", self.vault)
+    }
     /// Of [`Intent`].
     pub fn intent(&self) -> String {
         format!("vault/{}/intent", self.vault)
@@ -179,6 +187,10 @@ impl StateKeys {
     /// Of the list of [`Problem`]s found by the last pull or verification.
     pub fn quarantine(&self) -> String {
         format!("vault/{}/quarantine", self.vault)
+    }
+    /// Of the highest generation of `vault.json` that was seen, a number.
+    pub fn generation(&self) -> String {
+        format!("vault/{}/generation", self.vault)
     }
     /// Of one [`NodeState`].
     pub fn node(&self, node: NodeId) -> String {
@@ -275,6 +287,7 @@ impl OwnState {
             earlier: vec![],
             lenient: false,
             full: false,
+            outdated: false,
             lacking: false,
             relearn: false,
         }

@@ -10,20 +10,17 @@ mod clean;
 mod rewrite;
 mod upload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Device, Step, fetch};
+use crate::device::{Device, Step};
 use crate::error::VaultError;
 use crate::ids::{from_hex, to_hex};
-use crate::manifest::{Manifest, ManifestRef, SegmentEntry};
+use crate::manifest::{Manifest, ManifestRef};
 use crate::replica::Replica;
 use crate::seal::{self, ObjectKind, Place, Sealed};
-use crate::state::{self, Garbage, Intent, OwnSegment, OwnState, PushProgress};
-use crate::tiers;
+use crate::state::{self, Garbage, Intent, OwnSegment, OwnState};
 
 /// How a push treats what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +53,9 @@ pub struct PushReport {
     /// Whether a manifest was written at all.
     pub published: bool,
 }
+
+/// Manifests are always compressed, whatever is chosen for records: they repeat themselves.
+const MANIFEST_LEVEL: i32 = 3;
 
 /// A push on its way to its manifest.
 struct Draft {
@@ -123,12 +123,21 @@ impl<R: Replica> Device<'_, R> {
             return Ok(());
         };
         // Months may have passed: if others took this line over meanwhile, nothing may be added to it.
-        let mut own = self.own()?;
-        own.older.extend(intent.then.newest);
+        let own = self.own()?;
+        let own = self.with_intended(&own)?;
         self.check_own_line(&own).await?;
         let object = from_hex(&intent.object).unwrap_or_default();
         self.put(&intent.key, object.into()).await?;
         self.commit(intent.then, &intent.erased)
+    }
+
+    /// This device's line as it may be by now: a manifest whose answer was lost is its own too.
+    pub(crate) fn with_intended(&self, own: &OwnState) -> Result<OwnState, VaultError> {
+        let intent: Option<Intent> = state::load(self.replica, &self.state_keys.intent())?;
+        let mut own = own.clone();
+        own.older
+            .extend(intent.and_then(|intent| intent.then.newest));
+        Ok(own)
     }
 
     /// After an older state of the store was accepted: marks what it lacks for publishing.
@@ -142,6 +151,7 @@ impl<R: Replica> Device<'_, R> {
             state::keep(self.state_keys.own(), &then),
             state::forget(self.state_keys.intent()),
             state::forget(self.state_keys.progress()),
+            state::forget(self.state_keys.attempts()),
         ];
         self.replica
             .clear_erased(erased, &changes)
@@ -175,9 +185,7 @@ impl<R: Replica> Device<'_, R> {
 
     /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote.
     async fn check_own_line(&mut self, own: &OwnState) -> Result<(), VaultError> {
-        let listing = self
-            .list_manifests(&format!("{}{}/", crate::device::MANIFESTS, own.node))
-            .await?;
+        let listing = self.list_manifests(crate::device::MANIFESTS).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         check_line(own, found)
     }
@@ -194,7 +202,7 @@ impl<R: Replica> Device<'_, R> {
         let keep = |segment: &&OwnSegment| !own.full || !segment.local;
         let live: Vec<_> = own.live.iter().filter(keep).cloned().collect();
         Ok(Draft {
-            changed: live.len() != own.live.len() || !own.leaving.is_empty(),
+            changed: live.len() != own.live.len() || !own.leaving.is_empty() || own.outdated,
             stored: own.live.clone(),
             live,
             own,
@@ -210,7 +218,6 @@ impl<R: Replica> Device<'_, R> {
             .live
             .sort_by_key(|segment| (segment.entry.first, segment.entry.last));
         let own = &draft.own;
-        let nodes = state::load_nodes(self.replica, &self.state_keys)?;
         let now_ms = self.now_ms();
         let sequence = own.newest.map_or(1, |newest| newest.sequence + 1);
         let mut then = OwnState {
@@ -218,26 +225,7 @@ impl<R: Replica> Device<'_, R> {
             ..own.clone()
         };
         then.take_over(now_ms);
-        let manifest = Manifest {
-            name: self.options.node_name.clone(),
-            written_ms: now_ms,
-            previous: own.newest,
-            segments: then.entries(),
-            seen: nodes
-                .iter()
-                .filter(|(_, state)| state.complete)
-                .map(|(node, state)| (*node, state.newest))
-                .collect(),
-            removed: then.removed.clone(),
-        };
-        let plaintext = serde_json::to_vec(&manifest).expect("plain data serialises");
-        let place = Place {
-            kind: ObjectKind::Manifest,
-            node: own.node,
-            first: sequence,
-            last: 0,
-        };
-        let sealed = seal::seal(self.vault.keys(), place, &plaintext, Some(3));
+        let sealed = self.seal_manifest(own, sequence, &then)?;
         then.older.extend(own.newest);
         then.newest = Some(ManifestRef {
             sequence,
@@ -252,14 +240,23 @@ impl<R: Replica> Device<'_, R> {
             .unwrap_or(0)
             .max(own.published);
         then.full = false;
+        then.outdated = false;
         then.garbage.extend(replaced(draft, now_ms));
+        let attempts = self.attempts()?;
+        then.garbage.extend(attempts.into_iter().map(|key| Garbage {
+            key,
+            since_ms: now_ms,
+            forgotten: true,
+        }));
         // Names follow from content, so a segment that was replaced may have come back.
         let live: BTreeSet<String> = draft
             .live
             .iter()
             .map(|segment| segment.entry.key(own.node))
             .collect();
-        then.garbage.retain(|garbage| !live.contains(&garbage.key));
+        let mut seen = BTreeSet::new();
+        then.garbage
+            .retain(|garbage| !live.contains(&garbage.key) && seen.insert(garbage.key.clone()));
         let intent = Intent {
             key: sealed.key.clone(),
             object: to_hex(&sealed.bytes),
@@ -276,6 +273,58 @@ impl<R: Replica> Device<'_, R> {
         draft.report.bytes += sealed.bytes.len() as u64;
         draft.report.published = true;
         Ok(())
+    }
+
+    fn seal_manifest(
+        &self,
+        own: &OwnState,
+        sequence: u64,
+        then: &OwnState,
+    ) -> Result<Sealed, VaultError> {
+        let nodes = state::load_nodes(self.replica, &self.state_keys)?;
+        let manifest = Manifest {
+            name: self.options.node_name.clone(),
+            written_ms: self.now_ms(),
+            previous: own.newest,
+            segments: then.entries(),
+            seen: nodes
+                .iter()
+                .filter(|(_, state)| state.complete)
+                .map(|(node, state)| (*node, state.newest))
+                .collect(),
+            removed: then.removed.clone(),
+        };
+        let plaintext = serde_json::to_vec(&manifest).expect("plain data serialises");
+        let place = Place {
+            kind: ObjectKind::Manifest,
+            node: own.node,
+            first: sequence,
+            last: 0,
+        };
+        Ok(seal::seal(
+            self.vault.keys(),
+            place,
+            &plaintext,
+            Some(MANIFEST_LEVEL),
+        ))
+    }
+
+    /// Notes that a segment is about to be written. One that no manifest comes to name, because this push stops or its answer is lost and
+    /// the next one cuts differently, is removed after the grace period like any other that was replaced.
+    fn announce(&mut self, key: &str) -> Result<(), VaultError> {
+        let mut attempts = self.attempts()?;
+        if attempts.iter().all(|known| known != key) {
+            attempts.push(key.to_owned());
+            state::save(
+                self.replica,
+                &[state::keep(self.state_keys.attempts(), &attempts)],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn attempts(&self) -> Result<Vec<String>, VaultError> {
+        Ok(state::load(self.replica, &self.state_keys.attempts())?.unwrap_or_default())
     }
 
     async fn put(&self, key: &str, bytes: bytes::Bytes) -> Result<(), VaultError> {

@@ -39,6 +39,7 @@ impl<R: Replica> Device<'_, R> {
                 }
                 Rewrite::Empty => draft.changed = true,
                 Rewrite::Smaller(smaller, sealed) => {
+                    self.announce(&sealed.key)?;
                     self.put(&sealed.key, sealed.bytes).await?;
                     draft.changed = true;
                     draft.report.rewritten += 1;

@@ -95,6 +95,7 @@ impl<R: Replica> Device<'_, R> {
             let Some((segment, sealed)) = self.seal_next(first, head, usize::MAX, draft)? else {
                 break;
             };
+            self.announce(&sealed.key)?;
             self.put(&sealed.key, sealed.bytes.clone()).await?;
             self.count(draft, &segment);
             first = segment.entry.last + 1;
@@ -131,6 +132,7 @@ impl<R: Replica> Device<'_, R> {
                 next = segment.entry.last + 1;
                 pending = pending.saturating_sub(segment.entry.records);
                 flying_bytes += sealed.bytes.len() + segment.entry.raw_bytes as usize;
+                self.announce(&sealed.key)?;
                 let store = self.vault.store().clone();
                 let index = made;
                 made += 1;

@@ -187,7 +187,7 @@ pub fn failure_of(error: &VaultError) -> Failure {
             .hint("Check the bucket and the prefix. `hx sync init --store URL` puts this machine's vault back if it was removed."),
         VaultError::DamagedVaultFile(_) => Failure::from_error(Exit::Corrupt, error)
             .kind("corrupt")
-            .hint("Put an earlier version of vault.json back if the bucket keeps versions; else run `hx sync init --store URL` with a new prefix and push: nothing on this machine is lost."),
+            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it is written anew under the same key."),
         VaultError::OtherVault { .. } => Failure::from_error(Exit::Conflict, error)
             .kind("other-vault")
             .hint("Run `hx sync init --store URL` to join the vault that is there, or give each vault a prefix of its own."),

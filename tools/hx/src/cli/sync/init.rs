@@ -212,7 +212,14 @@ pub(crate) async fn join(
         .map_err(|error| failure_of(&error))?;
     let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
     let (keys, recovery) = match &file {
-        Some(file) => (open(context, file, passphrase_file)?, None),
+        Some(file) => {
+            let keys = open(context, file, passphrase_file)?;
+            Vault::new(store, keys.clone())
+                .check_epoch()
+                .await
+                .map_err(|error| failure_of(&error))?;
+            (keys, None)
+        }
         None => create(context, store, &past, url, passphrase_file).await?,
     };
     let created = recovery.is_some();

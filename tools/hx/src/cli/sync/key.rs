@@ -140,14 +140,28 @@ fn rotate(
     // The new key is kept here before the store knows it: the other order could lock this device out of its own vault.
     let key_file = KeyFile::of(&context.paths, file.vault);
     key_file.write(&keys)?;
+    let rotated = Vault::new(vault.store().clone(), keys.clone());
     let written = context.block_on(async {
-        Vault::new(vault.store().clone(), keys.clone())
+        rotated
             .write_file(&next)
             .await
             .map_err(|error| failure_of(&error))
     });
     if let Err(failure) = written {
         return Err(unrotated(context, &vault, &key_file, failure));
+    }
+    // Only after the description: a mark without it would lock everybody out.
+    let marked = context.block_on(async {
+        rotated
+            .mark_epoch()
+            .await
+            .map_err(|error| failure_of(&error))
+    });
+    if let Err(failure) = marked {
+        ui.warn(format!(
+            "the key is rotated, but devices that only push do not notice yet ({}): run `hx sync key rotate` again",
+            failure.message()
+        ));
     }
     if ui.is_json() {
         ui.json(&json!({ "vault": file.vault, "epoch": keys.epoch(), "recovery_phrase": phrase }));

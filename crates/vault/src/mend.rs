@@ -1,0 +1,289 @@
+//! Mending: comparing every segment there is with the local database, and marking for publication what the vault cannot show.
+//!
+//! What must hold: a line's records vanish only after one other line took over all of them; a line is taken over as far as it was seen
+//! and no further; the changed line and the new numbers are one transaction, so that no record counts as published in a segment
+//! that is given up.
+//! What it deliberately does not do: write to the store. The next push does, and until it has, nothing of a leaving line is touched.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::device::{Device, MANIFESTS};
+use crate::error::{Problem, ProblemKind, VaultError};
+use crate::ids::{NodeId, RecordId};
+use crate::maintain::{Removal, RepairReport};
+use crate::manifest::ManifestRef;
+use crate::push::check_line;
+use crate::replica::{Change, Replica, Source};
+use crate::seal::Place;
+use crate::state::{self, Garbage, Leaving, OwnState};
+use crate::verify::{Survey, VerifyReport, ids, live_keys};
+
+/// What a reading of all segments showed.
+#[derive(Default)]
+struct Shown {
+    readable: HashSet<String>,
+    in_own: HashSet<RecordId>,
+    in_others: HashSet<RecordId>,
+    in_leaving: HashSet<RecordId>,
+}
+
+/// What becomes of this device's own line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It goes on.
+    Stays,
+    /// The store lost its end: a new line takes the rest over.
+    Lost,
+    /// Somebody else writes there: it is left alone, and a new line begins.
+    Disputed,
+}
+
+impl<R: Replica> Device<'_, R> {
+    /// Mends what can be mended in the local database.
+    pub(crate) async fn mend_here(
+        &mut self,
+        remove: Option<Removal>,
+    ) -> Result<RepairReport, VaultError> {
+        let own = self.stay()?;
+        let mut seen = VerifyReport::default();
+        let survey = self.survey(&mut seen).await?;
+        let fate = self.fate(&own, &survey)?;
+        let itself = Removal {
+            node: own.node,
+            gives_up_unreadable: true,
+        };
+        let mut removals: Vec<Removal> = remove
+            .into_iter()
+            .filter(|removal| removal.node != own.node)
+            .collect();
+        removals.extend(
+            (fate == Fate::Lost && survey.manifests.contains_key(&own.node)).then_some(itself),
+        );
+        let mut report = RepairReport::default();
+        let shown = self.take_in(&own, &survey, &removals, &mut report).await?;
+        report.problems.extend(
+            seen.problems
+                .into_iter()
+                .filter(|problem| problem.kind.is_serious()),
+        );
+        let mut leaving = vec![];
+        for removal in removals {
+            match shown.leaving(&survey, removal) {
+                Ok(taken_over) => leaving.push((removal.node, taken_over)),
+                Err(problem) => {
+                    report.problems.push(problem);
+                    return Ok(report);
+                }
+            }
+        }
+        let changes = self.mended(own, fate, &survey, &shown, leaving, &report);
+        report.republished = self
+            .replica
+            .republish_all_but(&shown.ids(), &changes)
+            .map_err(|source| VaultError::Replica {
+                doing: "mark what is missing from the vault",
+                source,
+            })?;
+        Ok(report)
+    }
+
+    /// Gives takeovers up that were not published yet: nothing of theirs was touched, and they are decided anew.
+    fn stay(&mut self) -> Result<OwnState, VaultError> {
+        let mut own = self.own()?;
+        if !own.leaving.is_empty() {
+            own.leaving.clear();
+            state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        }
+        Ok(own)
+    }
+
+    fn fate(&self, own: &OwnState, survey: &Survey) -> Result<Fate, VaultError> {
+        let found = survey
+            .manifests
+            .get(&own.node)
+            .map_or(&[][..], Vec::as_slice);
+        Ok(match check_line(&self.with_intended(own)?, found) {
+            Ok(()) => Fate::Stays,
+            Err(VaultError::Regression { .. }) => Fate::Lost,
+            Err(_) => Fate::Disputed,
+        })
+    }
+
+    /// Applies every readable segment, and tells what is where.
+    async fn take_in(
+        &mut self,
+        own: &OwnState,
+        survey: &Survey,
+        removals: &[Removal],
+        report: &mut RepairReport,
+    ) -> Result<Shown, VaultError> {
+        let mut live = live_keys(survey);
+        // This device knows what is live of its own, even if its newest manifest cannot be read.
+        live.extend(own.live.iter().map(|segment| segment.entry.key(own.node)));
+        let leaving: BTreeSet<NodeId> = removals.iter().map(|removal| removal.node).collect();
+        let floor = self.published_floor(own)?;
+        let mut shown = Shown::default();
+        self.read_segments(survey, |this, key, outcome| {
+            let records = match outcome {
+                Err(problem) => {
+                    report.problems.push(problem);
+                    return Ok(());
+                }
+                Ok((_, records)) => records,
+            };
+            let node = Place::parse(key)
+                .expect("only keys of segments were asked for")
+                .0
+                .node;
+            let (is_live, leaves) = (live.contains(key), leaving.contains(&node));
+            shown.note(key, (is_live, leaves, node == own.node), ids::<R>(&records));
+            let is_ours_too = own.former.contains(&node) || own.removed.contains_key(&node);
+            let source = if !is_live || leaves || node == own.node {
+                Source::Salvage
+            } else {
+                Source::Vault {
+                    unpublished_above: if is_ours_too { u64::MAX } else { floor },
+                }
+            };
+            let applied =
+                this.replica
+                    .apply(records, source, &[])
+                    .map_err(|source| VaultError::Replica {
+                        doing: "apply what was read",
+                        source,
+                    })?;
+            report.recovered += applied.added;
+            Ok(())
+        })
+        .await?;
+        Ok(shown)
+    }
+
+    /// This device's line without what cannot be read of it, or a new line, and with the nodes that leave.
+    fn mended(
+        &self,
+        own: OwnState,
+        fate: Fate,
+        survey: &Survey,
+        shown: &Shown,
+        leaving: Vec<(NodeId, Leaving)>,
+        report: &RepairReport,
+    ) -> Vec<Change> {
+        let mut changes = vec![state::forget(self.state_keys.progress())];
+        let mut next = OwnState {
+            lacking: false,
+            ..own
+        };
+        if fate == Fate::Stays {
+            let named = next.live.len();
+            next.live.retain(|segment| {
+                let key = segment.entry.key(next.node);
+                survey.present.get(&key) == Some(&segment.entry.bytes)
+                    && shown.readable.contains(&key)
+            });
+            let damaged = damaged(&next, report);
+            let newest = next.newest.map(|newest| newest.key(next.node));
+            next.outdated |= next.live.len() < named
+                || damaged
+                    .iter()
+                    .any(|garbage| Some(&garbage.key) == newest.as_ref());
+            next.garbage.extend(damaged);
+        } else {
+            next = next.reborn((self.options.new_node)(), true);
+            changes.push(state::forget(self.state_keys.intent()));
+        }
+        for (node, leaving) in leaving {
+            changes.push(state::forget(self.state_keys.node(node)));
+            next.leaving.insert(node, leaving);
+        }
+        changes.push(state::keep(self.state_keys.own(), &next));
+        changes
+    }
+}
+
+/// Objects of this device's own line whose bytes are wrong: nobody can use them, so they need not wait for slow readers.
+fn damaged(own: &OwnState, report: &RepairReport) -> Vec<Garbage> {
+    let of_own = |key: &str| Place::parse(key).is_some_and(|(place, _)| place.node == own.node);
+    report
+        .problems
+        .iter()
+        .filter(|problem| problem.kind == ProblemKind::Corrupt && of_own(&problem.key))
+        .map(|problem| Garbage {
+            key: problem.key.clone(),
+            since_ms: i64::MIN,
+            forgotten: true,
+        })
+        .collect()
+}
+
+impl Shown {
+    fn note(
+        &mut self,
+        key: &str,
+        (is_live, leaves, is_own): (bool, bool, bool),
+        ids: impl Iterator<Item = RecordId>,
+    ) {
+        self.readable.insert(key.to_owned());
+        match (is_live, leaves, is_own) {
+            (_, true, _) => self.in_leaving.extend(ids),
+            (true, _, true) => self.in_own.extend(ids),
+            (true, _, false) => self.in_others.extend(ids),
+            _ => {}
+        }
+    }
+
+    /// What need not be published again.
+    ///
+    /// What a leaving node has counts only if this device's own line has it too. That another node has it is not enough: somebody may
+    /// be removing that one at this moment.
+    fn ids(mut self) -> HashSet<RecordId> {
+        self.in_own
+            .extend(self.in_others.difference(&self.in_leaving));
+        self.in_own
+    }
+
+    /// What is to be said about a node that leaves, or why it cannot leave.
+    fn leaving(&self, survey: &Survey, removal: Removal) -> Result<Leaving, Problem> {
+        let node = removal.node;
+        let refused = |why: &str| Problem {
+            key: format!("{MANIFESTS}{node}"),
+            kind: ProblemKind::Missing,
+            detail: format!("{why}, so nothing was removed"),
+        };
+        let refs = |node: &NodeId| survey.manifests.get(node).map_or(&[][..], Vec::as_slice);
+        let line = survey.lines.get(&node);
+        let (Some(at), true) = (
+            refs(&node).last().copied(),
+            line.is_some() || removal.gives_up_unreadable,
+        ) else {
+            return Err(refused("no manifest of this device can be read"));
+        };
+        // What cannot be read now may be there tomorrow: a synced folder is still catching up, say.
+        let is_read = line.is_some_and(|line| {
+            line.is_whole
+                && line
+                    .live
+                    .iter()
+                    .all(|entry| self.readable.contains(&entry.key(node)))
+        });
+        if !is_read && !removal.gives_up_unreadable {
+            return Err(refused("not everything of this device can be read now"));
+        }
+        let removed = line
+            .map(|line| line.manifest.removed.clone())
+            .unwrap_or_default();
+        let heirs: Vec<NodeId> = removed.keys().copied().chain([node]).collect();
+        let is_theirs =
+            |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
+        let manifest_keys = |node: &NodeId| {
+            refs(node)
+                .iter()
+                .map(|manifest: &ManifestRef| manifest.key(*node))
+                .collect::<Vec<_>>()
+        };
+        let mut keys: Vec<String> = self.readable.iter().filter(is_theirs).cloned().collect();
+        keys.extend(heirs.iter().flat_map(manifest_keys));
+        keys.sort();
+        Ok(Leaving { at, keys, removed })
+    }
+}

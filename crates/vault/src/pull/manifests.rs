@@ -1,0 +1,234 @@
+//! Which manifests are new, and which segments they name that were not applied yet.
+//!
+//! What must hold: names alone decide what is fetched; a manifest that cannot be read is named, and an older one is read in its place.
+//! What it deliberately does not do: fetch segments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use futures::stream;
+
+use super::{PullMode, PullReport, Work};
+use crate::device::{Device, Listing, Step};
+use crate::error::{Problem, ProblemKind, VaultError};
+use crate::ids::NodeId;
+use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks, outlives};
+use crate::replica::{Replica, Source};
+use crate::state::{NodeState, OwnState};
+
+impl<R: Replica> Device<'_, R> {
+    /// Reads every manifest that was not read before, and finds the segments to fetch.
+    pub(super) async fn read_manifests(
+        &mut self,
+        own: &OwnState,
+        listing: &Listing,
+        known: &mut BTreeMap<NodeId, NodeState>,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<BTreeMap<NodeId, (Work, Manifest)>, VaultError> {
+        let mut wanted = vec![];
+        for (node, refs) in &listing.nodes {
+            if *node == own.node {
+                continue;
+            }
+            wanted.extend(new_manifests(*node, refs, known.get(node), mode, report));
+        }
+        if !wanted.is_empty() {
+            self.observer.step(Step::Phase("manifests"));
+        }
+        let floor = self.published_floor(own)?;
+        let this = &*self;
+        let fetched: Vec<_> = stream::iter(wanted.into_iter().map(|(node, refs)| async move {
+            let newest = this.newest_readable(node, &refs).await;
+            (node, newest)
+        }))
+        .buffered(self.options.downloads.max(1))
+        .collect()
+        .await;
+        let mut work = BTreeMap::new();
+        for (node, outcome) in fetched {
+            let (found, problems) = outcome?;
+            let failed = !problems.is_empty();
+            report.problems.extend(problems);
+            let Some((manifest_ref, manifest, forks)) = found else {
+                continue;
+            };
+            report.problems.extend(
+                known
+                    .get(&node)
+                    .and_then(|before| other_history(node, before, manifest_ref, &manifest)),
+            );
+            // What this device has of a line that is disputed, or that it took over, it keeps publishing itself.
+            let is_ours_too = own.former.contains(&node) || own.removed.contains_key(&node);
+            let source = Source::Vault {
+                unpublished_above: if is_ours_too { u64::MAX } else { floor },
+            };
+            let mut share = Work::new(manifest_ref, &manifest, &forks, known.get(&node), source);
+            share.failed = failed;
+            known.insert(node, share.state.clone());
+            work.insert(node, (share, manifest));
+        }
+        Ok(work)
+    }
+
+    /// The newest manifest of a node that can be read, going back through the older ones if it must.
+    async fn newest_readable(
+        &self,
+        node: NodeId,
+        refs: &NewManifests,
+    ) -> Result<Readable, VaultError> {
+        let mut problems = vec![];
+        let mut forks = vec![];
+        for fork in &refs.forks {
+            match self.fetch_manifest(node, *fork).await? {
+                Ok(manifest) => forks.push((*fork, manifest)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        for manifest_ref in refs.newest_first.iter() {
+            match self.fetch_manifest(node, *manifest_ref).await? {
+                Ok(manifest) => return Ok((Some((*manifest_ref, manifest, forks)), problems)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Ok((None, problems))
+    }
+}
+
+impl Work {
+    fn new(
+        newest: ManifestRef,
+        manifest: &Manifest,
+        forks: &[(ManifestRef, Manifest)],
+        before: Option<&NodeState>,
+        source: Source,
+    ) -> Self {
+        let mut state = NodeState::read(
+            manifest,
+            newest,
+            before.map_or_else(Vec::new, |state| state.applied.clone()),
+        );
+        state.forks = before.map_or_else(Vec::new, |state| state.forks.clone());
+        let all = || {
+            manifest
+                .segments
+                .iter()
+                .chain(forks.iter().flat_map(|(_, fork)| &fork.segments))
+        };
+        let applied: BTreeSet<_> = state.applied.iter().copied().collect();
+        let is_known = |entry: &&SegmentEntry| {
+            applied.contains(&entry.hash)
+                || (!entry.replaces.is_empty()
+                    && entry.replaces.iter().all(|hash| applied.contains(hash)))
+        };
+        let mut missing: Vec<_> = all().filter(|entry| !is_known(entry)).cloned().collect();
+        missing.sort_by_key(|entry| entry.hash);
+        missing.dedup_by_key(|entry| entry.hash);
+        let live = all().map(|entry| entry.hash).collect();
+        let forks = forks.iter().map(|(fork, _)| fork.hash).collect();
+        Self {
+            state,
+            live,
+            forks,
+            missing,
+            source,
+            failed: false,
+        }
+    }
+}
+
+/// Whether a manifest does not go on from the one that was seen before: then there is a second history, of which this store shows one.
+fn other_history(
+    node: NodeId,
+    before: &NodeState,
+    newest: ManifestRef,
+    manifest: &Manifest,
+) -> Option<Problem> {
+    let [seen, shown] = [
+        Some(before.newest),
+        manifest
+            .previous
+            .filter(|previous| previous.sequence == before.newest.sequence),
+    ];
+    let replaced = newest.sequence == before.newest.sequence && newest != before.newest;
+    if before.removed_by.is_some() || !(replaced || (shown.is_some() && shown != seen)) {
+        return None;
+    }
+    Some(Problem {
+        key: newest.key(node),
+        kind: ProblemKind::Conflict,
+        detail: format!(
+            "sequence number conflict: device {node} has another manifest {} than was seen before",
+            before.newest.sequence
+        ),
+    })
+}
+
+/// A node's newest readable manifest and its forks, and what could not be read on the way.
+type Readable = (
+    Option<(ManifestRef, Manifest, Vec<(ManifestRef, Manifest)>)>,
+    Vec<Problem>,
+);
+
+/// The manifests of one node that were not read before.
+struct NewManifests {
+    /// The newest, then older ones to fall back to.
+    newest_first: Vec<ManifestRef>,
+    /// Those that share their number with another.
+    forks: Vec<ManifestRef>,
+}
+
+fn new_manifests(
+    node: NodeId,
+    refs: &[ManifestRef],
+    known: Option<&NodeState>,
+    mode: PullMode,
+    report: &mut PullReport,
+) -> Option<(NodeId, NewManifests)> {
+    let newest = *refs.last()?;
+    let read = |manifest: &ManifestRef| {
+        known.is_some_and(|state| {
+            (state.newest == *manifest && state.complete) || state.forks.contains(&manifest.hash)
+        })
+    };
+    let forks: Vec<_> = forks(refs)
+        .into_iter()
+        .filter(|manifest| !read(manifest))
+        .collect();
+    for fork in &forks {
+        report.problems.push(Problem {
+            key: fork.key(node),
+            kind: ProblemKind::Conflict,
+            detail: format!("sequence number conflict: device {node} has two histories at manifest {}; the records of both were read", fork.sequence),
+        });
+    }
+    let mut floor = 0;
+    if let Some(state) = known {
+        if state.removed_by.is_some() && !outlives(refs, state.newest) {
+            return None;
+        }
+        let up_to_date = state.newest == newest && state.complete;
+        let behind = newest.sequence < state.newest.sequence && mode != PullMode::Force;
+        if (up_to_date || behind) && forks.is_empty() {
+            return None;
+        }
+        floor = if state.complete {
+            state.newest.sequence
+        } else {
+            0
+        };
+    }
+    let newest_first = refs
+        .iter()
+        .rev()
+        .filter(|manifest| manifest.sequence >= floor || mode == PullMode::Force)
+        .copied()
+        .collect();
+    Some((
+        node,
+        NewManifests {
+            newest_first,
+            forks,
+        },
+    ))
+}

@@ -1,0 +1,86 @@
+//! After a reset that kept the identity: learning from the store what this device had published.
+//!
+//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity.
+//! What it deliberately does not do: trust the order of what a listing shows.
+
+use std::collections::BTreeSet;
+
+use super::decode;
+use crate::device::{Device, MANIFESTS, fetch};
+use crate::error::VaultError;
+use crate::manifest::{Manifest, ManifestRef, forks};
+use crate::replica::{Replica, Source};
+use crate::state::{self, OwnSegment, OwnState};
+
+impl<R: Replica> Device<'_, R> {
+    /// After a reset that kept the identity: learns from the store what this device had published.
+    pub(crate) async fn relearn(&mut self) -> Result<OwnState, VaultError> {
+        let mut own = self.own()?;
+        let listing = self
+            .list_manifests(&format!("{MANIFESTS}{}/", own.node))
+            .await?;
+        let refs = listing.nodes.get(&own.node).cloned().unwrap_or_default();
+        let Some((newest, older)) = refs.split_last() else {
+            own.relearn = false;
+            state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+            return Ok(own);
+        };
+        // With two histories nobody can say which manifests were this device's.
+        let manifest = match self.fetch_manifest(own.node, *newest).await? {
+            Ok(manifest) if forks(&refs).is_empty() && follows(newest, &manifest, older) => {
+                manifest
+            }
+            _ => return self.reborn(own, true),
+        };
+        for entry in &manifest.segments {
+            match fetch(self.vault, &entry.key(own.node))
+                .await?
+                .and_then(|plaintext| decode::<R>(&entry.key(own.node), &plaintext))
+            {
+                Ok(records) => {
+                    self.replica
+                        .apply(
+                            records,
+                            Source::Vault {
+                                unpublished_above: 0,
+                            },
+                            &[],
+                        )
+                        .map_err(|source| VaultError::Replica {
+                            doing: "compare its records with the store's",
+                            source,
+                        })?;
+                }
+                Err(_) => return self.reborn(own, true),
+            }
+        }
+        own.newest = Some(*newest);
+        own.older = older.to_vec();
+        own.published = 0;
+        own.live = manifest
+            .segments
+            .into_iter()
+            .map(|entry| OwnSegment {
+                entry,
+                local: false,
+            })
+            .collect();
+        own.removed = manifest.removed;
+        let live: BTreeSet<_> = own
+            .live
+            .iter()
+            .map(|segment| segment.entry.key(own.node))
+            .collect();
+        own.garbage.retain(|garbage| !live.contains(&garbage.key));
+        own.relearn = false;
+        state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        Ok(own)
+    }
+}
+
+/// Whether a manifest names the one listed before it, if that is the one just before it.
+fn follows(newest: &ManifestRef, manifest: &Manifest, older: &[ManifestRef]) -> bool {
+    older.last().is_none_or(|before| {
+        before.sequence + 1 != newest.sequence || manifest.previous == Some(*before)
+    })
+}

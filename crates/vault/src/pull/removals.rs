@@ -1,0 +1,159 @@
+//! What changes about who is in the vault: devices that others took over, and lines that are shorter than they were.
+//!
+//! What must hold: a line counts as taken over only as far as the takeover says; a device that finds itself taken over goes on under a
+//! new identity; a line that went back is named until a person accepts it. What it deliberately does not do: touch the store.
+
+use std::collections::BTreeMap;
+
+use super::{PullMode, PullReport, Work};
+use crate::device::{Device, Listing, MANIFESTS};
+use crate::error::{Problem, ProblemKind, VaultError};
+use crate::ids::NodeId;
+use crate::manifest::{Manifest, ManifestRef, outlives};
+use crate::replica::Replica;
+use crate::state::{self, NodeState, OwnState};
+
+impl<R: Replica> Device<'_, R> {
+    /// Takes note of devices that others removed.
+    pub(super) fn heed_removals(
+        &mut self,
+        mut own: OwnState,
+        listing: &Listing,
+        known: &mut BTreeMap<NodeId, NodeState>,
+        work: &mut BTreeMap<NodeId, (Work, Manifest)>,
+    ) -> Result<OwnState, VaultError> {
+        let removals: Vec<(NodeId, NodeId, ManifestRef)> = work
+            .iter()
+            .flat_map(|(by, (_, manifest))| {
+                manifest.removed.iter().map(|(node, at)| (*by, *node, *at))
+            })
+            .chain(own.removed.iter().map(|(node, at)| (own.node, *node, *at)))
+            .collect();
+        let mut changes = vec![];
+        let takeovers = own.leaving.len();
+        own.leaving.retain(|node, leaving| {
+            listing
+                .nodes
+                .get(node)
+                .is_none_or(|refs| !outlives(refs, leaving.at))
+        });
+        if own.leaving.len() < takeovers {
+            // It came back before its records were published under this identity: it keeps them.
+            state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        }
+        for (by, node, at) in removals {
+            if node == own.node {
+                // Somebody took this device's records over and will remove its objects: it goes on under a new identity.
+                own = self.reborn(own, true)?;
+                continue;
+            }
+            // What a removed device wrote later is still read: nothing is lost. A rotated key is what shuts it out.
+            if listing
+                .nodes
+                .get(&node)
+                .is_some_and(|refs| outlives(refs, at))
+            {
+                continue;
+            }
+            work.remove(&node);
+            let node_state = known.entry(node).or_insert_with(|| NodeState::gone(at));
+            if node_state.removed_by.is_none() {
+                node_state.removed_by = Some(by);
+                node_state.newest = at;
+                changes.push(state::keep(self.state_keys.node(node), node_state));
+            }
+        }
+        if !changes.is_empty() {
+            state::save(self.replica, &changes)?;
+        }
+        Ok(own)
+    }
+
+    /// Notes whose line shows less than was seen of it `before` this pull.
+    pub(super) fn heed_regressions(
+        &mut self,
+        mut own: OwnState,
+        listing: &Listing,
+        before: &BTreeMap<NodeId, NodeState>,
+        known: &BTreeMap<NodeId, NodeState>,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<OwnState, VaultError> {
+        for (node, seen) in before {
+            let is_removed = known
+                .get(node)
+                .is_some_and(|state| state.removed_by.is_some());
+            if *node == own.node || is_removed {
+                continue;
+            }
+            let shown = listing.nodes.get(node).and_then(|refs| refs.last());
+            if shown.is_none_or(|shown| shown.sequence < seen.newest.sequence) {
+                self.regressed(&mut own, *node, seen, shown, mode, report)?;
+            }
+        }
+        Ok(own)
+    }
+
+    fn regressed(
+        &mut self,
+        own: &mut OwnState,
+        node: NodeId,
+        node_state: &NodeState,
+        shown: Option<&ManifestRef>,
+        mode: PullMode,
+        report: &mut PullReport,
+    ) -> Result<(), VaultError> {
+        if mode == PullMode::Force {
+            own.lacking = true;
+            let changes = [
+                state::keep(self.state_keys.own(), own),
+                state::forget(self.state_keys.node(node)),
+            ];
+            return state::save(self.replica, &changes);
+        }
+        let shown = shown.map_or_else(|| "none".to_owned(), |shown| shown.sequence.to_string());
+        report.problems.push(Problem {
+            key: format!("{MANIFESTS}{node}"),
+            kind: ProblemKind::Regression,
+            detail: format!(
+                "manifest sequence regression detected: manifest {} of device {} was seen before, the store now shows {shown}",
+                node_state.newest.sequence, node_state.name
+            ),
+        });
+        Ok(())
+    }
+}
+
+/// What others saw of a device that this store does not show.
+pub(super) fn withheld(
+    own: &OwnState,
+    listing: &Listing,
+    known: &BTreeMap<NodeId, NodeState>,
+    work: &BTreeMap<NodeId, (Work, Manifest)>,
+) -> Vec<Problem> {
+    let mut problems = vec![];
+    for (by, (_, manifest)) in work {
+        for (node, seen) in &manifest.seen {
+            let shown = listing
+                .nodes
+                .get(node)
+                .and_then(|refs| refs.last())
+                .map_or(0, |manifest| manifest.sequence);
+            let removed = known
+                .get(node)
+                .is_some_and(|state| state.removed_by.is_some())
+                || own.removed.contains_key(node);
+            if shown < seen.sequence && !removed && *node != own.node {
+                problems.push(Problem {
+                    key: format!("{MANIFESTS}{node}"),
+                    kind: ProblemKind::Withheld,
+                    detail: format!(
+                        "device {by} saw manifest {} of device {node}, this store shows {shown}",
+                        seen.sequence
+                    ),
+                });
+            }
+        }
+    }
+    problems
+}

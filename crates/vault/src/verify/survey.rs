@@ -1,0 +1,238 @@
+//! One reading of the store: every manifest, and which segments are there.
+//!
+//! What must hold: nothing is changed; what a listing cannot show is an error, never a short survey; lines that somebody took over
+//! speak for nobody. What it deliberately does not do: read segments.
+
+use std::collections::{BTreeMap, HashSet};
+
+use store::Entry;
+
+use super::VerifyReport;
+use crate::device::{Device, MANIFESTS, SEGMENTS, Step};
+use crate::error::{Problem, ProblemKind, VaultError};
+use crate::ids::NodeId;
+use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks, outlives};
+use crate::pull::foreign;
+use crate::replica::Replica;
+use crate::seal::{ObjectKind, Place};
+use crate::state::{self, OwnState};
+
+impl<R: Replica> Device<'_, R> {
+    /// Lists everything and reads every manifest.
+    pub(crate) async fn survey(&mut self, report: &mut VerifyReport) -> Result<Survey, VaultError> {
+        let listing = self.list_manifests(MANIFESTS).await?;
+        let own = self.own()?;
+        let segments = self.list_segments(report).await?;
+        report
+            .problems
+            .extend(listing.foreign.iter().cloned().map(foreign));
+        let mut survey = Survey {
+            lines: BTreeMap::new(),
+            present: segments,
+            manifests: listing.nodes,
+        };
+        let mut seen: BTreeMap<NodeId, ManifestRef> =
+            state::load_nodes(self.replica, &self.state_keys)?
+                .into_iter()
+                .filter(|(_, state)| state.removed_by.is_none())
+                .map(|(node, state)| (node, state.newest))
+                .collect();
+        seen.extend(own.newest.map(|newest| (own.node, newest)));
+        report.problems.extend(
+            seen.into_iter()
+                .filter_map(|(node, seen)| survey.regression(node, seen)),
+        );
+        self.observer.step(Step::Phase("manifests"));
+        for (node, refs) in &survey.manifests {
+            if let Some(line) = self.survey_line(*node, refs, report).await? {
+                survey.lines.insert(*node, line);
+            }
+        }
+        survey.leave_out_removed(&own);
+        report.devices = survey.lines.len() as u64;
+        report.segments = survey
+            .lines
+            .values()
+            .map(|line| line.live.len() as u64)
+            .sum();
+        Ok(survey)
+    }
+
+    async fn survey_line(
+        &self,
+        node: NodeId,
+        refs: &[ManifestRef],
+        report: &mut VerifyReport,
+    ) -> Result<Option<Line>, VaultError> {
+        let forks = forks(refs);
+        let mut line: Option<Line> = None;
+        let mut unread_heads = 0;
+        let mut newer: Option<(ManifestRef, Option<ManifestRef>)> = None;
+        let mut of_forks = vec![];
+        for manifest_ref in refs.iter().rev() {
+            let is_head = refs.last() == Some(manifest_ref) || forks.contains(manifest_ref);
+            let manifest = match self.fetch_manifest(node, *manifest_ref).await? {
+                Ok(manifest) => manifest,
+                Err(problem) => {
+                    unread_heads += u32::from(is_head);
+                    report.problems.push(problem);
+                    continue;
+                }
+            };
+            report.manifests += 1;
+            if let Some((newer, previous)) = newer
+                && newer.sequence == manifest_ref.sequence + 1
+                && previous != Some(*manifest_ref)
+            {
+                report.problems.push(conflict(
+                    newer.key(node),
+                    format!(
+                        "it does not follow on manifest {} ({})",
+                        manifest_ref.sequence, manifest_ref.hash
+                    ),
+                ));
+            }
+            newer = Some((*manifest_ref, manifest.previous));
+            if line.is_none() {
+                line = Some(Line {
+                    newest: *manifest_ref,
+                    live: manifest.segments.clone(),
+                    manifest,
+                    is_whole: false,
+                });
+            } else if forks.contains(manifest_ref) {
+                of_forks.extend(manifest.segments);
+            }
+        }
+        for pair in refs
+            .windows(2)
+            .filter(|pair| pair[0].sequence == pair[1].sequence)
+        {
+            report.problems.push(conflict(
+                pair[1].key(node),
+                format!(
+                    "device {node} has two manifests numbered {}",
+                    pair[1].sequence
+                ),
+            ));
+        }
+        if let Some(line) = &mut line {
+            line.live.extend(of_forks);
+            line.live
+                .sort_by_key(|entry| (entry.first, entry.last, entry.hash));
+            line.live.dedup_by_key(|entry| entry.hash);
+            line.is_whole = unread_heads == 0;
+        }
+        Ok(line)
+    }
+
+    async fn list_segments(
+        &mut self,
+        report: &mut VerifyReport,
+    ) -> Result<BTreeMap<String, u64>, VaultError> {
+        let entries: Vec<Entry> =
+            self.vault
+                .store()
+                .list(SEGMENTS)
+                .await
+                .map_err(VaultError::store(
+                    "the vault's segments could not be listed",
+                ))?;
+        let mut present = BTreeMap::new();
+        for entry in entries {
+            if matches!(
+                Place::parse(&entry.key),
+                Some((
+                    Place {
+                        kind: ObjectKind::Segment,
+                        ..
+                    },
+                    _
+                ))
+            ) {
+                present.insert(entry.key, entry.size);
+            } else {
+                report.problems.push(foreign(entry.key));
+            }
+        }
+        Ok(present)
+    }
+}
+
+/// All that one reading of the store shows.
+pub(crate) struct Survey {
+    /// The lines that nobody took over and of which a manifest can be read.
+    pub(crate) lines: BTreeMap<NodeId, Line>,
+    /// The segments that are there, with their sizes.
+    pub(crate) present: BTreeMap<String, u64>,
+    /// The manifests that are there.
+    pub(crate) manifests: BTreeMap<NodeId, Vec<ManifestRef>>,
+}
+
+/// One node's manifests, read.
+pub(crate) struct Line {
+    /// The newest that can be read.
+    pub(crate) newest: ManifestRef,
+    /// What that one says.
+    pub(crate) manifest: Manifest,
+    /// The live segments: its own, and those of second histories.
+    pub(crate) live: Vec<SegmentEntry>,
+    /// Whether the newest manifest there is, and every second history, could be read.
+    pub(crate) is_whole: bool,
+}
+
+impl Survey {
+    /// Whether a line shows less than was seen of it.
+    fn regression(&self, node: NodeId, seen: ManifestRef) -> Option<Problem> {
+        let shown = self.manifests.get(&node).and_then(|refs| refs.last());
+        if shown.is_some_and(|shown| shown.sequence >= seen.sequence) {
+            return None;
+        }
+        let shown = shown.map_or_else(|| "none".to_owned(), |shown| shown.sequence.to_string());
+        Some(Problem {
+            key: format!("{MANIFESTS}{node}"),
+            kind: ProblemKind::Regression,
+            detail: format!(
+                "manifest sequence regression detected: manifest {} was seen before, the store now shows {shown}",
+                seen.sequence
+            ),
+        })
+    }
+
+    /// Leaves the lines out that somebody took over: what is left of them speaks for nobody.
+    fn leave_out_removed(&mut self, own: &OwnState) {
+        let said: Vec<(NodeId, ManifestRef)> = self
+            .lines
+            .values()
+            .flat_map(|line| &line.manifest.removed)
+            .chain(&own.removed)
+            .map(|(node, at)| (*node, *at))
+            .collect();
+        for (node, at) in said {
+            if self
+                .manifests
+                .get(&node)
+                .is_none_or(|refs| !outlives(refs, at))
+            {
+                self.lines.remove(&node);
+            }
+        }
+    }
+}
+
+fn conflict(key: String, what: String) -> Problem {
+    Problem {
+        key,
+        kind: ProblemKind::Conflict,
+        detail: format!("sequence number conflict: {what}"),
+    }
+}
+
+/// The keys of all segments that newest manifests name.
+pub(crate) fn live_keys(survey: &Survey) -> HashSet<String> {
+    survey
+        .lines
+        .iter()
+        .flat_map(|(node, line)| line.live.iter().map(|entry| entry.key(*node)))
+        .collect()
+}

@@ -1,0 +1,13 @@
+//! The engine's promises, one module each.
+
+mod canary;
+mod crash;
+mod desk;
+mod mean;
+mod removal;
+mod repair;
+#[path = "../world/replica.rs"]
+mod replica;
+mod requests;
+mod rotate;
+mod tamper;

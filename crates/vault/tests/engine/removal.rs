@@ -1,0 +1,135 @@
+//! Taking over a lost device's records: nothing goes that another line does not hold, and a device that comes back loses nothing.
+
+use vault::{ProblemKind, ResetMode};
+
+use crate::desk::{Desk, GRACE_MS, perfect_store, wait};
+
+#[test]
+fn a_lost_devices_records_and_forgetting_are_taken_over() {
+    let store = perfect_store();
+    let (mut lost, mut heir) = (Desk::at(1, &store), Desk::at(2, &store));
+    lost.add(0..10);
+    wait(lost.push()).expect("a perfect store");
+    wait(heir.pull()).expect("a perfect store");
+    heir.forget(3);
+    let node = lost.own().node;
+    let report = wait(heir.remove(node)).expect("a perfect store");
+    // What the lost device had, and what was forgotten here meanwhile.
+    assert_eq!(report.republished, 10, "{report:?}");
+    // Slow readers have a week.
+    let of_lost = |key: &&String| key.contains(&node.to_string());
+    assert_ne!(store.objects().keys().filter(of_lost).count(), 0);
+    heir.days_pass(GRACE_MS / (24 * 3600 * 1000) + 1);
+    wait(heir.push()).expect("a perfect store");
+    assert_eq!(
+        store.objects().keys().filter(of_lost).count(),
+        0,
+        "{:?}",
+        store.objects().keys()
+    );
+    let mut newcomer = Desk::at(3, &store);
+    let pulled = wait(newcomer.pull()).expect("a perfect store");
+    assert_eq!(newcomer.kept(), (0..10).filter(|n| *n != 3).collect());
+    assert_eq!(pulled.problems, []);
+    assert_eq!(
+        wait(newcomer.verify())
+            .expect("a perfect store")
+            .forgotten_left,
+        0
+    );
+}
+
+#[test]
+fn a_device_that_was_not_lost_after_all_keeps_everything() {
+    for months in [false, true] {
+        let store = perfect_store();
+        let (mut back, mut heir) = (Desk::at(1, &store), Desk::at(2, &store));
+        back.add(0..10);
+        wait(back.push()).expect("a perfect store");
+        let node = back.own().node;
+        wait(heir.remove(node)).expect("a perfect store");
+        back.add(10..15);
+        if months {
+            heir.days_pass(100);
+            wait(heir.push()).expect("a perfect store");
+            let refused = wait(back.push()).expect_err("its line is gone");
+            assert!(refused.is_conflict(), "{refused}");
+        } else {
+            // It has not heard of it yet: what it says later than the takeover counts.
+            wait(back.push()).expect("a perfect store");
+            heir.days_pass(100);
+            wait(heir.push()).expect("a perfect store");
+        }
+        wait(back.pull()).expect("a perfect store");
+        assert_ne!(back.own().node, node, "it goes on under a new identity");
+        wait(back.push()).expect("a perfect store");
+        wait(heir.pull()).expect("a perfect store");
+        let mut newcomer = Desk::at(3, &store);
+        wait(newcomer.pull()).expect("a perfect store");
+        for desk in [&back, &heir, &newcomer] {
+            assert_eq!(desk.kept(), (0..15).collect(), "months: {months}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_removed_while_something_cannot_be_read() {
+    let store = perfect_store();
+    let (mut lost, mut heir) = (Desk::at(1, &store), Desk::at(2, &store));
+    lost.add(0..10);
+    wait(lost.push()).expect("a perfect store");
+    let own = lost.own();
+    let key = own.live[0].entry.key(own.node);
+    let object = store.objects()[&key].clone();
+    store.remove_raw(&key);
+    let report = wait(heir.remove(own.node)).expect("a perfect store");
+    assert!(
+        report
+            .problems
+            .iter()
+            .any(|problem| problem.kind == ProblemKind::Missing
+                && problem.key == format!("manifests/{}", own.node)),
+        "{report:?}"
+    );
+    heir.days_pass(100);
+    heir.add(20..21);
+    heir.forget(20);
+    wait(heir.push()).expect("a perfect store");
+    // It was only late.
+    store.put_raw(&key, object);
+    let mut newcomer = Desk::at(3, &store);
+    wait(newcomer.pull()).expect("a perfect store");
+    assert_eq!(newcomer.kept(), (0..10).collect());
+}
+
+#[test]
+fn a_takeover_that_was_interrupted_is_given_up_by_a_reset_or_a_repair() {
+    for reset in [false, true] {
+        let store = perfect_store();
+        let (mut lost, mut heir) = (Desk::at(1, &store), Desk::at(2, &store));
+        lost.add(0..10);
+        wait(lost.push()).expect("a perfect store");
+        wait(heir.pull()).expect("a perfect store");
+        let node = lost.own().node;
+        // Dies at its first upload.
+        let handle = store.for_device(2);
+        let reads = store.objects().len() as u64 + 1;
+        handle.crash_at(reads + 1, testkit::CrashPoint::BeforeEffect);
+        wait(heir.remove(node)).expect_err("it died");
+        handle.revive();
+        assert!(!heir.own().leaving.is_empty(), "the takeover had begun");
+        if reset {
+            heir.reset(ResetMode::LocalOnly);
+        } else {
+            wait(heir.repair()).expect("a perfect store");
+        }
+        wait(heir.pull()).expect("a perfect store");
+        heir.days_pass(100);
+        heir.add(20..21);
+        heir.forget(20);
+        wait(heir.push()).expect("a perfect store");
+        let mut newcomer = Desk::at(3, &store);
+        wait(newcomer.pull()).expect("a perfect store");
+        assert_eq!(newcomer.kept(), (0..10).collect(), "by reset: {reset}");
+    }
+}

@@ -1,0 +1,47 @@
+//! Rotation: a new key for what comes, the old ones for what was; a device without the new key is told so.
+
+use std::sync::Arc;
+
+use store::Store;
+use vault::{KdfCost, Secret, Vault, VaultError, VaultFile};
+
+use crate::desk::{Desk, keys, perfect_store, wait};
+
+#[test]
+fn old_epochs_stay_readable_and_an_old_key_is_told() {
+    let store = perfect_store();
+    let (mut one, mut left_out) = (Desk::at(1, &store), Desk::at(2, &store));
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    wait(left_out.pull()).expect("a perfect store");
+
+    let rotated = keys().rotated();
+    let secret = Secret::Passphrase("the new passphrase".into());
+    let file = VaultFile::build(&rotated, "test", 2, &[&secret], KdfCost::CHEAP_FOR_TESTS)
+        .expect("builds");
+    let inner = || Store::from_object_store(Arc::new(store.for_device(1)), "");
+    one.vault = Vault::new(inner(), rotated);
+    wait(one.vault.write_file(&file)).expect("a perfect store");
+    one.add(10..20);
+    wait(one.push()).expect("a perfect store");
+
+    let refused = wait(left_out.pull()).expect_err("it has not got the key");
+    assert!(
+        matches!(refused, VaultError::Rotated { epoch: 2 }),
+        "{refused:?}"
+    );
+    assert_eq!(left_out.kept().len(), 10, "what it had stays");
+
+    let found = wait(Vault::read_file(&inner()))
+        .expect("reads")
+        .expect("is there");
+    let old = Secret::Passphrase(crate::desk::PASSPHRASE.into());
+    assert!(matches!(found.unlock(&old), Err(VaultError::WrongKey)));
+    let opened = found.unlock(&secret).expect("the new passphrase opens");
+    let mut joined = Desk::with_keys(3, inner(), opened.clone());
+    wait(joined.pull()).expect("a perfect store");
+    assert_eq!(joined.kept(), (0..20).collect());
+    left_out.vault = Vault::new(inner(), opened);
+    wait(left_out.pull()).expect("it has the key now");
+    assert_eq!(left_out.kept(), (0..20).collect());
+}
