@@ -119,7 +119,7 @@ pub struct OpenError {
 /// Compresses (zstd at `level`, or not at all) and encrypts `plaintext` for its place, under the newest key.
 ///
 /// # Panics
-/// If the plaintext is larger than [`PLAINTEXT_BYTES_MAX`]; callers cut batches far below.
+/// If the plaintext is larger than 1 GiB; callers cut batches far below.
 pub fn seal(keys: &Keyring, place: Place, plaintext: &[u8], level: Option<i32>) -> Sealed {
     assert!(
         plaintext.len() <= PLAINTEXT_BYTES_MAX,

@@ -95,7 +95,6 @@ impl<R: Replica> Device<'_, R> {
             newer = Some((*manifest_ref, manifest.previous));
             if line.is_none() {
                 line = Some(Line {
-                    newest: *manifest_ref,
                     live: manifest.segments.clone(),
                     manifest,
                     is_whole: false,
@@ -171,9 +170,7 @@ pub(crate) struct Survey {
 
 /// One node's manifests, read.
 pub(crate) struct Line {
-    /// The newest that can be read.
-    pub(crate) newest: ManifestRef,
-    /// What that one says.
+    /// The newest manifest that can be read.
     pub(crate) manifest: Manifest,
     /// The live segments: its own, and those of second histories.
     pub(crate) live: Vec<SegmentEntry>,

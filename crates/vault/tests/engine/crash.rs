@@ -15,10 +15,14 @@ const STEPS: usize = 9;
 async fn step(desk: &mut Desk, step: usize) -> Result<(), VaultError> {
     match step {
         // Several segments, so that a crash falls between them.
-        0 => drop(desk.push().await?),
+        0 => {
+            desk.push().await?;
+        }
         1 => drop(desk.pull().await?),
         2 => desk.forget_once(3)?,
-        3 => drop(desk.push().await?),
+        3 => {
+            desk.push().await?;
+        }
         4 => drop(desk.pull().await?),
         // Enough small pushes for a merge.
         5 => {
