@@ -3,6 +3,7 @@
 mod canary;
 mod crash;
 mod desk;
+mod golden;
 mod mean;
 mod removal;
 mod repair;

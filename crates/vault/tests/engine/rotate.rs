@@ -22,6 +22,19 @@ fn old_epochs_stay_readable_and_an_old_key_is_told() {
     let inner = || Store::from_object_store(Arc::new(store.for_device(1)), "");
     one.vault = Vault::new(inner(), rotated);
     wait(one.vault.write_file(&file)).expect("a perfect store");
+    left_out.add(30..31);
+    wait(one.vault.mark_epoch()).expect("a perfect store");
+    let before = store.objects();
+    let refused = wait(left_out.push()).expect_err("it has not got the key");
+    assert!(
+        matches!(refused, VaultError::Rotated { epoch: 2 }),
+        "{refused:?}"
+    );
+    assert_eq!(
+        store.objects(),
+        before,
+        "nothing was sealed with the old key"
+    );
     one.add(10..20);
     wait(one.push()).expect("a perfect store");
 
@@ -30,7 +43,7 @@ fn old_epochs_stay_readable_and_an_old_key_is_told() {
         matches!(refused, VaultError::Rotated { epoch: 2 }),
         "{refused:?}"
     );
-    assert_eq!(left_out.kept().len(), 10, "what it had stays");
+    assert_eq!(left_out.kept().len(), 11, "what it had stays");
 
     let found = wait(Vault::read_file(&inner()))
         .expect("reads")
@@ -43,5 +56,6 @@ fn old_epochs_stay_readable_and_an_old_key_is_told() {
     assert_eq!(joined.kept(), (0..20).collect());
     left_out.vault = Vault::new(inner(), opened);
     wait(left_out.pull()).expect("it has the key now");
-    assert_eq!(left_out.kept(), (0..20).collect());
+    wait(left_out.push()).expect("it has the key now");
+    assert_eq!(left_out.kept(), (0..20).chain([30]).collect());
 }

@@ -3,10 +3,12 @@
 //! What must hold: every object is accounted for; the exit code is 0 only if everything that is named can be read.
 //! What it deliberately does not do: change anything.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use console::{Exit, Failure, Table, human};
 use store::{ErrorKind, StoreError};
-use vault::{VerifyMode, VerifyReport};
+use vault::{Place, ProblemKind, VerifyMode, VerifyReport};
 
 use super::cost;
 use crate::cli::Context;
@@ -112,9 +114,17 @@ fn show(
         ui.status(format!("{} that no manifest names any more: kept for slow readers, or left by an interrupted push.", human::count(report.orphans, "object")));
     }
     if report.forgotten_left > 0 {
+        let whose: BTreeSet<String> = report
+            .problems
+            .iter()
+            .filter(|problem| problem.kind == ProblemKind::Forgotten)
+            .filter_map(|problem| Place::parse(&problem.key))
+            .map(|(place, _)| place.node.to_string()[..8].to_owned())
+            .collect();
         ui.status(format!(
-            "{} still in the store; their devices remove them with their next push after a week.",
-            human::count(report.forgotten_left, "forgotten record")
+            "{} still in objects of {}: each device removes its own with its first sync after a week. One that will never sync again: `hx sync devices remove DEVICE`.",
+            human::count(report.forgotten_left, "forgotten record"),
+            whose.into_iter().collect::<Vec<_>>().join(", ")
         ));
     } else if !args.manifest {
         ui.status("No forgotten record is left in any object.");
