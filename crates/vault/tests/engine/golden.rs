@@ -59,6 +59,6 @@ fn version_1() {
             .filter(|problem| !matches!(problem.kind, ProblemKind::Orphan | ProblemKind::Forgotten))
             .collect();
         assert!(others.is_empty(), "{others:?}");
-        assert_eq!((verified.devices, verified.records), (2, 53));
+        assert_eq!((verified.devices, verified.records), (2, 50));
     }
 }
