@@ -29,6 +29,9 @@ use crate::sync::{KeyFile, Membership, Past, SyncLock, failure_of, history_failu
 /// The name under which hx keeps its vaults apart from other tools'.
 const DOMAIN: &str = "hx";
 
+/// Two machines are not equally fast, nor is one at all times.
+const OVERTAKEN_MARGIN: Duration = Duration::from_millis(500);
+
 /// Arguments of `hx sync init`.
 #[derive(Debug, Args)]
 #[command(
@@ -348,7 +351,7 @@ async fn overtaken(
     passphrase_file: Option<&std::path::Path>,
 ) -> Result<Option<Keyring>, Failure> {
     // Who looked before this one wrote has written by then, since creating takes all about as long.
-    tokio::time::sleep(took * 2).await;
+    tokio::time::sleep(took * 2 + OVERTAKEN_MARGIN).await;
     let found = Vault::read_file(vault.store())
         .await
         .map_err(|error| failure_of(&error))?;
