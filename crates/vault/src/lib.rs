@@ -6,6 +6,19 @@
 //! What must hold: what a push acknowledged stays readable by every device that has the key; the store's owner learns no content and
 //! changes none unnoticed; no conditional write, rename or lock of the store is relied on.
 //!
+//! How that follows, each rule kept in one place:
+//!
+//! - *Names follow from content*, so an object that was garbage may come back live. Garbage never lists what the newest manifest
+//!   names, and the garbage of a line that is disputed is dropped (`state`, `push`).
+//! - *Every record is somebody's own.* What a device learnt from another's live segment is never in its own segments, and what is in
+//!   its own segments (published, in an unsettled intent, in an unfinished push, or about to be taken over) never comes to count as
+//!   learnt. Otherwise two devices could each leave a record to the other, and the next merges would drop it (`Device::published_floor`).
+//! - *A line's records vanish only after one other line took over all of them*, and it took over no more than it could read (`mend`).
+//!   A disputed line is left alone for ever; its device publishes everything again under a new identity (`OwnState::reborn`).
+//! - *An object is removed only by its writer, or by who took its line over*, after the grace period, and never while a manifest
+//!   that counts names it (`push::clean`).
+//! - *What cannot be read now is never treated as gone*: it holds nothing else up, is named, and is asked for again.
+//!
 //! What it deliberately does not do: know what a record means (that is the tool's [`Replica`]), read the environment, or print.
 
 mod accept;

@@ -158,7 +158,11 @@ fn no_store_at_all() {
     let run = laptop.hx("sync diagnose").run();
     assert!(run.out.contains("no store is configured"), "{run}");
     // Without a name it begins with a folder of its own, which can be moved to a real store later.
-    let run = laptop.hx("sync init").run().ok();
+    let run = laptop
+        .hx("sync init")
+        .env("HX_SYNC_PASSPHRASE", "four words of mine")
+        .run()
+        .ok();
     run.shows("/sync/store");
     laptop.hx("sync").run().ok();
 }
