@@ -3,12 +3,13 @@
 //! What must hold: nothing is hidden, only demoted: every problem stays in the report by name.
 //! What it deliberately does not do: demote a missing or damaged segment of another device, whose records nobody may have.
 
-use crate::device::{Device, MANIFESTS};
+use crate::device::Device;
 use crate::error::{ProblemKind, VaultError};
 use crate::ids::NodeId;
 use crate::pull::{PullMode, PullReport};
 use crate::replica::Replica;
 use crate::state::{self, NodeState};
+use crate::vault::MANIFESTS;
 
 impl<R: Replica> Device<'_, R> {
     /// Demotes the problems that were accepted. The first pull after a reset takes the store as it is.
@@ -54,6 +55,6 @@ fn is_unusable(kind: ProblemKind) -> bool {
 fn node_of(key: &str) -> Option<NodeId> {
     let rest = key
         .strip_prefix(MANIFESTS)
-        .or_else(|| key.strip_prefix(crate::device::SEGMENTS))?;
+        .or_else(|| key.strip_prefix(crate::vault::SEGMENTS))?;
     rest.split('/').next()?.parse().ok()
 }

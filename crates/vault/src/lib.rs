@@ -37,9 +37,10 @@ mod seal;
 mod selftest;
 mod state;
 mod tiers;
+mod vault;
 mod verify;
 
-pub use device::{Device, MANIFESTS, Observer, Options, SEGMENTS, Step, VAULT_FILE, Vault};
+pub use device::{Device, Observer, Options, Step};
 pub use error::{Problem, ProblemKind, VaultError};
 pub use ids::{InvalidId, NodeId, ObjectHash, RecordId, VaultId};
 pub use keys::{
@@ -56,4 +57,5 @@ pub use selftest::{SelfTest, self_test};
 pub use state::{
     Garbage, Intent, NodeState, OwnSegment, OwnState, PushProgress, Retired, StateKeys,
 };
+pub use vault::{MANIFESTS, SEGMENTS, VAULT_FILE, Vault};
 pub use verify::{VerifyMode, VerifyReport};

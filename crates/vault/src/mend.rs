@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::device::{Device, MANIFESTS};
+use crate::device::Device;
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, RecordId};
 use crate::maintain::{Removal, RepairReport};
@@ -16,6 +16,7 @@ use crate::push::check_line;
 use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
 use crate::state::{self, Garbage, Leaving, OwnState};
+use crate::vault::MANIFESTS;
 use crate::verify::{Survey, VerifyReport, ids, live_keys};
 
 /// What a reading of all segments showed.

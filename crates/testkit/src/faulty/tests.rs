@@ -236,3 +236,19 @@ fn tampering_is_seen_at_once() {
     assert!(!store.remove_raw("k"));
     assert!(store.objects().is_empty());
 }
+
+#[test]
+fn a_yielding_store_lets_two_take_turns_and_does_the_same() {
+    let store = FaultyStore::new(1, Faults::none());
+    store.set_yielding(true);
+    let path = Path::from("a");
+    let mut write = Box::pin(store.put(&path, PutPayload::from_static(b"1")));
+    assert!(write.as_mut().now_or_never().is_none(), "it yields first");
+    assert!(
+        store.objects().is_empty(),
+        "nothing happens before its turn"
+    );
+    assert!(write.as_mut().now_or_never().is_some());
+    store.set_yielding(false);
+    assert_eq!(get(&store, "a").expect("there"), "1");
+}

@@ -19,13 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Device, Listing, MANIFESTS};
+use crate::device::{Device, Listing};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, ObjectHash};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::push::check_line;
 use crate::replica::{Replica, Source};
 use crate::state::{self, NodeState, OwnState};
+use crate::vault::MANIFESTS;
 
 /// How a pull treats what was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use super::decode;
-use crate::device::{Device, MANIFESTS, fetch};
+use crate::device::{Device, fetch};
 use crate::error::VaultError;
 use crate::manifest::{Manifest, ManifestRef, forks};
 use crate::replica::{Replica, Source};
 use crate::state::{self, OwnSegment, OwnState};
+use crate::vault::MANIFESTS;
 
 impl<R: Replica> Device<'_, R> {
     /// After a reset that kept the identity: learns from the store what this device had published.

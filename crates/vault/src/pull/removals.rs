@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::{PullMode, PullReport, Work};
-use crate::device::{Device, Listing, MANIFESTS};
+use crate::device::{Device, Listing};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
 use crate::manifest::{Manifest, ManifestRef, outlives};
 use crate::replica::Replica;
 use crate::state::{self, NodeState, OwnState};
+use crate::vault::MANIFESTS;
 
 impl<R: Replica> Device<'_, R> {
     /// Takes note of devices that others removed.

@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
-use crate::device::{Device, MANIFESTS, Step};
+use crate::device::{Device, Step};
 use crate::error::VaultError;
 use crate::ids::NodeId;
 use crate::manifest::{forks, outlives};
 use crate::replica::Replica;
 use crate::seal::Place;
 use crate::state::{self, Garbage, OwnState, Retired};
+use crate::vault::MANIFESTS;
 
 /// So many manifests before the newest always stay; more are removed in bulk once the second number is reached.
 const OLDER_KEPT: usize = 8;

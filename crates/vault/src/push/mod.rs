@@ -185,7 +185,7 @@ impl<R: Replica> Device<'_, R> {
 
     /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote.
     async fn check_own_line(&mut self, own: &OwnState) -> Result<(), VaultError> {
-        let listing = self.list_manifests(crate::device::MANIFESTS).await?;
+        let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         check_line(own, found)
     }

@@ -12,13 +12,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Device, Step, VAULT_FILE, fetch};
+use crate::device::{Device, Step, fetch};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::RecordId;
 use crate::keys::VaultFile;
 use crate::pull::decode;
 use crate::replica::Replica;
 use crate::state;
+use crate::vault::VAULT_FILE;
 
 /// An object's records take about this many times its size in memory; a listing does not say.
 const UNPACKED_MOST_TIMES: u64 = 8;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use store::Entry;
 
 use super::VerifyReport;
-use crate::device::{Device, MANIFESTS, SEGMENTS, Step};
+use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks, outlives};
@@ -16,6 +16,7 @@ use crate::pull::foreign;
 use crate::replica::Replica;
 use crate::seal::{ObjectKind, Place};
 use crate::state::{self, OwnState};
+use crate::vault::{MANIFESTS, SEGMENTS};
 
 impl<R: Replica> Device<'_, R> {
     /// Lists everything and reads every manifest.

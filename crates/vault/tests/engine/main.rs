@@ -12,3 +12,4 @@ mod replica;
 mod requests;
 mod rotate;
 mod tamper;
+mod twins;

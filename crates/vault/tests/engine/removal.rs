@@ -57,8 +57,12 @@ fn a_device_that_was_not_lost_after_all_keeps_everything() {
         } else {
             // It has not heard of it yet: what it says later than the takeover counts.
             wait(back.push()).expect("a perfect store");
+            let its = |key: &&String| key.contains(&node.to_string());
+            let before = store.objects().keys().filter(its).count();
             heir.days_pass(100);
             wait(heir.push()).expect("a perfect store");
+            let after = store.objects().keys().filter(its).count();
+            assert_eq!(before, after, "what a live manifest names is not removed");
         }
         wait(back.pull()).expect("a perfect store");
         assert_ne!(back.own().node, node, "it goes on under a new identity");

@@ -1,0 +1,161 @@
+//! An opened vault: a store, the keys to it, and `vault.json`.
+//!
+//! What must hold: `vault.json`, which authenticates, decides whether keys are right and new enough; anything else in the store is only
+//! a reason to look at it. What it deliberately does not do: ask for secrets, or know of devices.
+
+use bytes::Bytes;
+use store::{ErrorKind, Store};
+
+use crate::error::VaultError;
+use crate::keys::{KdfCost, Keyring, Secret, VaultFile};
+
+/// The key of the vault file.
+pub const VAULT_FILE: &str = "vault.json";
+/// What the keys of all manifests begin with.
+pub const MANIFESTS: &str = "manifests/";
+/// What the keys of all segments begin with.
+pub const SEGMENTS: &str = "objects/segments/";
+
+/// What the keys of the marks begin with that a rotation leaves among the manifests.
+const EPOCH_MARK: &str = "manifests/epoch-";
+
+/// The epoch that a mark names.
+pub(crate) fn epoch_of(key: &str) -> Option<u32> {
+    u32::from_str_radix(key.strip_prefix(EPOCH_MARK)?, 16).ok()
+}
+
+/// An opened vault: a store and the keys to it.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    store: Store,
+    keys: Keyring,
+}
+
+impl Vault {
+    /// Uses keys that are already known. Sends nothing.
+    pub fn new(store: Store, keys: Keyring) -> Self {
+        Self { store, keys }
+    }
+
+    /// Reads `vault.json`; `None` if the store has none.
+    ///
+    /// # Errors
+    /// If the store fails or the file is damaged.
+    pub async fn read_file(store: &Store) -> Result<Option<VaultFile>, VaultError> {
+        match store.get(VAULT_FILE).await {
+            Ok(bytes) => VaultFile::parse(&bytes).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(VaultError::store(
+                "the vault's description could not be read",
+            )(error)),
+        }
+    }
+
+    /// Creates a vault with a slot for each secret and reads it back.
+    ///
+    /// # Errors
+    /// If the store fails, or another device created a vault in the same place at the same time ([`VaultError::OtherVault`]).
+    pub async fn create(
+        store: Store,
+        domain: &str,
+        secrets: &[&Secret],
+        cost: KdfCost,
+    ) -> Result<Self, VaultError> {
+        let vault = Self {
+            keys: Keyring::generate(),
+            store,
+        };
+        let file = VaultFile::build(&vault.keys, domain, 1, secrets, cost)?;
+        vault.write_file(&file).await?;
+        Ok(vault)
+    }
+
+    /// Replaces `vault.json` and reads it back.
+    ///
+    /// # Errors
+    /// If the store fails, or what comes back is not what was written.
+    pub async fn write_file(&self, file: &VaultFile) -> Result<(), VaultError> {
+        self.store
+            .put(VAULT_FILE, file.to_bytes().into())
+            .await
+            .map_err(VaultError::store(
+                "the vault's description could not be written",
+            ))?;
+        let found = Self::read_file(&self.store)
+            .await?
+            .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        found.check(&self.keys)?;
+        if found == *file {
+            Ok(())
+        } else {
+            Err(VaultError::DamagedVaultFile(
+                "another device changed it at the same time; try again".into(),
+            ))
+        }
+    }
+
+    /// Checks that the store still holds this vault with this key.
+    ///
+    /// # Errors
+    /// [`VaultError::NoVault`], [`VaultError::OtherVault`], [`VaultError::Rotated`], damage, or the store's own.
+    pub async fn check_file(&self) -> Result<VaultFile, VaultError> {
+        let file = Self::read_file(&self.store)
+            .await?
+            .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        file.check(&self.keys)?;
+        Ok(file)
+    }
+
+    /// Leaves a mark among the manifests that a newer key holds, so that every device that lists them looks at `vault.json` again
+    /// before it seals anything with an older one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn mark_epoch(&self) -> Result<(), VaultError> {
+        let key = format!("{EPOCH_MARK}{:08x}", self.keys.epoch());
+        self.store
+            .put(
+                &key,
+                Bytes::from_static(b"the key was rotated; see vault.json\n"),
+            )
+            .await
+            .map_err(VaultError::store("the rotation could not be announced"))
+    }
+
+    /// Whether the keys are as new as the marks in the store say: an old `vault.json` that was put back must not let anybody in.
+    ///
+    /// # Errors
+    /// [`VaultError::Rotated`], [`VaultError::DamagedVaultFile`] if `vault.json` is older than the vault, or the store's.
+    pub async fn check_epoch(&self) -> Result<(), VaultError> {
+        let entries = self.store.list(MANIFESTS).await.map_err(VaultError::store(
+            "the vault's manifests could not be listed",
+        ))?;
+        self.heed_epoch(entries.iter().map(|entry| entry.key.as_str()))
+            .await
+    }
+
+    /// A mark is only a reason to look: `vault.json`, which authenticates, decides.
+    pub(crate) async fn heed_epoch<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k str>,
+    ) -> Result<(), VaultError> {
+        let marked = keys.filter_map(epoch_of).max().unwrap_or(0);
+        if marked <= self.keys.epoch() {
+            return Ok(());
+        }
+        self.check_file().await?;
+        Err(VaultError::DamagedVaultFile(format!(
+            "it is older than the vault, whose key was rotated (epoch {marked}): an old copy was put back"
+        )))
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+}
