@@ -69,6 +69,28 @@ impl Exit {
         self as u8
     }
 
+    /// Returns the kind of failure in a word, for scripts, where none more exact is known.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Exit::Ok => "none",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::Partial => "partial",
+            Exit::Config => "config",
+            Exit::NoStore => "no-store",
+            Exit::Locked => "locked",
+            Exit::WrongKey => "wrong-key",
+            Exit::Denied => "permission",
+            Exit::Network => "connection",
+            Exit::Conflict => "conflict",
+            Exit::Corrupt => "corrupt",
+            Exit::DiskFull => "disk-full",
+            Exit::ClockSkew => "clock-skew",
+            Exit::Interrupted => "interrupted",
+        }
+    }
+
     /// Returns the meaning in a few words, for help texts and the book.
     #[must_use]
     pub fn meaning(self) -> &'static str {

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, WeakProgressBar};
 
+use crate::human;
 use crate::progress_file::ProgressFile;
 
 /// Shows how far a piece of work is. A clone counts for the same work.
@@ -129,11 +130,24 @@ impl Drop for Inner {
 
 fn style(with_total: bool) -> ProgressStyle {
     let template = if with_total {
-        "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}"
+        "{msg} {wide_bar} {human_pos}/{human_len} {rate} {eta}"
     } else {
-        "{spinner} {msg} {human_pos} {per_sec} {elapsed}"
+        "{spinner} {msg} {human_pos} {rate} {elapsed}"
     };
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", write_rate)
+}
+
+/// Items a second, in whole numbers where there are many.
+fn write_rate(state: &ProgressState, writer: &mut dyn std::fmt::Write) {
+    let rate = state.per_sec();
+    // What cannot be written on the terminal cannot be told there either.
+    let _ = if rate < 10.0 {
+        write!(writer, "{rate:.1}/s")
+    } else {
+        write!(writer, "{}/s", human::number(rate as u64))
+    };
 }
 
 #[cfg(test)]
@@ -152,8 +166,8 @@ mod tests {
     #[test]
     fn the_templates_are_valid() {
         for template in [
-            "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
-            "{spinner} {msg} {human_pos} {per_sec} {elapsed}",
+            "{msg} {wide_bar} {human_pos}/{human_len} {rate} {eta}",
+            "{spinner} {msg} {human_pos} {rate} {elapsed}",
         ] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }

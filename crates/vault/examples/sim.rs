@@ -3,6 +3,7 @@
 #[path = "../tests/world/mod.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ struct Sum {
     conflicts: u64,
     crowds: u64,
     removals: u64,
+    retired: u64,
 }
 
 #[allow(
@@ -50,7 +52,7 @@ fn main() -> ExitCode {
         eprintln!("{broken}\nagain: cargo xtask sim --seed {seed}");
     });
     println!(
-        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers)",
+        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} lines retired)",
         sum.kept,
         sum.broken,
         sum.operations,
@@ -58,7 +60,8 @@ fn main() -> ExitCode {
         sum.crashes,
         sum.conflicts,
         sum.crowds,
-        sum.removals
+        sum.removals,
+        sum.retired
     );
     if sum.broken == 0 {
         ExitCode::SUCCESS
@@ -67,10 +70,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Seeds do not know of each other, so it does not matter which thread runs which.
+/// Seeds do not know of each other, so it does not matter which thread runs which. They are reported in their order all the same, so that
+/// two runs print the same.
 fn run_all(start: u64, seeds: u64, report: impl Fn(u64, &str) + Sync) -> Sum {
     let next = AtomicU64::new(start);
-    let sum = Mutex::new(Sum::default());
+    let tally = Mutex::new(Tally {
+        reported: start,
+        ..Tally::default()
+    });
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -78,25 +85,51 @@ fn run_all(start: u64, seeds: u64, report: impl Fn(u64, &str) + Sync) -> Sum {
                 return;
             }
             let outcome = world::run(seed);
-            let mut sum = sum.lock().expect("no thread panics while it counts");
-            match outcome {
-                Ok(outcome) => {
-                    sum.kept += 1;
-                    sum.operations += outcome.operations;
-                    sum.records += outcome.records;
-                    sum.crashes += outcome.crashes;
-                    sum.conflicts += outcome.conflicts;
-                    sum.crowds += outcome.crowds;
-                    sum.removals += outcome.removals;
-                }
-                Err(broken) => {
-                    sum.broken += 1;
-                    report(seed, &broken);
-                }
-            }
+            let mut tally = tally.lock().expect("no thread panics while it counts");
+            tally.waiting.insert(seed, outcome);
+            tally.report(&report);
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    sum.into_inner().expect("no thread panics while it counts")
+    let tally = tally.into_inner();
+    tally.expect("no thread panics while it counts").sum
+}
+
+/// Outcomes on their way to the report.
+#[derive(Default)]
+struct Tally {
+    sum: Sum,
+    /// Every seed below this one was reported.
+    reported: u64,
+    waiting: BTreeMap<u64, Result<world::Outcome, String>>,
+}
+
+impl Tally {
+    /// Reports the outcomes that nothing before them is missing of.
+    fn report(&mut self, report: impl Fn(u64, &str)) {
+        while let Some(outcome) = self.waiting.remove(&self.reported) {
+            match outcome {
+                Ok(outcome) => self.sum.add(&outcome),
+                Err(broken) => {
+                    self.sum.broken += 1;
+                    report(self.reported, &broken);
+                }
+            }
+            self.reported += 1;
+        }
+    }
+}
+
+impl Sum {
+    fn add(&mut self, outcome: &world::Outcome) {
+        self.kept += 1;
+        self.operations += outcome.operations;
+        self.records += outcome.records;
+        self.crashes += outcome.crashes;
+        self.conflicts += outcome.conflicts;
+        self.crowds += outcome.crowds;
+        self.removals += outcome.removals;
+        self.retired += outcome.retired;
+    }
 }

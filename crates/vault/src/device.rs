@@ -156,6 +156,29 @@ impl<'a, R: Replica> Device<'a, R> {
             .max(progress.map_or(0, |progress| progress.reached)))
     }
 
+    /// A store that shows nothing of a vault in which something was may be a disk that is not mounted, or another bucket. Only
+    /// `vault.json`, which authenticates, shows that it is the place.
+    pub(crate) async fn heed_emptiness(
+        &self,
+        own: &OwnState,
+        listing: &Listing,
+    ) -> Result<(), VaultError> {
+        if !listing.nodes.is_empty() {
+            return Ok(());
+        }
+        let names = self
+            .replica
+            .keys(&self.state_keys.nodes())
+            .map_err(|source| VaultError::Replica {
+                doing: "list the sync state",
+                source,
+            })?;
+        if own.newest.is_some() || !names.is_empty() {
+            self.vault.check_file().await?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
         (self.options.now_ms)()
     }

@@ -13,8 +13,9 @@
 //! - *Every record is somebody's own.* What a device learnt from another's live segment is never in its own segments, and what is in
 //!   its own segments (published, in an unsettled intent, in an unfinished push, or about to be taken over) never comes to count as
 //!   learnt. Otherwise two devices could each leave a record to the other, and the next merges would drop it (`Device::published_floor`).
-//! - *A line's records vanish only after one other line took over all of them*, and it took over no more than it could read (`mend`).
-//!   A disputed line is left alone for ever; its device publishes everything again under a new identity (`OwnState::reborn`).
+//! - *A line's records vanish only after one other line took over all of them*, and it took over no more than it could read (`mend`,
+//!   `push::retire`). After a conflict a device publishes everything again under a new identity (`OwnState::reborn`); it takes the old
+//!   line over once nobody seems to write there, and whoever does all the same finds out and is reborn in turn.
 //! - *An object is removed only by its writer, or by who took its line over*, after the grace period, and never while a manifest
 //!   that counts names it (`push::clean`).
 //! - *What cannot be read now is never treated as gone*: it holds nothing else up, is named, and is asked for again.
@@ -55,7 +56,8 @@ pub use replica::{Applied, Change, Malformed, Replica, ReplicaError, Source};
 pub use seal::{FORMAT_VERSION, ObjectKind, OpenError, Place, Sealed, open, seal};
 pub use selftest::{SelfTest, self_test};
 pub use state::{
-    Garbage, Intent, NodeState, OwnSegment, OwnState, PushProgress, Retired, StateKeys,
+    Garbage, Intent, Leaving, Left, NodeState, OwnSegment, OwnState, PushProgress, Retired,
+    StateKeys,
 };
 pub use vault::{MANIFESTS, SEGMENTS, VAULT_FILE, Vault};
 pub use verify::{VerifyMode, VerifyReport};

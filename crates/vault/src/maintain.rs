@@ -15,10 +15,13 @@ use crate::state::{self, Intent, OwnState};
 /// How much a reset forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetMode {
-    /// Everything, the identity too.
+    /// Everything, the identity too, unless nothing was ever published under it.
     NewIdentity,
     /// Everything but the identity: the next pull learns from the store what this device published.
     LocalOnly,
+    /// Everything, and that anything is in the store: it was emptied. The next push publishes whatever this device has and the store
+    /// does not show, other devices' records too.
+    Emptied,
 }
 
 /// What a repair did.
@@ -56,27 +59,41 @@ impl<R: Replica> Device<'_, R> {
                 doing: "list the sync state",
                 source,
             })?;
-        let mut changes: Vec<Change> = names.into_iter().map(state::forget).collect();
-        let mut next = match mode {
-            ResetMode::NewIdentity => own.reborn((self.options.new_node)(), false),
-            ResetMode::LocalOnly => {
-                // A manifest that was under way may name what is garbage without it.
-                let garbage = if self.has_intent()? {
-                    vec![]
-                } else {
-                    own.garbage
-                };
-                OwnState {
-                    relearn: true,
-                    lacking: own.lacking,
-                    former: own.former,
-                    earlier: own.earlier,
-                    garbage,
-                    removed: own.removed,
-                    ..OwnState::fresh(own.node)
-                }
-            }
+        // An identity that wrote no manifest is nobody's yet. It stays, so that what an interrupted push left in the store is cleared
+        // away by the next one.
+        let is_published = own.newest.is_some() || own.relearn;
+        let stays = match mode {
+            ResetMode::NewIdentity => !is_published,
+            ResetMode::LocalOnly => true,
+            ResetMode::Emptied => false,
         };
+        let attempts = self.state_keys.attempts();
+        let mut changes: Vec<Change> = names
+            .into_iter()
+            .filter(|name| !stays || *name != attempts)
+            .map(state::forget)
+            .collect();
+        let mut next = if stays {
+            // A manifest that was under way may name what is garbage without it.
+            let garbage = if self.has_intent()? {
+                vec![]
+            } else {
+                own.garbage
+            };
+            OwnState {
+                relearn: is_published || mode == ResetMode::LocalOnly,
+                lacking: own.lacking,
+                former: own.former,
+                earlier: own.earlier,
+                left: own.left,
+                garbage,
+                removed: own.removed,
+                ..OwnState::fresh(own.node)
+            }
+        } else {
+            own.reborn((self.options.new_node)(), mode == ResetMode::Emptied)
+        };
+        next.lacking |= mode == ResetMode::Emptied;
         next.lenient = true;
         changes.push(state::keep(self.state_keys.own(), &next));
         state::save(self.replica, &changes)

@@ -124,7 +124,7 @@ impl<R: Replica> Device<'_, R> {
         let leaving: BTreeSet<NodeId> = removals.iter().map(|removal| removal.node).collect();
         let floor = self.published_floor(own)?;
         let mut shown = Shown::default();
-        self.read_segments(survey, |this, key, outcome| {
+        self.read_segments(&survey.present, |this, key, outcome| {
             let records = match outcome {
                 Err(problem) => {
                     report.problems.push(problem);

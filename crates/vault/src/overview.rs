@@ -30,6 +30,9 @@ pub struct DeviceOverview {
     pub removed_by: Option<NodeId>,
     /// Whether it is this device.
     pub this: bool,
+    /// Whether this device had this identity before: until a reset, or a conflict that it was published past.
+    #[serde(default)]
+    pub earlier: bool,
 }
 
 /// What a device knows of a vault.
@@ -73,11 +76,13 @@ impl Overview {
                 doing: "count what is pending",
                 source,
             })?;
+        let was_own = |node: &NodeId| own.as_ref().is_some_and(|own| own.earlier.contains(node));
         let mut devices: Vec<_> = own.iter().map(|own| this_device(own, own_name)).collect();
         devices.extend(
             state::load_nodes(replica, &keys)?
                 .into_iter()
                 .map(|(node, state)| DeviceOverview {
+                    earlier: was_own(&node),
                     node,
                     name: state.name,
                     sequence: state.newest.sequence,
@@ -112,5 +117,6 @@ fn this_device(own: &OwnState, name: &str) -> DeviceOverview {
         complete: true,
         removed_by: None,
         this: true,
+        earlier: false,
     }
 }

@@ -125,6 +125,13 @@ pub trait Replica {
     /// # Errors
     /// If the database fails.
     fn is_forgotten(&self, record: &Self::Record) -> Result<bool, ReplicaError>;
+    /// Gives every record whose id is in `ids` and that was learnt from this vault a new number, notes it as not learnt, so that the
+    /// next push publishes it, and changes the vault's state, in one transaction. Returns how many there were.
+    ///
+    /// # Errors
+    /// If the database fails; then nothing was changed.
+    fn unlearn(&mut self, ids: &HashSet<RecordId>, changes: &[Change])
+    -> Result<u64, ReplicaError>;
     /// Gives every record whose id `shown` does not hold a new number, notes it as not learnt from this vault, so that the next push
     /// publishes it, and changes the vault's state, in one transaction. Returns how many there were.
     ///

@@ -48,6 +48,9 @@ pub struct OwnState {
     /// All identities that this device gave up, after a conflict or by a reset.
     #[serde(default)]
     pub earlier: Vec<NodeId>,
+    /// What is known of the lines of those identities, until this device takes them over.
+    #[serde(default)]
+    pub left: BTreeMap<NodeId, Left>,
     /// Set by a reset: the next pull takes the store as it is.
     #[serde(default)]
     pub lenient: bool,
@@ -98,6 +101,17 @@ pub struct Leaving {
     pub keys: Vec<String>,
     /// What it had taken over itself.
     pub removed: BTreeMap<NodeId, ManifestRef>,
+}
+
+/// The line of an identity that this device gave up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The newest manifest that this device wrote there: a line that still ends in it was left by everybody.
+    pub written: Option<ManifestRef>,
+    /// What the line ended in when it was last looked at, if that is something else: another machine may be writing there.
+    pub seen: Option<ManifestRef>,
+    /// Since when it does, in milliseconds since the Unix epoch by this device's clock.
+    pub since_ms: i64,
 }
 
 /// A manifest that this device removed.
@@ -285,6 +299,7 @@ impl OwnState {
             removed: BTreeMap::new(),
             leaving: BTreeMap::new(),
             earlier: vec![],
+            left: BTreeMap::new(),
             lenient: false,
             full: false,
             outdated: false,
@@ -303,6 +318,12 @@ impl OwnState {
         next.former.clone_from(&self.former);
         next.earlier.clone_from(&self.earlier);
         next.earlier.push(self.node);
+        next.left.clone_from(&self.left);
+        let left = Left {
+            written: self.newest,
+            ..Left::default()
+        };
+        next.left.insert(self.node, left);
         next.garbage.clone_from(&self.garbage);
         next.lacking = self.lacking;
         if disputed {
@@ -314,6 +335,11 @@ impl OwnState {
             next.former.push(node);
         }
         next
+    }
+
+    /// Whether a reset kept this identity because nothing was published under it: should the store show otherwise, it is given up.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        self.lenient && self.newest.is_none()
     }
 
     /// Makes what was being taken over part of the next manifest.
@@ -333,6 +359,27 @@ impl OwnState {
                     forgotten: true,
                 }));
         }
+    }
+
+    /// Something was forgotten: what was replaced before may hold it too, so its removal does not wait for company.
+    pub(crate) fn hasten(&mut self) {
+        self.garbage
+            .iter_mut()
+            .for_each(|garbage| garbage.forgotten = true);
+    }
+
+    /// What was replaced in the future, by a clock that was wrong then or is now, was replaced today. Returns whether anything was.
+    pub(crate) fn redate(&mut self, now_ms: i64) -> bool {
+        let mut any = false;
+        for garbage in self
+            .garbage
+            .iter_mut()
+            .filter(|garbage| garbage.since_ms > now_ms)
+        {
+            garbage.since_ms = now_ms;
+            any = true;
+        }
+        any
     }
 
     /// The live segments as a manifest lists them.

@@ -34,9 +34,10 @@ fn some_seeds_keep_every_promise() {
         sum(|outcome| outcome.crowds),
         sum(|outcome| outcome.removals),
     );
+    let retired = sum(|outcome| outcome.retired);
     assert!(
-        crashes > 100 && conflicts > 50 && crowds > 500 && removals > 20,
-        "the world was too kind: {crashes} crashes, {conflicts} conflicts, {crowds} crowds, {removals} takeovers"
+        crashes > 100 && conflicts > 50 && crowds > 500 && removals > 20 && retired > 100,
+        "the world was too kind: {crashes} crashes, {conflicts} conflicts, {crowds} crowds, {removals} takeovers, {retired} lines retired"
     );
 }
 

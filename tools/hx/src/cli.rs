@@ -1,7 +1,8 @@
 //! The command line: one file a command, each a `…Args` for clap and a `run`.
 //!
 //! What must hold: help, version, completions and `config` work whatever the configuration file says; every other command refuses
-//! settings that it cannot understand, before it does anything; `find` starts no runtime and opens no connection.
+//! settings that it cannot understand, before it does anything; `find` starts no runtime and opens no connection; with `--json` anywhere
+//! on the command line stdout is one JSON document, also where the command line is wrong.
 //!
 //! What it deliberately does not do: the work. That is in `history` and `sync`.
 
@@ -19,6 +20,7 @@ mod profile;
 mod quickstart;
 mod status;
 mod sync;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,7 +43,7 @@ pub struct Hx {
 /// Options of every command.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct GlobalArgs {
-    /// Print JSON for scripts
+    /// Print one JSON document, also on failure (then with `error` in it)
     #[arg(long, global = true, help_heading = "Output")]
     json: bool,
     /// Print only results, warnings and errors
@@ -50,7 +52,7 @@ struct GlobalArgs {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Output")]
     color: Color,
-    /// Answer every question with yes
+    /// Answer every question with yes; without a terminal, what takes something away for good needs it
     #[arg(long, short = 'y', global = true, help_heading = "Output")]
     yes: bool,
     /// Never ask
@@ -105,9 +107,10 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exit {
-    let hx = match Hx::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let hx = match Hx::try_parse_from(&arguments) {
         Ok(hx) => hx,
-        Err(error) => return refuse(&error, env),
+        Err(error) => return refuse(&error, wants_json(&arguments), env),
     };
     let ui = Ui::new(hx.global.into(), env);
     let outcome = dispatch(hx.command, &ui, env);
@@ -163,29 +166,51 @@ impl Command {
     }
 }
 
+/// Whether `--json` is among the options of a command line that could not be parsed.
+fn wants_json(arguments: &[OsString]) -> bool {
+    arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
+}
+
 /// Prints clap's help or usage error.
-fn refuse(error: &clap::Error, env: &Env) -> Exit {
-    let ui = Ui::new(UiOptions::default(), env);
-    if error.use_stderr() {
-        let text = error.render();
-        let text = if ui.has_color() {
-            text.ansi().to_string()
-        } else {
-            text.to_string()
-        };
+fn refuse(error: &clap::Error, json: bool, env: &Env) -> Exit {
+    let options = UiOptions {
+        json,
+        ..UiOptions::default()
+    };
+    let ui = Ui::new(options, env);
+    let text = error.render();
+    let is_failure = error.use_stderr();
+    if json {
+        let text = text.to_string();
+        if is_failure {
+            return ui.finish(Err(Failure::from_usage_text(&text, "hx")));
+        }
+        ui.json(&serde_json::json!({ "text": text.trim_end() }));
+        return ui.finish(Ok(Exit::Ok));
+    }
+    let text = if ui.has_color() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    if is_failure {
         ui.status(text.trim_end());
         return ui.finish(Ok(Exit::Usage));
     }
-    let text = error.render();
-    ui.out(
-        if ui.has_color() {
-            text.ansi().to_string()
-        } else {
-            text.to_string()
-        }
-        .trim_end(),
-    );
+    ui.out(text.trim_end());
     ui.finish(Ok(Exit::Ok))
+}
+
+/// Prints a script or page: as it is, or with `--json` as a text within a document.
+fn print_text(ui: &Ui, text: &[u8]) {
+    if ui.is_json() {
+        ui.json(&serde_json::json!({ "text": String::from_utf8_lossy(text) }));
+    } else {
+        ui.raw(text);
+    }
 }
 
 /// The whole command, for completions, the manual and tests.

@@ -157,13 +157,28 @@ impl Replica for HistoryReplica<'_> {
         Ok(self.history.is_forgotten(record.id())?)
     }
 
+    fn unlearn(
+        &mut self,
+        ids: &HashSet<RecordId>,
+        changes: &[Change],
+    ) -> Result<u64, ReplicaError> {
+        let alias = self.alias;
+        let transaction = self.history.begin()?;
+        let moved = feed::republish_in(&transaction, |id: model::RecordId, learnt_from| {
+            learnt_from == Some(alias) && ids.contains(&RecordId(id.0))
+        })?;
+        change_all(&transaction, changes)?;
+        transaction.commit()?;
+        Ok(moved)
+    }
+
     fn republish_all_but(
         &mut self,
         shown: &HashSet<RecordId>,
         changes: &[Change],
     ) -> Result<u64, ReplicaError> {
         let transaction = self.history.begin()?;
-        let moved = feed::republish_in(&transaction, |id: model::RecordId| {
+        let moved = feed::republish_in(&transaction, |id: model::RecordId, _| {
             !shown.contains(&RecordId(id.0))
         })?;
         change_all(&transaction, changes)?;

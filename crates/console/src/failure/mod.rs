@@ -16,6 +16,7 @@ use crate::redact::redact;
 
 #[cfg(test)]
 mod tests;
+mod usage;
 
 /// More causes than this say nothing new; the cap also ends a chain that loops.
 const CAUSES_MAX: usize = 16;
@@ -183,14 +184,15 @@ impl Failure {
         text
     }
 
-    /// Returns the failure as a JSON value, under the key `error`.
+    /// Returns the failure as a JSON value, under the key `error`: `message`, `causes`, `hint`, `kind`, `exit_code`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut error = Map::new();
         error.insert("message".into(), self.message().into());
         error.insert("causes".into(), self.causes().into());
         error.insert("hint".into(), self.hint_text().into());
-        error.insert("kind".into(), self.kind.clone().into());
+        let kind = self.kind.as_deref().unwrap_or(self.exit.kind());
+        error.insert("kind".into(), kind.into());
         error.insert("exit_code".into(), self.exit.code().into());
         json!({ "error": error })
     }

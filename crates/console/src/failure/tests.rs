@@ -194,3 +194,21 @@ fn a_store_error_brings_its_kind_code_and_remedy() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn a_usage_error_of_the_parser_becomes_a_failure() {
+    let text = "error: unexpected argument '--frce' found\n\n  tip: a similar argument exists: '--force'\n\nUsage: hx sync push --force\n\nFor more information, try '--help'.\n";
+    let failure = Failure::from_usage_text(text, "hx");
+    assert_eq!(failure.exit(), Exit::Usage);
+    assert_eq!(failure.kind_name(), Some("usage"));
+    assert_eq!(failure.message(), "unexpected argument '--frce' found");
+    assert_eq!(
+        failure.hint_text().as_deref(),
+        Some("a similar argument exists: '--force'")
+    );
+    let bare = Failure::from_usage_text("error: 'hx' requires a subcommand", "hx");
+    assert_eq!(
+        bare.hint_text().as_deref(),
+        Some("`hx --help` lists the commands.")
+    );
+}

@@ -5,12 +5,14 @@
 //! - Any other failure to write stdout (a full disk) is reported by [`Ui::finish`], never lost.
 //! - A process in the background never asks: it would be stopped by the terminal and hang.
 //! - Warnings and status lines are redacted.
+//! - With `--json` stdout holds exactly one document: the result waits until [`Ui::finish`], which adds the failure to it.
 //!
 //! It deliberately does not lay out a command's result; commands do that with [`crate::Table`] and [`crate::human`].
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::Serialize;
 
@@ -20,6 +22,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::redact::redact;
 
+mod document;
 mod prompt;
 mod sink;
 #[cfg(test)]
@@ -27,7 +30,7 @@ mod tests;
 
 pub use prompt::Unasked;
 pub use sink::Captured;
-use sink::{ActiveBar, Sink};
+use sink::{ActiveBar, Sink, lock};
 
 /// Says when to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +73,10 @@ struct Inner {
     out: Sink,
     err: Sink,
     bar: ActiveBar,
+    /// The result as JSON, until the command ends.
+    document: Mutex<Option<Vec<u8>>>,
+    /// Whether bytes went to stdout as they are: then no document may follow them.
+    has_raw: AtomicBool,
 }
 
 /// Which of the three streams are a terminal.
@@ -130,6 +137,8 @@ impl Ui {
                 out,
                 err,
                 bar: ActiveBar::default(),
+                document: Mutex::new(None),
+                has_raw: AtomicBool::new(false),
             }),
         }
     }
@@ -165,25 +174,34 @@ impl Ui {
         }
     }
 
-    /// Writes bytes of the result as they are, in either mode.
+    /// Writes bytes of the result as they are, in either mode. With `--json` they must be the whole document.
     pub fn raw(&self, bytes: &[u8]) {
+        self.inner.has_raw.store(true, Ordering::Relaxed);
+        self.write_out(bytes);
+    }
+
+    fn write_out(&self, bytes: &[u8]) {
         self.inner
             .bar
             .suspended(self.inner.terminal.stdout, || self.inner.out.write(bytes));
     }
 
-    /// Writes a value as JSON, indented, as the whole result.
+    /// Gives a value as the whole result, to be written as indented JSON when the command ends.
+    ///
+    /// A second object adds its keys to the first; anything else takes the place of what was given before.
     pub fn json(&self, value: &impl Serialize) {
-        self.write_json(serde_json::to_vec_pretty(value));
+        match serde_json::to_vec_pretty(value) {
+            Ok(bytes) => {
+                let mut document = lock(&self.inner.document);
+                *document = Some(document::joined(document.take(), bytes));
+            }
+            Err(error) => self.inner.out.fail(io::Error::from(error)),
+        }
     }
 
     /// Writes a value as one line of JSON, one of many.
     pub fn json_line(&self, value: &impl Serialize) {
-        self.write_json(serde_json::to_vec(value));
-    }
-
-    fn write_json(&self, bytes: serde_json::Result<Vec<u8>>) {
-        match bytes {
+        match serde_json::to_vec(value) {
             Ok(mut bytes) => {
                 bytes.push(b'\n');
                 self.raw(&bytes);
@@ -250,16 +268,20 @@ impl Ui {
         progress
     }
 
-    /// Writes a failure: text to stderr, or with `--json` a JSON object to stdout.
+    /// Writes a failure for a person to stderr. With `--json` it becomes a part of the document instead: see [`Ui::finish`].
     pub fn failure(&self, failure: &Failure) {
-        if self.is_json() {
-            self.json(&failure.to_json());
+        if self.is_json() && !self.inner.has_raw.load(Ordering::Relaxed) {
+            let mut document = lock(&self.inner.document);
+            *document = Some(document::with_failure(document.take(), failure));
         } else {
             self.write_err(&failure.render(self.inner.color_err));
         }
     }
 
-    /// Ends the command: writes the failure if there is one, makes sure that all output has arrived, and gives the code.
+    /// Ends the command: writes the document or the failure, makes sure that all output has arrived, and gives the code.
+    ///
+    /// With `--json` stdout then holds one document: what [`Ui::json`] was given, or `{}`; a failure is under its key `error`
+    /// (a result that is no object is then under `result`).
     pub fn finish(&self, result: Result<Exit, Failure>) -> Exit {
         let exit = match result {
             Ok(exit) => exit,
@@ -268,6 +290,7 @@ impl Ui {
                 failure.exit()
             }
         };
+        self.write_document();
         self.inner.out.flush();
         match self.inner.out.take_error() {
             Some(error) => {
@@ -280,6 +303,18 @@ impl Ui {
                 }
             }
             None => exit,
+        }
+    }
+
+    fn write_document(&self) {
+        let document = lock(&self.inner.document).take();
+        let nothing = || {
+            (self.is_json() && !self.inner.has_raw.load(Ordering::Relaxed)).then(|| b"{}".to_vec())
+        };
+        if let Some(mut bytes) = document.or_else(nothing) {
+            bytes.push(b'\n');
+            self.write_out(&bytes);
+            self.inner.has_raw.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -60,6 +60,46 @@ fn a_failure_is_rendered_and_gives_the_code() {
     assert!(text.out().contains("\"exit_code\": 11"), "{}", text.out());
 }
 
+/// The document of a command that gives these values and ends so.
+fn document(values: &[serde_json::Value], end: Result<Exit, Failure>) -> serde_json::Value {
+    let (ui, text) = captured(UiOptions {
+        json: true,
+        ..UiOptions::default()
+    });
+    values.iter().for_each(|value| ui.json(value));
+    assert_eq!(text.out(), "", "nothing is written before the end");
+    ui.finish(end);
+    assert_eq!(text.err(), "");
+    serde_json::from_str(&text.out()).expect("one document")
+}
+
+#[test]
+fn however_a_command_ends_there_is_one_document() {
+    let failed = || Err(Failure::new(Exit::Locked, "busy").kind("locked"));
+    let with_error = |value: &serde_json::Value| value["error"]["exit_code"] == 11;
+    assert_eq!(document(&[], Ok(Exit::Ok)), json!({}));
+    assert!(with_error(&document(&[], failed())));
+    assert_eq!(document(&[json!([1])], Ok(Exit::Ok)), json!([1]));
+    let failed_list = document(&[json!([1])], failed());
+    assert!(with_error(&failed_list) && failed_list["result"] == json!([1]));
+    let failed_report = document(&[json!({"n": 3})], failed());
+    assert!(with_error(&failed_report) && failed_report["n"] == 3);
+    let two = document(&[json!({"pull": 1}), json!({"push": 2})], Ok(Exit::Ok));
+    assert_eq!(two, json!({"pull": 1, "push": 2}));
+}
+
+#[test]
+fn a_failure_after_raw_output_goes_to_stderr() {
+    let (ui, text) = captured(UiOptions {
+        json: true,
+        ..UiOptions::default()
+    });
+    ui.raw(b"{\"n\": 1}\n");
+    ui.finish(Err(Failure::new(Exit::Failed, "cut off")));
+    assert_eq!(text.out(), "{\"n\": 1}\n");
+    assert!(text.err().contains("cut off"));
+}
+
 #[test]
 fn quiet_leaves_warnings() {
     let (ui, text) = captured(UiOptions {

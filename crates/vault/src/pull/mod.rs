@@ -123,6 +123,7 @@ impl<R: Replica> Device<'_, R> {
     ) -> Result<(OwnState, bool), VaultError> {
         report.problems.clear();
         let listing = self.list_manifests(MANIFESTS).await?;
+        self.heed_emptiness(&own, &listing).await?;
         let mut known = state::load_nodes(self.replica, &self.state_keys)?;
         own = self.own_line(own, &listing, mode, report)?;
         if mode == PullMode::Full {
@@ -157,7 +158,7 @@ impl<R: Replica> Device<'_, R> {
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         match check_line(&self.with_intended(&own)?, found) {
             Ok(()) => Ok(own),
-            Err(error) if mode == PullMode::Force => {
+            Err(error) if mode == PullMode::Force || own.is_unclaimed() => {
                 let lacking = own.lacking || matches!(error, VaultError::Regression { .. });
                 self.reborn(OwnState { lacking, ..own }, true)
             }

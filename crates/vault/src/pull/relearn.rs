@@ -9,7 +9,7 @@ use super::decode;
 use crate::device::{Device, fetch};
 use crate::error::VaultError;
 use crate::manifest::{Manifest, ManifestRef, forks};
-use crate::replica::{Replica, Source};
+use crate::replica::{Change, Replica, Source};
 use crate::state::{self, OwnSegment, OwnState};
 use crate::vault::MANIFESTS;
 
@@ -74,8 +74,28 @@ impl<R: Replica> Device<'_, R> {
             .collect();
         own.garbage.retain(|garbage| !live.contains(&garbage.key));
         own.relearn = false;
-        state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        let changes = self.disowned(&mut own, &live).await?;
+        state::save(self.replica, &changes)?;
         Ok(own)
+    }
+
+    /// What this device had written and no manifest names any more is as good as forgotten: it counts as attempts of the next push,
+    /// which writes a manifest for its sake, so that a clone of this machine learns that the line has moved on.
+    async fn disowned(
+        &self,
+        own: &mut OwnState,
+        live: &BTreeSet<String>,
+    ) -> Result<Vec<Change>, VaultError> {
+        let mut attempts = self.attempts()?;
+        attempts.extend(self.segments_of(own.node).await?.into_keys());
+        attempts.retain(|key| !live.contains(key));
+        attempts.sort();
+        attempts.dedup();
+        own.outdated |= !attempts.is_empty();
+        Ok(vec![
+            state::keep(self.state_keys.attempts(), &attempts),
+            state::keep(self.state_keys.own(), own),
+        ])
     }
 }
 

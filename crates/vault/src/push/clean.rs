@@ -41,6 +41,10 @@ impl<R: Replica> Device<'_, R> {
         let now_ms = self.now_ms();
         let grace_ms = self.options.grace_ms;
         let mut then = draft.own.clone();
+        if then.redate(now_ms) {
+            state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
+            draft.own = then.clone();
+        }
         let is_due = |garbage: &Garbage| now_ms.saturating_sub(garbage.since_ms) >= grace_ms;
         let forgotten_due = then
             .garbage
@@ -81,19 +85,25 @@ impl<R: Replica> Device<'_, R> {
 
     /// The keys that may go, and what has to be asked about again. What belongs to somebody is in neither.
     async fn sort_out(&mut self, own: &OwnState, due: Vec<Garbage>) -> (Vec<String>, Vec<Garbage>) {
-        let (mut keys, mut unsure) = (vec![], vec![]);
+        let (mut keys, mut unsure) = (BTreeSet::new(), vec![]);
         let mut lines: BTreeMap<NodeId, Vec<Garbage>> = BTreeMap::new();
         for garbage in due {
             match Place::parse(&garbage.key) {
                 // This push has just seen that nobody else writes under this identity.
-                Some((place, _)) if place.node == own.node => keys.push(garbage.key),
+                Some((place, _)) if place.node == own.node => drop(keys.insert(garbage.key)),
                 Some((place, _)) => lines.entry(place.node).or_default().push(garbage),
                 None => {}
             }
         }
         for (node, garbage) in lines {
             match self.verdict(own, node).await {
-                Ok(Verdict::Gone) => keys.extend(garbage.into_iter().map(|garbage| garbage.key)),
+                Ok(Verdict::Gone) => {
+                    keys.extend(garbage.into_iter().map(|garbage| garbage.key));
+                    // Also what somebody was still writing there when the line was taken over.
+                    if let Ok(late) = self.segments_of(node).await {
+                        keys.extend(late.into_keys());
+                    }
+                }
                 Ok(Verdict::But(live)) => keys.extend(
                     garbage
                         .into_iter()
@@ -108,7 +118,7 @@ impl<R: Replica> Device<'_, R> {
                 }
             }
         }
-        (keys, unsure)
+        (keys.into_iter().collect(), unsure)
     }
 
     async fn verdict(&mut self, own: &OwnState, node: NodeId) -> Result<Verdict, VaultError> {

@@ -7,6 +7,7 @@
 //! written before it. What it deliberately does not do: overwrite or delete anything another device wrote (but see `devices`).
 
 mod clean;
+mod retire;
 mod rewrite;
 mod upload;
 
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Device, Step};
+use crate::device::{Device, Listing, Step};
 use crate::error::VaultError;
 use crate::ids::{from_hex, to_hex};
 use crate::manifest::{Manifest, ManifestRef};
@@ -50,6 +51,8 @@ pub struct PushReport {
     pub removed: u64,
     /// Records that an interrupted earlier push had already uploaded.
     pub resumed: u64,
+    /// Lines of nodes that are gone, earlier identities of this device among them, that its manifest takes over.
+    pub retired: u64,
     /// Whether a manifest was written at all.
     pub published: bool,
 }
@@ -94,19 +97,29 @@ impl<R: Replica> Device<'_, R> {
         } else {
             own
         };
-        self.check_own_line(&own).await?;
+        let (own, listing) = match self.check_own_line(&own).await {
+            Err(error) if error.is_conflict() && own.is_unclaimed() => {
+                let own = self.reborn(own, true)?;
+                let listing = self.check_own_line(&own).await?;
+                (own, listing)
+            }
+            listing => (own, listing?),
+        };
         if own.newest.is_none() {
             self.vault.check_file().await?;
         }
+        let own = self.retire_earlier(own, &listing).await?;
         let mut draft = self.draft(own)?;
         self.upload_pending(&mut draft).await?;
         self.rewrite_forgotten(&mut draft).await?;
         if draft.changed {
             self.publish(&mut draft).await?;
         } else if !draft.erased.is_empty() {
-            // Nothing of this device held what was forgotten.
+            // Nothing live of this device held what was forgotten.
+            draft.own.hasten();
+            let change = state::keep(self.state_keys.own(), &draft.own);
             self.replica
-                .clear_erased(&draft.erased, &[])
+                .clear_erased(&draft.erased, &[change])
                 .map_err(|source| VaultError::Replica {
                     doing: "note what was forgotten",
                     source,
@@ -184,10 +197,12 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote.
-    async fn check_own_line(&mut self, own: &OwnState) -> Result<(), VaultError> {
+    async fn check_own_line(&mut self, own: &OwnState) -> Result<Listing, VaultError> {
         let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
+        self.heed_emptiness(own, &listing).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
-        check_line(own, found)
+        check_line(own, found)?;
+        Ok(listing)
     }
 
     fn draft(&mut self, own: OwnState) -> Result<Draft, VaultError> {
@@ -201,8 +216,13 @@ impl<R: Replica> Device<'_, R> {
         // Segments from before a full push are replaced by it; those the database cannot make again stay.
         let keep = |segment: &&OwnSegment| !own.full || !segment.local;
         let live: Vec<_> = own.live.iter().filter(keep).cloned().collect();
+        // What an interrupted push left, and nothing is pending any more, goes by a manifest that does not name it.
+        let left_over = !self.attempts()?.is_empty();
         Ok(Draft {
-            changed: live.len() != own.live.len() || !own.leaving.is_empty() || own.outdated,
+            changed: live.len() != own.live.len()
+                || !own.leaving.is_empty()
+                || own.outdated
+                || left_over,
             stored: own.live.clone(),
             live,
             own,
@@ -218,6 +238,7 @@ impl<R: Replica> Device<'_, R> {
             .live
             .sort_by_key(|segment| (segment.entry.first, segment.entry.last));
         let own = &draft.own;
+        draft.report.retired = own.leaving.len() as u64;
         let now_ms = self.now_ms();
         let sequence = own.newest.map_or(1, |newest| newest.sequence + 1);
         let mut then = OwnState {
@@ -242,6 +263,9 @@ impl<R: Replica> Device<'_, R> {
         then.full = false;
         then.outdated = false;
         then.garbage.extend(replaced(draft, now_ms));
+        if !draft.erased.is_empty() {
+            then.hasten();
+        }
         let attempts = self.attempts()?;
         then.garbage.extend(attempts.into_iter().map(|key| Garbage {
             key,
@@ -323,7 +347,7 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 
-    fn attempts(&self) -> Result<Vec<String>, VaultError> {
+    pub(crate) fn attempts(&self) -> Result<Vec<String>, VaultError> {
         Ok(state::load(self.replica, &self.state_keys.attempts())?.unwrap_or_default())
     }
 
@@ -343,7 +367,6 @@ fn replaced(draft: &Draft, now_ms: i64) -> Vec<Garbage> {
         .iter()
         .map(|segment| segment.entry.hash)
         .collect();
-    let forgotten = !draft.erased.is_empty();
     draft
         .stored
         .iter()
@@ -351,7 +374,7 @@ fn replaced(draft: &Draft, now_ms: i64) -> Vec<Garbage> {
         .map(|segment| Garbage {
             key: segment.entry.key(draft.own.node),
             since_ms: now_ms,
-            forgotten,
+            forgotten: false,
         })
         .collect()
 }

@@ -8,6 +8,8 @@ mod survey;
 
 pub(crate) use survey::{Survey, live_keys};
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
@@ -77,7 +79,7 @@ impl<R: Replica> Device<'_, R> {
         self.check_presence(&survey, &mut report);
         if mode == VerifyMode::Full {
             let live = live_keys(&survey);
-            self.read_segments(&survey, |this, key, outcome| {
+            self.read_segments(&survey.present, |this, key, outcome| {
                 this.observe_segment(key, outcome, live.contains(key), &mut report)
             })
             .await?;
@@ -198,10 +200,10 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 
-    /// Fetches, opens and decodes every segment that is there, side by side, and hands each to `see`.
+    /// Fetches, opens and decodes every segment of `present` (keys and stored sizes), side by side, and hands each to `see`.
     pub(crate) async fn read_segments<F>(
         &mut self,
-        survey: &Survey,
+        present: &BTreeMap<String, u64>,
         mut see: F,
     ) -> Result<(), VaultError>
     where
@@ -209,12 +211,12 @@ impl<R: Replica> Device<'_, R> {
     {
         self.observer.step(Step::Phase("verify"));
         self.observer.step(Step::Planned {
-            objects: survey.present.len() as u64,
-            bytes: survey.present.values().sum(),
+            objects: present.len() as u64,
+            bytes: present.values().sum(),
             records: 0,
         });
         let (vault, memory_max) = (self.vault, self.options.memory_bytes_max as u64);
-        let mut queue = survey.present.iter();
+        let mut queue = present.iter();
         let mut flying = FuturesUnordered::new();
         let mut flying_bytes = 0;
         loop {

@@ -23,6 +23,7 @@ impl<R: Replica> Device<'_, R> {
     pub(crate) async fn survey(&mut self, report: &mut VerifyReport) -> Result<Survey, VaultError> {
         let listing = self.list_manifests(MANIFESTS).await?;
         let own = self.own()?;
+        self.heed_emptiness(&own, &listing).await?;
         let segments = self.list_segments(report).await?;
         report
             .problems

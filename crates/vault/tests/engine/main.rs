@@ -1,8 +1,10 @@
 //! The engine's promises, one module each.
 
+mod accept;
 mod canary;
 mod crash;
 mod desk;
+mod emptied;
 mod golden;
 mod mean;
 mod removal;
@@ -10,6 +12,7 @@ mod repair;
 #[path = "../world/replica.rs"]
 mod replica;
 mod requests;
+mod retire;
 mod rotate;
 mod tamper;
 mod twins;

@@ -2,7 +2,7 @@
 //!
 //! What must hold: whose turn it is follows from the seed; what an act promises is noted when it promises it.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Formatter};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -24,7 +24,7 @@ pub(super) enum Act {
 
 impl Act {
     /// Does it, and says what came of it.
-    async fn on(self, machine: &mut Machine) -> Result<String, VaultError> {
+    async fn on(self, machine: &mut Machine) -> Result<Told, VaultError> {
         let mut silent = ();
         let Machine {
             vault,
@@ -33,17 +33,34 @@ impl Act {
             ..
         } = machine;
         let mut device = Device::new(vault, replica, options, &mut silent);
-        let told = match self {
-            Act::Push(mode) => format!("{:?}", device.push(mode).await?),
+        let mut retired = 0;
+        let text = match self {
+            Act::Push(mode) => {
+                let report = device.push(mode).await?;
+                retired = report.retired;
+                format!("{report:?}")
+            }
             Act::Pull(mode) => format!("{:?}", device.pull(mode).await?),
             Act::Repair => format!("{:?}", device.repair().await?),
             Act::Remove(node) => format!("{:?}", device.remove_device(node).await?),
         };
-        Ok(told)
+        Ok(Told { text, retired })
     }
 }
 
-type Running<'a> = Pin<Box<dyn Future<Output = Result<String, VaultError>> + 'a>>;
+/// What an act says of itself.
+pub(super) struct Told {
+    text: String,
+    retired: u64,
+}
+
+impl Debug for Told {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Told, VaultError>> + 'a>>;
 
 impl World {
     pub(super) fn random_act(&mut self, index: usize) -> Act {
@@ -105,7 +122,7 @@ impl World {
             .iter()
             .map(|(index, _)| self.machines[*index].replica.content().0)
             .collect();
-        let mut outcomes: Vec<Option<Result<String, VaultError>>> = vec![];
+        let mut outcomes: Vec<Option<Result<Told, VaultError>>> = vec![];
         outcomes.resize_with(acts.len(), || None);
         let mut running: Vec<(usize, Running<'_>)> = vec![];
         for (index, machine) in self.machines.iter_mut().enumerate() {
@@ -141,7 +158,7 @@ impl World {
         &mut self,
         index: usize,
         act: Act,
-        outcome: &Result<String, VaultError>,
+        outcome: &Result<Told, VaultError>,
         held: std::collections::BTreeMap<vault::RecordId, u64>,
     ) -> Result<(), String> {
         let (after, gone) = self.machines[index].replica.content();
@@ -152,7 +169,10 @@ impl World {
             return Err(format!("{act:?} of machine {index} lost {lost}"));
         }
         match (act, outcome) {
-            (Act::Push(_), Ok(_)) => self.acknowledged.extend(held),
+            (Act::Push(_), Ok(told)) => {
+                self.acknowledged.extend(held);
+                self.retired += told.retired;
+            }
             (Act::Remove(_), Ok(_)) => self.removals += 1,
             (Act::Push(PushMode::Pending), Err(error)) if error.is_conflict() => {
                 self.conflicts += 1;

@@ -1,12 +1,16 @@
 //! After the faults: everybody syncs until nothing changes, and then every promise is looked at.
 
-use vault::{PullMode, PushMode, RecordId, Replica};
+use std::collections::BTreeSet;
+
+use vault::{NodeId, PullMode, PushMode, RecordId, Replica};
 
 use super::World;
 use super::act::Act;
 use super::replica::{SimRecord, SimReplica};
 use testkit::Faults;
 
+/// So often every device syncs while the grace periods pass: a line that was left is seen, taken over, removed.
+const SEASONS: usize = 5;
 /// So often a device may run into a conflict before it must be out of it.
 const ATTEMPTS_MAX: usize = 6;
 
@@ -28,6 +32,7 @@ impl World {
         self.check_promises(newcomer)?;
         self.check_quiet(&living)?;
         self.check_erasure(&living)?;
+        self.check_oblivion(&living, newcomer)?;
         Ok(self.machines[newcomer].replica.content().0.len())
     }
 
@@ -141,6 +146,100 @@ impl World {
         bytes
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default()
+    }
+
+    /// Once the grace periods are over, no object that a device which still works wrote, under whatever identity, holds what was
+    /// forgotten; and nothing else went with it.
+    fn check_oblivion(&mut self, living: &[usize], newcomer: usize) -> Result<(), String> {
+        self.log.push("the grace periods pass".into());
+        for _ in 0..SEASONS {
+            for index in living.iter().copied().chain([newcomer]) {
+                let clock = &self.machines[index].clock;
+                clock.fetch_add(2 * super::GRACE_MS, super::Ordering::Relaxed);
+                self.sync_until_quiet(index)?;
+            }
+        }
+        let last = self.join(SimReplica::default());
+        self.sync_until_quiet(last)?;
+        self.check_same(living, last)?;
+        self.check_promises(last)?;
+        let forgotten = self.machines[last].replica.content().1;
+        let identities = self.identities(living);
+        for (key, object) in self.store.objects() {
+            let Some((place, _)) = vault::Place::parse(&key) else {
+                continue;
+            };
+            if place.kind != vault::ObjectKind::Segment
+                || !identities.contains(&place.node)
+                || self.is_forked(place.node)
+                || self.is_broken(place.node)
+                || self.is_shared(place.node, living)
+            {
+                continue;
+            }
+            let plaintext = vault::open(&self.keys, &key, &object).map_err(|error| error.detail)?;
+            for record in SimReplica::decode(&plaintext).map_err(|error| error.to_string())? {
+                if let SimRecord::Put(id, _) = record
+                    && forgotten.contains(&id)
+                {
+                    return Err(format!(
+                        "{id} was forgotten and is still in {key}\n  {}",
+                        self.places(id)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All identities that these machines have or had.
+    fn identities(&self, machines: &[usize]) -> BTreeSet<NodeId> {
+        machines
+            .iter()
+            .filter_map(|index| self.own(*index))
+            .flat_map(|own| own.earlier.into_iter().chain([own.node]))
+            .collect()
+    }
+
+    /// Whether a machine that works lives under an identity that others had too: what those left there it does not know of, as long as
+    /// nothing makes it give the identity up.
+    fn is_shared(&self, node: NodeId, living: &[usize]) -> bool {
+        let has = |index: usize| {
+            self.own(index)
+                .is_some_and(|own| own.node == node || own.earlier.contains(&node))
+        };
+        let lives = living
+            .iter()
+            .any(|index| self.own(*index).is_some_and(|own| own.node == node));
+        lives && (0..self.machines.len()).filter(|index| has(*index)).count() > 1
+    }
+
+    /// Whether a line's newest manifest names what is not there (a clone wrote it while others took the line over): nobody can say that
+    /// all of it is known, so it is not taken over by itself. `verify` names it.
+    fn is_broken(&self, node: NodeId) -> bool {
+        let objects = self.store.objects();
+        let prefix = format!("manifests/{node}/");
+        let newest = objects.iter().rfind(|(key, _)| key.starts_with(&prefix));
+        let manifest = newest
+            .and_then(|(key, object)| vault::open(&self.keys, key, object).ok())
+            .and_then(|bytes| serde_json::from_slice::<vault::Manifest>(&bytes).ok());
+        manifest.is_some_and(|manifest| {
+            let mut entries = manifest.segments.iter();
+            entries.any(|entry| !objects.contains_key(&entry.key(node)))
+        })
+    }
+
+    /// Whether two manifests of a line share a number: it may never be taken over by itself, since one of the two histories cannot be
+    /// read any more, or since both end there.
+    fn is_forked(&self, node: NodeId) -> bool {
+        let mut numbers = BTreeSet::new();
+        let objects = self.store.objects();
+        let mut places = objects.keys().filter_map(|key| vault::Place::parse(key));
+        places.any(|(place, _)| {
+            place.kind == vault::ObjectKind::Manifest
+                && place.node == node
+                && !numbers.insert(place.first)
+        })
     }
 
     /// What was forgotten is in no live segment of a device that still works.

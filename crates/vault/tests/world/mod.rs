@@ -46,6 +46,8 @@ pub(crate) struct Outcome {
     pub crowds: u64,
     /// How often a device was taken over by another.
     pub removals: u64,
+    /// How many lines were taken over, earlier identities of the taker among them.
+    pub retired: u64,
 }
 
 struct Machine {
@@ -73,6 +75,7 @@ pub(crate) struct World {
     crashes: u64,
     crowds: u64,
     removals: u64,
+    retired: u64,
     log: Vec<String>,
 }
 
@@ -96,6 +99,7 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
             crashes: world.crashes,
             crowds: world.crowds,
             removals: world.removals,
+            retired: world.retired,
         }),
         Err(broken) => Err(format!(
             "seed {seed}: {broken}\nsteps:\n  {}",
@@ -134,6 +138,7 @@ impl World {
             crashes: 0,
             crowds: 0,
             removals: 0,
+            retired: 0,
             log: vec![],
         };
         for _ in 0..2 + world.rng.below(7) {

@@ -248,16 +248,36 @@ impl Replica for SimReplica {
         })
     }
 
+    fn unlearn(
+        &mut self,
+        ids: &HashSet<RecordId>,
+        changes: &[Change],
+    ) -> Result<u64, ReplicaError> {
+        self.renumber(changes, |row| {
+            row.learnt && ids.contains(&Self::id(&row.record))
+        })
+    }
+
     fn republish_all_but(
         &mut self,
         shown: &HashSet<RecordId>,
         changes: &[Change],
     ) -> Result<u64, ReplicaError> {
+        self.renumber(changes, |row| !shown.contains(&Self::id(&row.record)))
+    }
+}
+
+impl SimReplica {
+    fn renumber(
+        &mut self,
+        changes: &[Change],
+        is_wanted: impl Fn(&Row) -> bool,
+    ) -> Result<u64, ReplicaError> {
         self.burn()?;
         let moving: Vec<u64> = self
             .rows
             .iter()
-            .filter(|(_, row)| !shown.contains(&Self::id(&row.record)))
+            .filter(|(_, row)| is_wanted(row))
             .map(|(number, _)| *number)
             .collect();
         for number in &moving {

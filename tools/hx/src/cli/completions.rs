@@ -38,7 +38,7 @@ pub(super) fn run(args: &CompletionsArgs, ui: &Ui) -> Result<Exit, Failure> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut super::command(), "hx", &mut script);
-    ui.raw(&script);
+    super::print_text(ui, &script);
     Ok(Exit::Ok)
 }
 
@@ -48,6 +48,6 @@ pub(super) fn man(ui: &Ui) -> Result<Exit, Failure> {
     clap_mangen::Man::new(super::command())
         .render(&mut page)
         .map_err(|error| Failure::wrap(Exit::Failed, "cannot make the manual page", &error))?;
-    ui.raw(&page);
+    super::print_text(ui, &page);
     Ok(Exit::Ok)
 }

@@ -3,11 +3,14 @@
 //! What must hold: settings that are wrong stop a command before it does anything; warnings are shown once.
 //! What it deliberately does not do: open anything by itself.
 
+mod interrupt;
+
 use console::spec::Flags;
-use console::{Env, Exit, Failure, Problem, Severity, Ui, init_logging};
+use console::{Env, Exit, Failure, Problem, Severity, Ui, Unasked, init_logging};
 use store::Environment;
 
-use crate::history::History;
+use self::interrupt::interruptible;
+use crate::history::{History, HistoryErrorKind};
 use crate::settings::{Paths, Settings};
 use crate::sync::history_failure;
 
@@ -78,10 +81,52 @@ impl Context {
         History::open(&self.paths.database()).map_err(|error| history_failure(&error))
     }
 
+    /// Opens the history only for reading; none if there is none yet. It also works where nothing may be written.
+    ///
+    /// # Errors
+    /// If the database cannot be opened.
+    pub fn history_to_read(&self) -> Result<Option<History>, Failure> {
+        match History::open_read_only(&self.paths.database()) {
+            Ok(history) => Ok(Some(history)),
+            Err(error) if error.kind() == HistoryErrorKind::NotFound => Ok(None),
+            Err(error) => Err(history_failure(&error)),
+        }
+    }
+
     /// The environment as the store wants it.
     #[must_use]
     pub fn environment(&self) -> Environment {
         Environment::from(&self.env)
+    }
+
+    /// Asks before something is taken away for good that other devices have too. A clear yes, on the terminal or by `--yes`, goes on.
+    ///
+    /// # Errors
+    /// [`Exit::Usage`] where nobody can be asked and there is no `--yes`; [`Exit::Failed`] if the person says no.
+    pub fn consent(&self, question: &str) -> Result<(), Failure> {
+        if self.ui.confirm(question, Unasked::No)? {
+            return Ok(());
+        }
+        if self.ui.can_prompt() {
+            return Err(declined());
+        }
+        Err(Failure::usage(
+            "nothing was changed: this needs a yes, and there is no terminal to ask on",
+        )
+        .kind("no-terminal")
+        .hint("Add `--yes` if you are sure."))
+    }
+
+    /// Asks before something is dropped that this machine alone has and that can be had again. Without a terminal the command line
+    /// itself is the consent.
+    ///
+    /// # Errors
+    /// [`Exit::Failed`] if the person says no.
+    pub fn consent_on_terminal(&self, question: &str) -> Result<(), Failure> {
+        if self.ui.confirm(question, Unasked::Yes)? {
+            return Ok(());
+        }
+        Err(declined())
     }
 
     /// Runs a future to its end, or until the person interrupts it.
@@ -103,12 +148,15 @@ impl Context {
                     &error,
                 )
             })?;
-        runtime.block_on(async {
-            tokio::select! {
-                outcome = work => outcome,
-                _ = tokio::signal::ctrl_c() => Err(Failure::new(console::Exit::Interrupted, "interrupted")
-                    .hint("Nothing is lost. Run the same command again: it goes on where it stopped.")),
-            }
-        })
+        let outcome = runtime.block_on(interruptible(work, self.ui.clone()));
+        // What still runs in the background after an interruption is not waited for.
+        runtime.shutdown_background();
+        outcome
     }
+}
+
+fn declined() -> Failure {
+    Failure::new(Exit::Failed, "nothing was changed, as you said no")
+        .kind("declined")
+        .hint("Run the command again, with `--yes` if you do not want to be asked.")
 }

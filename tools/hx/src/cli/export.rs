@@ -25,6 +25,9 @@ use crate::sync::history_failure;
   hx export --file - --format zsh > ~/.zsh_history.new
   hx export --file to-show.md --last --redacted
 
+Histories for shells hold the very bytes that were typed, also where these are no UTF-8. With --json, what was done is told as
+JSON; on the standard output only a JSON export goes together with it, and is the document.
+
 With a filter, the file holds only commands: no pins, and nothing of what was forgotten.")]
 pub(super) struct ExportArgs {
     /// Write to this file; `-` is the standard output
@@ -109,7 +112,8 @@ impl Form {
 
 /// Exports and says what.
 pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure> {
-    let (after_us, before_us) = find::span_us(args.after.as_deref(), args.before.as_deref())?;
+    let (after_us, before_us) =
+        find::span_us(args.after.as_deref(), args.before.as_deref(), &context.env)?;
     let filter = ExportFilter {
         redacted: args.redacted,
         last: args.last,
@@ -122,9 +126,17 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
         .or_else(|| Form::of_name(&args.file))
         .unwrap_or(Form::Json)
         .as_format();
-    let history = find::open(context)?;
     let ui = &context.ui;
-    if args.file == Path::new("-") {
+    let to_stdout_asked = args.file == Path::new("-");
+    if ui.is_json() && to_stdout_asked && format != ExportFormat::Json {
+        return Err(
+            Failure::usage("with --json the standard output is one JSON document, so no export of another form fits there")
+                .kind("usage")
+                .hint("Leave --json out, or write to a file with `--file NAME`."),
+        );
+    }
+    let history = find::open(context)?;
+    if to_stdout_asked {
         let report = to_stdout(&history, ui, format, &filter)?;
         ui.status(sentence(&report, "to the standard output"));
         return Ok(Exit::Ok);

@@ -14,6 +14,7 @@ use console::{Exit, Failure};
 
 use super::Context;
 use crate::history::find::FindQuery;
+use crate::history::octets;
 use crate::history::{History, HistoryErrorKind};
 use crate::sync::history_failure;
 
@@ -40,8 +41,8 @@ pub(super) struct FindArgs {
     /// Find only pinned commands
     #[arg(long, help_heading = "Filters")]
     pinned: bool,
-    /// Show at most so many
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    /// Show at most so many, 1 or more
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = at_least_one)]
     limit: usize,
     /// Show every time a command was run, not only the last
     #[arg(long, visible_alias = "repeats")]
@@ -49,6 +50,14 @@ pub(super) struct FindArgs {
     /// Print in this form
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be 1 or more; for everything give a large number".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("it is not a number".to_owned()),
+    }
 }
 
 /// How hits are printed.
@@ -74,7 +83,7 @@ pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
         ui.json(&hits.iter().map(HitObject::from).collect::<Vec<_>>());
     } else if args.format == Form::Null {
         for hit in &hits {
-            ui.raw(hit.event.command.as_bytes());
+            ui.raw(&octets::to_bytes(&hit.event.command));
             ui.raw(&[0]);
         }
     } else {
@@ -82,6 +91,8 @@ pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
             hits: &hits,
             words: &query.text,
             color: ui.has_color(),
+            cut: ui.is_terminal(),
+            zone: super::zone::local(&context.env),
         };
         ui.raw(listing.render().as_bytes());
     }

@@ -4,7 +4,7 @@
 //!
 //! What it deliberately does not do: change the shells' own history files. They belong to the shells.
 
-use console::{Exit, Failure, Unasked, human};
+use console::{Exit, Failure, human};
 use serde_json::json;
 
 use super::Context;
@@ -25,6 +25,7 @@ const SHOWN_MAX: usize = 20;
   hx forget --match \"curl example.org\" --after yesterday
   hx forget --host old-laptop --yes       everything of one machine, without asking
 
+It shows what it is about to forget and asks; without a terminal it needs --yes.
 Every time a command was run counts, not only the last. The entries stay away: neither importing them again nor
 another device brings them back. The same text under another host name or time is another entry.")]
 pub(super) struct ForgetArgs {
@@ -68,10 +69,7 @@ pub(super) fn run(args: &ForgetArgs, context: &Context) -> Result<Exit, Failure>
         report(context, 0, &hits);
         return Ok(Exit::Ok);
     }
-    if !consent(context, hits.len())? {
-        ui.status("nothing was forgotten");
-        return Ok(Exit::Failed);
-    }
+    context.consent(&question(hits.len()))?;
     let targets: Vec<RecordId> = hits.iter().map(|hit| hit.event.id).collect();
     let mut history = context.history()?;
     history
@@ -137,6 +135,8 @@ fn show(args: &ForgetArgs, context: &Context, hits: &[Hit]) {
         hits: shown,
         words: args.text.as_deref().unwrap_or_default(),
         color: context.ui.has_color(),
+        cut: context.ui.is_terminal(),
+        zone: super::zone::local(&context.env),
     };
     context.ui.raw(listing.render().as_bytes());
     if shown.len() < hits.len() {
@@ -153,23 +153,14 @@ fn show(args: &ForgetArgs, context: &Context, hits: &[Hit]) {
     }
 }
 
-fn consent(context: &Context, n: usize) -> Result<bool, Failure> {
-    let question = match n {
+fn question(n: usize) -> String {
+    match n {
         1 => "Forget this command, on every device and for good?".to_owned(),
         n => format!(
             "Forget these {}, on every device and for good?",
             human::count(n as u64, "command")
         ),
-    };
-    let agreed = context.ui.confirm(question, Unasked::No)?;
-    if !agreed && !context.ui.can_prompt() {
-        return Err(
-            Failure::usage("nothing was forgotten: nobody could be asked")
-                .kind("no-terminal")
-                .hint("Add `--yes` if you are sure."),
-        );
     }
-    Ok(agreed)
 }
 
 fn report(context: &Context, n_forgotten: usize, hits: &[Hit]) {

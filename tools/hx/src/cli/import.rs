@@ -16,8 +16,8 @@ use console::{Exit, Failure};
 use super::Context;
 use crate::history::History;
 use crate::history::import::{
-    ImportOptions, ImportReport, Shell, find_history_files, history_places, import_bytes,
-    import_file,
+    ImportOptions, ImportProgress, ImportReport, Shell, find_history_files, history_places,
+    import_bytes, import_file,
 };
 use crate::sync::history_failure;
 use report::Imported;
@@ -33,7 +33,7 @@ use report::Imported;
 Importing a file again, or one that overlaps, adds nothing twice. The kind of file is recognised by its content.")]
 pub(super) struct ImportArgs {
     /// `auto` finds the shells' histories, as no argument at all does
-    #[arg(value_parser = ["auto"], conflicts_with = "file")]
+    #[arg(value_name = "auto", conflicts_with = "file")]
     source: Option<String>,
     /// Import this file; `-` is the standard input
     #[arg(long, short, value_name = "FILE")]
@@ -87,8 +87,10 @@ impl ShellChoice {
 pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure> {
     let files = args.files(context)?;
     let mut history = target(args, context)?;
-    let options = args.options(context)?;
     let progress = context.ui.progress(None, "importing");
+    let mut options = args.options(context)?;
+    let shown = progress.clone();
+    options.progress = ImportProgress::new(move |entries| shown.set_done(entries));
     let mut imported = Vec::with_capacity(files.len());
     for file in files {
         progress.phase(&format!("importing {}", file.display()), None);
@@ -116,6 +118,16 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
         n if n == imported.len() => Exit::Failed,
         _ => Exit::Partial,
     })
+}
+
+/// A word as a person types it into a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-/~+".contains(c);
+    if word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn import(
@@ -163,12 +175,20 @@ impl ImportArgs {
             },
             host: Arc::from(host),
             dry_run: self.dry_run,
+            progress: ImportProgress::default(),
         })
     }
 
     fn files(&self, context: &Context) -> Result<Vec<PathBuf>, Failure> {
         if !self.file.is_empty() {
             return Ok(self.file.clone());
+        }
+        if let Some(source) = self.source.as_deref().filter(|source| *source != "auto") {
+            return Err(Failure::usage(format!(
+                "`hx import` takes `auto` or nothing, and a file after --file; not `{source}` alone"
+            ))
+            .kind("usage")
+            .hint(format!("Type: hx import --file {}", quoted(source))));
         }
         let home = context.env.get("HOME").ok_or_else(|| {
             Failure::config("the home directory is not known: HOME is not set")

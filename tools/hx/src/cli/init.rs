@@ -33,6 +33,6 @@ pub(super) fn run(args: &InitArgs, ui: &Ui) -> Result<Exit, Failure> {
         Started::Bash => include_str!("../../../../shell/hx.bash"),
         Started::Fish => include_str!("../../../../shell/hx.fish"),
     };
-    ui.raw(lines.as_bytes());
+    super::print_text(ui, lines.as_bytes());
     Ok(Exit::Ok)
 }

@@ -59,6 +59,8 @@ fn list(context: &Context) -> Result<Exit, Failure> {
                 hits: &hits,
                 words: "",
                 color: ui.has_color(),
+                cut: ui.is_terminal(),
+                zone: super::zone::local(&context.env),
             }
             .render()
             .as_bytes(),

@@ -139,6 +139,7 @@ impl<'t> Tour<'t> {
             shell: None,
             host: Arc::from(self.first.settings.host_name()),
             dry_run: false,
+            progress: Default::default(),
         };
         let mut imported = 0;
         for file in std::mem::take(&mut self.files) {
@@ -201,6 +202,7 @@ impl<'t> Tour<'t> {
             shell: None,
             host: Arc::from(""),
             dry_run: false,
+            progress: Default::default(),
         };
         import_file(&mut copy, &export, &options).map_err(|error| history_failure(&error))?;
         Ok(copy)

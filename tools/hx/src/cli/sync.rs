@@ -19,6 +19,8 @@ mod verify;
 use clap::{Args, Subcommand};
 use console::spec::Flags;
 use console::{Exit, Failure, human};
+use serde::Serialize;
+use serde_json::Map;
 use store::Usage;
 
 pub(crate) use init::{InitArgs, join};
@@ -56,7 +58,7 @@ enum SyncCommand {
     TestConnection,
     /// Try each permission that sync needs
     TestPermissions,
-    /// List devices, or remove a lost one
+    /// List devices, or remove a lost one (asks first; without a terminal it needs --yes)
     Devices(devices::DevicesArgs),
     /// Show or change what opens the vault
     Key(key::KeyArgs),
@@ -96,21 +98,58 @@ pub fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
 
 /// Pulls, then pushes; a pull that failed in part does not keep the push back.
 fn both(context: &Context) -> Result<Exit, Failure> {
-    let pulled = pull::run(&pull::PullArgs::default(), context);
-    match &pulled {
-        // A conflict may be another device's. If it is this one's, the push says so.
-        Err(failure)
-            if !matches!(
-                failure.exit(),
-                Exit::Partial | Exit::Corrupt | Exit::Conflict
-            ) =>
-        {
-            return pulled;
+    let ui = &context.ui;
+    let give = |name: &str, value: serde_json::Value| {
+        if ui.is_json() {
+            ui.json(&Map::from_iter([(name.to_owned(), value)]));
         }
-        _ => {}
+    };
+    let (pulled, trouble) = match pull::work(&pull::PullArgs::default(), context) {
+        Ok((shown, trouble)) => (object(&shown), trouble),
+        Err(failure) => (Map::new(), Some(failure)),
+    };
+    give("pull", with_trouble(pulled, trouble.as_ref()));
+    // A conflict may be another device's. If it is this one's, the push says so.
+    let goes_on = |failure: &Failure| {
+        matches!(
+            failure.exit(),
+            Exit::Partial | Exit::Corrupt | Exit::Conflict
+        )
+    };
+    if let Some(failure) = trouble.clone().filter(|failure| !goes_on(failure)) {
+        return Err(failure);
     }
-    let pushed = push::run(&push::PushArgs::default(), context)?;
-    pulled.map(|_| pushed)
+    let pushed = push::work(&push::PushArgs::default(), context);
+    let (shown, failure) = match pushed {
+        Ok(shown) => (object(&shown), None),
+        Err(failure) => (Map::new(), Some(failure)),
+    };
+    give("push", with_trouble(shown, failure.as_ref()));
+    failure.or(trouble).map_or(Ok(Exit::Ok), Err)
+}
+
+fn object(value: &impl Serialize) -> Map<String, serde_json::Value> {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::Object(object)) => object,
+        _ => Map::new(),
+    }
+}
+
+/// A half's report, with its own failure in it.
+fn with_trouble(
+    mut half: Map<String, serde_json::Value>,
+    trouble: Option<&Failure>,
+) -> serde_json::Value {
+    if let Some(serde_json::Value::Object(error)) = trouble.map(Failure::to_json) {
+        half.extend(error);
+    }
+    half.into()
+}
+
+fn not_set_up() -> Failure {
+    Failure::new(Exit::NoStore, "sync is not set up on this machine")
+        .kind("not-set-up")
+        .hint("Run `hx sync init --store URL`.")
 }
 
 /// What a sync cost, in words: `3 requests, 1.2 kB up, 0 B down`.

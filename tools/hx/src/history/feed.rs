@@ -164,21 +164,21 @@ pub(crate) fn settle_erased_in(
     Ok(())
 }
 
-/// Gives every record that `wanted` picks a new number and notes it as born here, within the caller's transaction; says how many.
+/// Gives every record that `wanted` picks, by its id and the vault it was learnt from, a new number and notes it as born here, within
+/// the caller's transaction; says how many.
 pub(crate) fn republish_in(
     connection: &Connection,
-    mut wanted: impl FnMut(RecordId) -> bool,
+    mut wanted: impl FnMut(RecordId, Option<i64>) -> bool,
 ) -> Result<u64, HistoryError> {
     let first = head(connection)?;
     let mut next = first;
     let mut select =
-        connection.prepare("SELECT seq, rid FROM records WHERE seq <= ?1 ORDER BY seq")?;
+        connection.prepare("SELECT seq, rid, src FROM records WHERE seq <= ?1 ORDER BY seq")?;
     let mut picked = Vec::new();
     let mut found = select.query([first])?;
     while let Some(row) = found.next()? {
-        if wanted(rows::record_id(
-            row.get_ref(1)?.as_blob().unwrap_or_default(),
-        )?) {
+        let id = rows::record_id(row.get_ref(1)?.as_blob().unwrap_or_default())?;
+        if wanted(id, row.get(2)?) {
             picked.push(row.get::<_, i64>(0)?);
         }
     }

@@ -15,6 +15,7 @@ pub mod find;
 mod forget;
 pub mod import;
 pub mod model;
+pub(crate) mod octets;
 mod rows;
 mod schema;
 
@@ -90,6 +91,17 @@ impl History {
             connection,
             path: path.to_owned(),
         })
+    }
+
+    /// Opens an existing database so that state seems to be kept, and is forgotten with this value; records cannot be added. For work
+    /// that notes what it found, where nothing may be written.
+    ///
+    /// # Errors
+    /// As [`History::open_read_only`].
+    pub fn open_to_try(path: &Path) -> Result<Self, HistoryError> {
+        let history = Self::open_read_only(path)?;
+        schema::shadow_state(&history.connection)?;
+        Ok(history)
     }
 
     /// Makes a database in memory, for rehearsals and tests.

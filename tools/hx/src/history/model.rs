@@ -21,7 +21,7 @@ pub struct RecordId(pub [u8; 16]);
 pub struct Event {
     /// Identity; for imports see [`Event::import_id`].
     pub id: RecordId,
-    /// The command line, as typed; may have several lines. Bytes that are no UTF-8 were replaced on import.
+    /// The command line, as typed; may have several lines. A byte that is no UTF-8 is a character of its own: see `octets`.
     pub command: Arc<str>,
     /// Start, in microseconds since the Unix epoch (or the ordinal, see above).
     pub time_us: i64,

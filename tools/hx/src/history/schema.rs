@@ -40,27 +40,31 @@ CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, t
 const INDEXES: &[(&str, &str)] = &[
     (
         "records_rid",
-        "CREATE UNIQUE INDEX records_rid ON records(rid)",
+        "CREATE UNIQUE INDEX IF NOT EXISTS records_rid ON records(rid)",
     ),
     (
         "records_command",
-        "CREATE INDEX records_command ON records(command, time) WHERE kind = 1",
+        "CREATE INDEX IF NOT EXISTS records_command ON records(command, time) WHERE kind = 1",
+    ),
+    (
+        "records_failed",
+        "CREATE INDEX IF NOT EXISTS records_failed ON records(command, time) WHERE kind = 1 AND exit <> 0",
     ),
     (
         "records_time",
-        "CREATE INDEX records_time ON records(time) WHERE kind = 1",
+        "CREATE INDEX IF NOT EXISTS records_time ON records(time) WHERE kind = 1",
     ),
     (
         "records_other",
-        "CREATE INDEX records_other ON records(kind) WHERE kind <> 1",
+        "CREATE INDEX IF NOT EXISTS records_other ON records(kind) WHERE kind <> 1",
     ),
     (
         "commands_hash",
-        "CREATE INDEX commands_hash ON commands(hash)",
+        "CREATE INDEX IF NOT EXISTS commands_hash ON commands(hash)",
     ),
     (
         "commands_rank",
-        "CREATE UNIQUE INDEX commands_rank ON commands(rank)",
+        "CREATE UNIQUE INDEX IF NOT EXISTS commands_rank ON commands(rank)",
     ),
 ];
 
@@ -68,10 +72,10 @@ const INDEXES: &[(&str, &str)] = &[
 pub(crate) fn drop_indexes(connection: &Connection) -> rusqlite::Result<()> {
     INDEXES
         .iter()
-        .try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX {name}")))
+        .try_for_each(|(name, _)| connection.execute_batch(&format!("DROP INDEX IF EXISTS {name}")))
 }
 
-/// Makes the indexes.
+/// Makes the indexes that are not there.
 pub(crate) fn create_indexes(connection: &Connection) -> rusqlite::Result<()> {
     INDEXES
         .iter()
@@ -117,6 +121,17 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, HistoryError> {
         Err(error) if error.kind() == HistoryErrorKind::Permission => open_immutable(path, error),
         Err(error) => Err(error),
     }
+}
+
+/// Puts temporary tables in the place of those that hold state: a name finds the temporary one first.
+pub(crate) fn shadow_state(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA temp_store = MEMORY;
+         CREATE TEMP TABLE state(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+         INSERT INTO temp.state SELECT key, value FROM main.state;
+         CREATE TEMP TABLE vaults(alias INTEGER PRIMARY KEY, vault TEXT NOT NULL UNIQUE);
+         INSERT INTO temp.vaults SELECT alias, vault FROM main.vaults;",
+    )
 }
 
 fn open_immutable(path: &Path, first: HistoryError) -> Result<Connection, HistoryError> {
@@ -194,7 +209,8 @@ fn set_up(connection: &Connection, path: &Path) -> Result<(), HistoryError> {
 
 fn migrate(connection: &mut Connection) -> Result<(), HistoryError> {
     if check_version(connection)? == VERSION {
-        return Ok(());
+        // An index more does not change what the tables mean, so databases from before it have the same version.
+        return Ok(create_indexes(connection)?);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have done it while this one waited.

@@ -353,7 +353,7 @@ fn numbers_are_never_given_twice() {
     assert_eq!(numbers(&history), [1]);
     let transaction = history.begin().expect("begin");
     assert_eq!(
-        republish_in(&transaction, |id| id != own[0].id()).expect("republish"),
+        republish_in(&transaction, |id, _| id != own[0].id()).expect("republish"),
         2
     );
     transaction.commit().expect("commit");
@@ -477,4 +477,25 @@ fn an_error_within_a_transaction_changes_nothing() {
     assert_eq!(history.counts().expect("counts").events, 0);
     insert(&mut history, vec![Record::Event(event("ls", 1))]);
     assert_eq!(commands(&history, "ls"), ["ls"]);
+}
+
+#[test]
+fn failed_commands_have_an_index_also_in_an_older_database() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("hx.db");
+    History::open(&path)
+        .expect("made")
+        .connection()
+        .execute_batch("DROP INDEX records_failed")
+        .expect("as it was before");
+    let history = History::open(&path).expect("opens");
+    let plan: String = history
+        .connection()
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT r.seq FROM records r WHERE r.command = 1 AND r.kind = 1 AND r.exit <> 0 ORDER BY r.time DESC LIMIT 1",
+            [],
+            |row| row.get(3),
+        )
+        .expect("a plan");
+    assert!(plan.contains("records_failed"), "{plan}");
 }

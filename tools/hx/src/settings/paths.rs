@@ -19,14 +19,22 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// Finds the paths: `HX_CONFIG` and `HX_DATA_DIR`, then `XDG_CONFIG_HOME` and `XDG_DATA_HOME`, then the home directory.
+    /// Finds the paths: `HX_CONFIG` and `HX_DATA_DIR`, then `XDG_CONFIG_HOME` and `XDG_DATA_HOME`, then the home directory. Without a
+    /// home, the configuration file is looked for in `HX_DATA_DIR`.
     ///
     /// # Errors
     /// If a path would depend on the home directory and `HOME` is not set.
     pub fn resolve(env: &Env) -> Result<Self, Failure> {
         let config_file = match env.get("HX_CONFIG") {
             Some(path) => expand_home(path, env),
-            None => xdg(env, "XDG_CONFIG_HOME", ".config", "HX_CONFIG")?.join("hx/config.yaml"),
+            None => match (
+                xdg(env, "XDG_CONFIG_HOME", ".config", "HX_CONFIG"),
+                env.get("HX_DATA_DIR"),
+            ) {
+                (Ok(dir), _) => dir.join("hx/config.yaml"),
+                (Err(_), Some(data_dir)) => expand_home(data_dir, env).join("config.yaml"),
+                (Err(failure), None) => return Err(failure),
+            },
         };
         let data_dir = match env.get("HX_DATA_DIR") {
             Some(path) => expand_home(path, env),

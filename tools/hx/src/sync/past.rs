@@ -185,6 +185,7 @@ fn sum(a: Usage, b: Usage) -> Usage {
         heads: a.heads + b.heads,
         other: a.other + b.other,
         retries: a.retries + b.retries,
+        throttled: a.throttled + b.throttled,
         bytes_up: a.bytes_up + b.bytes_up,
         bytes_down: a.bytes_down + b.bytes_down,
     }

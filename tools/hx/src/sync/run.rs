@@ -182,9 +182,9 @@ pub fn failure_of(error: &VaultError) -> Failure {
             .kind("wrong-key")
             .hint("Check the passphrase (HX_SYNC_PASSPHRASE, --passphrase-file), or give the 24 words of the recovery phrase in its place."),
         VaultError::BadPhrase(_) => Failure::from_error(Exit::WrongKey, error).kind("wrong-key").hint("Type all 24 words, in order."),
-        VaultError::NoVault(_) => Failure::from_error(Exit::NoStore, error)
+        VaultError::NoVault(place) => Failure::from_error(Exit::NoStore, error)
             .kind("no-vault")
-            .hint("Check the bucket and the prefix. `hx sync init --store URL` puts this machine's vault back if it was removed."),
+            .hint(no_vault_hint(place)),
         VaultError::DamagedVaultFile(_) => Failure::from_error(Exit::Corrupt, error)
             .kind("corrupt")
             .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it is written anew under the same key."),
@@ -201,6 +201,29 @@ pub fn failure_of(error: &VaultError) -> Failure {
         VaultError::Replica { source, .. } => replica_failure(error, source.as_ref()),
         VaultError::TimedOut(_) => Failure::from_error(Exit::Network, error).kind("timeout").hint("Raise HX_SYNC_TOTAL_TIMEOUT and run it again: it goes on where it stopped."),
         _ => Failure::from_error(Exit::Failed, error).hint("`hx sync reset` forgets the sync state and keeps the history; then pull again."),
+    }
+}
+
+/// The commonest reason for an empty folder is a disk that is not mounted there.
+fn no_vault_hint(place: &str) -> String {
+    let look = if place.starts_with("folder:") {
+        "Is the disk or share mounted there? Mount it and run this again; nothing was changed."
+    } else {
+        "Check the bucket and the prefix."
+    };
+    let url = quoted(place);
+    format!(
+        "{look} If the store was really emptied: `hx sync init --store {url}` on one device puts the vault back under the same key, and its next `hx sync` publishes everything it has."
+    )
+}
+
+/// A URL as it is typed: in quotes where a shell would take part of it for something else.
+fn quoted(url: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/:._-~+@%=,".contains(c);
+    if url.chars().all(is_plain) {
+        url.to_owned()
+    } else {
+        format!("\"{url}\"")
     }
 }
 

@@ -48,6 +48,12 @@ impl Call {
         self
     }
 
+    /// Runs it in the home directory of its world, where the tests put files.
+    pub(crate) fn at_home(mut self, world: &crate::world::World) -> Call {
+        self.command.current_dir(world.home());
+        self
+    }
+
     /// Takes variables away.
     pub(crate) fn without(mut self, names: &[&str]) -> Call {
         for name in names {

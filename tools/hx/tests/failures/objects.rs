@@ -130,7 +130,7 @@ fn an_object_that_was_deleted() {
         laptop
             .hx("sync verify --json")
             .run()
-            .fails_in_json(code, "not-found");
+            .fails_in_json(16, "not-found");
         assert_eq!(laptop.history(), before);
         // The guide: reset and fetch everything again does not bring back what is gone, and loses nothing.
         laptop.hx("sync reset").run().ok();

@@ -72,7 +72,7 @@ fn values_and_kinds_that_cannot_be() {
         let run = laptop.init(url).run().fails(2);
         assert!(run.err.contains(named), "{url}: {run}");
     }
-    laptop.init("gs://bucket/hx").run().fails(1).hints("s3://");
+    laptop.init("gs://bucket/hx").run().fails(2).hints("s3://");
     assert!(laptop.configuration().is_empty());
     assert!(world.proxy().requests().is_empty());
 }

@@ -178,3 +178,33 @@ fn a_file_that_is_no_database_is_named_and_left_alone() {
             .starts_with("this is not")
     );
 }
+
+#[test]
+fn a_limit_of_nothing_is_refused() {
+    let device = Device::with_history();
+    device
+        .hx(&["find", "git", "--limit", "0"])
+        .misused("1 or more");
+    device
+        .hx(&["find", "git", "--limit", "many"])
+        .misused("not a number");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_shown_and_given_back() {
+    let device = Device::new();
+    let file = device.write("x.bash_history", b"#1700000000\nprintf caf\xe9\n");
+    let ran = device.hx(&["import", "--file", &file]).succeeds();
+    assert!(
+        ran.out.contains("1 command with bytes that are no text"),
+        "{ran:?}"
+    );
+    let shown = device.hx(&["find", "printf"]).succeeds().out;
+    assert!(shown.ends_with("printf caf\\xe9\n"), "{shown}");
+    let output = device
+        .command()
+        .args(["find", "printf", "--format", "null"])
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.stdout, b"printf caf\xe9\0");
+}

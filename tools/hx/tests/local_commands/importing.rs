@@ -189,3 +189,61 @@ fn without_a_home_there_is_a_failure_and_no_file() {
     assert_eq!(output.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&output.stderr).contains("HOME"));
 }
+
+#[test]
+fn a_file_without_its_option_is_named_with_it() {
+    let device = Device::with_history();
+    device
+        .hx(&["import", "my history"])
+        .fails(2, "not `my history` alone");
+    let ran = device.hx(&["import", "old.zsh_history"]);
+    assert!(
+        ran.err.contains("hx import --file old.zsh_history"),
+        "{ran:?}"
+    );
+    device.hx(&["import", "auto"]).succeeds();
+}
+
+#[test]
+fn histories_without_marks_are_recognised_by_their_lines() {
+    let device = Device::new();
+    let kind = |name: &str, text: &str| {
+        let file = device.write(name, text);
+        let ran = device.hx(&["import", "--dry-run", "--json", "--file", &file]);
+        let report = ran.succeeds().json()["files"][0]["report"].clone();
+        let format = report["format"].as_str().expect("a format").to_owned();
+        (format, report["added"].as_u64().expect("a number"))
+    };
+    let comments = "# a comment\nls -la\n# another one\ngit status\n# third\nmake test\n";
+    assert_eq!(kind("mine", comments), ("bash (plain)".into(), 6));
+    let joined = "echo one \\\ntwo\nls -la\nmake\n";
+    assert_eq!(kind("old", joined), ("zsh (plain)".into(), 3));
+    assert_eq!(kind("my_history", joined), ("zsh (plain)".into(), 3));
+    assert_eq!(kind("bash_history", joined), ("bash (plain)".into(), 4));
+    // Headings alone make no history of a text.
+    let file = device.write("notes", "# Title\n\nThis is a text.\nIt has sentences.\n");
+    device
+        .hx(&["import", "--file", &file])
+        .fails(1, "do not look like commands");
+}
+
+#[test]
+fn without_a_home_the_data_directory_is_enough() {
+    let device = Device::with_history();
+    let data = device.name(".local/share/hx");
+    let output = device
+        .command()
+        .env_remove("HOME")
+        .env("HX_DATA_DIR", data)
+        .args(["find", "docker"])
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    let output = device
+        .command()
+        .env_remove("HOME")
+        .args(["find", "docker"])
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}

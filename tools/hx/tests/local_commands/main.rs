@@ -11,4 +11,5 @@ mod finding;
 mod forgetting;
 mod importing;
 mod settings;
+mod shells;
 mod status;

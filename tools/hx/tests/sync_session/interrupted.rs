@@ -225,3 +225,34 @@ fn a_repair_of_objects_that_were_deleted() {
     }
     assert_eq!(seen_by_a_new_device(&world, "tablet"), before);
 }
+
+#[test]
+fn ctrl_c_ends_work_that_does_not_listen() {
+    let world = World::on_s3();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    desktop.types("something new");
+    desktop.hx("sync push").run().ok();
+    world.proxy().forget_requests();
+    // The pull will wait for the database, up to half a minute, and hears nothing while it does.
+    let held = rusqlite::Connection::open(laptop.data().join("hx.db")).expect("the database");
+    held.execute_batch("BEGIN IMMEDIATE")
+        .expect("nobody else writes");
+    let running = laptop.hx("sync pull").start();
+    until("the pull has fetched something", || {
+        world.proxy().counts().get("GET").copied().unwrap_or(0) >= 2
+    });
+    let begun = Instant::now();
+    running.interrupt();
+    let run = running.wait();
+    run.fails(130)
+        .because("interrupted")
+        .hints("Nothing is lost");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(held);
+    laptop.hx("sync pull").run().ok();
+    assert!(laptop.has("something new"));
+}

@@ -9,7 +9,10 @@ mod canary;
 mod devices;
 mod interrupted;
 mod journey;
+mod json;
+mod stores;
 mod switch;
+mod together;
 
 #[path = "../failures/call.rs"]
 mod call;

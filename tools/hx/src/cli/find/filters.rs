@@ -5,8 +5,9 @@
 //! What it deliberately does not do: follow symbolic links in `--cwd`. Shells record the directory as the person sees it.
 
 use console::{Env, Failure};
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
+use crate::cli::zone;
 use crate::history::dates;
 use crate::history::find::FindQuery;
 
@@ -43,7 +44,7 @@ impl FilterArgs {
     /// # Errors
     /// If a time is not understood, or the span ends before it begins.
     pub(in crate::cli) fn apply(&self, query: FindQuery, env: &Env) -> Result<FindQuery, Failure> {
-        let (after_us, before_us) = span_us(self.after.as_deref(), self.before.as_deref())?;
+        let (after_us, before_us) = span_us(self.after.as_deref(), self.before.as_deref(), env)?;
         Ok(FindQuery {
             after_us,
             before_us,
@@ -79,8 +80,12 @@ impl FilterArgs {
 pub(in crate::cli) fn span_us(
     after: Option<&str>,
     before: Option<&str>,
+    env: &Env,
 ) -> Result<(Option<i64>, Option<i64>), Failure> {
-    let now = Zoned::now();
+    if after.is_none() && before.is_none() {
+        return Ok((None, None));
+    }
+    let now = Timestamp::now().to_zoned(zone::local(env));
     let end =
         |option: &str, text: Option<&str>| text.map(|text| time_us(option, text, &now)).transpose();
     let (after_us, before_us) = (end("--after", after)?, end("--before", before)?);

@@ -1,9 +1,9 @@
 //! Hits as lines for a person, and as objects for a script.
 //!
 //! What must hold: nothing in a command reaches the terminal as a control sequence, since it may come from another machine; the text
-//! is the same on a terminal and in a pipe, but for colour.
+//! is the same on a terminal and in a pipe, but for colour, and for a command that would fill several screens of a terminal.
 //!
-//! What it deliberately does not do: cut. A command that is shown in part cannot be copied.
+//! What it deliberately does not do: cut anything shorter. A command that is shown in part cannot be copied.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::history::exchange::EventObject;
 use crate::history::find::{Hit, Tier};
 use crate::history::model::Event;
+use crate::history::octets;
 
 const DIM: &str = "\x1b[2m";
 const RED: &str = "\x1b[31m";
@@ -25,6 +26,10 @@ const PLAIN: &str = "\x1b[0m";
 /// So many digits of an id are shown: enough to be unique among a million but for one in thousands.
 const ID_DIGITS: usize = 8;
 
+/// So much of a command is shown on a terminal.
+const CHARACTERS_MAX: usize = 4000;
+const LINES_MAX: usize = 40;
+
 /// Hits to be shown to a person.
 pub(in crate::cli) struct Listing<'a> {
     /// What was found, in order.
@@ -33,6 +38,10 @@ pub(in crate::cli) struct Listing<'a> {
     pub(in crate::cli) words: &'a str,
     /// Whether to colour.
     pub(in crate::cli) color: bool,
+    /// Where the clocks are.
+    pub(in crate::cli) zone: TimeZone,
+    /// Whether to cut what would fill several screens.
+    pub(in crate::cli) cut: bool,
 }
 
 /// A hit for scripts: the event as in an export, and how it was found.
@@ -65,7 +74,7 @@ struct Cells {
 impl Listing<'_> {
     /// One line a hit; more for a command of several lines.
     pub(in crate::cli) fn render(&self) -> String {
-        let zone = TimeZone::system();
+        let zone = self.zone.clone();
         let hosts = self
             .hits
             .iter()
@@ -103,7 +112,7 @@ impl Listing<'_> {
                 let _ = write!(text, "{:1$}", "", width - cell.chars().count() + 2);
                 indent += width + 2;
             }
-            for (index, line) in visible(&hit.event.command).lines().enumerate() {
+            for (index, line) in self.shown(&hit.event).lines().enumerate() {
                 if index > 0 {
                     let _ = write!(text, "\n{:indent$}", "");
                 }
@@ -112,6 +121,28 @@ impl Listing<'_> {
             text.push('\n');
         }
         text
+    }
+
+    /// The command as it is shown, and how to see the rest of it.
+    fn shown(&self, event: &Event) -> String {
+        let command = visible(&octets::shown(&event.command));
+        let end = command
+            .char_indices()
+            .take(CHARACTERS_MAX)
+            .scan(0, |lines, (at, character)| {
+                *lines += usize::from(character == '\n');
+                (*lines < LINES_MAX).then_some(at + character.len_utf8())
+            })
+            .last()
+            .unwrap_or(0);
+        if !self.cut || end == command.len() {
+            return command;
+        }
+        format!(
+            "{} …\n[{} in all; the whole: the same command with `| cat`, or with --json]",
+            &command[..end],
+            human::bytes(event.command.len() as u64)
+        )
     }
 
     fn painted(&self, text: &mut String, color: &str, cell: &str) {

@@ -34,7 +34,35 @@ fn hit(command: &str, host: &str, exit: Option<i32>, duration_ms: Option<i64>) -
 }
 
 fn render(hits: &[Hit], words: &str, color: bool) -> String {
-    Listing { hits, words, color }.render()
+    Listing {
+        hits,
+        words,
+        color,
+        cut: false,
+        zone: jiff::tz::TimeZone::UTC,
+    }
+    .render()
+}
+
+#[test]
+fn a_huge_command_is_cut_on_a_terminal_only() {
+    let huge = format!("echo {}", "x".repeat(1_000_000));
+    let long = "line\n".repeat(100);
+    for command in [&huge, &long] {
+        let hits = [hit(command, "a", None, None)];
+        let listing = |cut| Listing {
+            hits: &hits,
+            words: "",
+            color: false,
+            cut,
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        let (whole, cut) = (listing(false).render(), listing(true).render());
+        assert!(whole.len() > command.len() && !whole.contains(" in all; "));
+        assert!(cut.len() < 5_000 && cut.contains(" in all; the whole: "));
+    }
+    let hits = [hit("short", "a", None, None)];
+    assert_eq!(render(&hits, "", false), "-  abababab  short\n");
 }
 
 #[test]
@@ -102,12 +130,14 @@ fn a_directory_is_made_absolute_without_touching_the_disk() {
 #[test]
 fn a_span_that_ends_before_it_begins_is_refused() {
     assert_eq!(
-        span_us(Some("@1"), Some("@2")).expect("a span"),
+        span_us(Some("@1"), Some("@2"), &Env::default()).expect("a span"),
         (Some(1_000_000), Some(2_000_000))
     );
-    let failure = span_us(Some("@2"), Some("@2")).expect_err("nothing is between them");
+    let failure =
+        span_us(Some("@2"), Some("@2"), &Env::default()).expect_err("nothing is between them");
     assert_eq!(failure.exit().code(), 2);
-    let failure = span_us(Some("the day of reckoning"), None).expect_err("no time");
+    let failure =
+        span_us(Some("the day of reckoning"), None, &Env::default()).expect_err("no time");
     assert!(
         failure.render(false).contains("--after")
             && failure

@@ -146,11 +146,15 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             ui.out(format!("  line {line}: {excerpt}"));
         }
     }
+    if report.escaped > 0 {
+        let what = human::count(report.escaped, "command");
+        ui.out(format!(
+            "{path}: {what} with bytes that are no text (UTF-8); they are kept, and shown like \\xe9"
+        ));
+    }
     if report.lossy > 0 {
         let what = human::count(report.lossy, "command");
-        ui.out(format!(
-            "{path}: in {what}, bytes that are no text (UTF-8) were replaced"
-        ));
+        ui.out(format!("{path}: from {what}, zero bytes were dropped"));
     }
     if report.erased > 0 {
         ui.out(format!(

@@ -4,7 +4,7 @@
 //! What it deliberately does not do: shut a lost device out; that takes a new key (`hx sync key rotate`).
 
 use clap::{Args, Subcommand};
-use console::{Exit, Failure, Table, Unasked, human};
+use console::{Exit, Failure, Table, human};
 use vault::{NodeId, Overview};
 
 use crate::cli::Context;
@@ -21,7 +21,9 @@ pub struct DevicesArgs {
 
 #[derive(Debug, Subcommand)]
 enum DevicesCommand {
-    /// Take over the records of a device that will not come back, and remove its objects after a week
+    /// Take over the records of a device that will not come back, and remove its objects after a week.
+    ///
+    /// It asks first; without a terminal it needs --yes.
     Remove {
         /// Its id, or the beginning of it
         device: String,
@@ -33,27 +35,25 @@ enum DevicesCommand {
 /// # Errors
 /// If sync is not set up, or the vault's.
 pub fn run(args: &DevicesArgs, context: &Context) -> Result<Exit, Failure> {
-    let mut history = context.history()?;
     match &args.command {
-        None => list(context, &mut history),
-        Some(DevicesCommand::Remove { device }) => remove(context, &mut history, device),
+        None => list(context),
+        Some(DevicesCommand::Remove { device }) => remove(context, &mut context.history()?, device),
     }
 }
 
 fn overview(context: &Context, history: &mut History) -> Result<Overview, Failure> {
     let past = Past::read(history).map_err(|error| history_failure(&error))?;
-    let membership = past.membership.ok_or_else(|| {
-        Failure::new(Exit::NoStore, "sync is not set up on this machine")
-            .hint("Run `hx sync init --store URL`.")
-    })?;
+    let membership = past.membership.ok_or_else(super::not_set_up)?;
     let replica = HistoryReplica::for_reading(history, membership.vault)
         .map_err(|error| history_failure(&error))?;
     Overview::read(&replica, membership.vault, &context.settings.host_name())
         .map_err(|error| failure_of(&error))
 }
 
-fn list(context: &Context, history: &mut History) -> Result<Exit, Failure> {
-    let overview = overview(context, history)?;
+/// Looking needs no permission to write.
+fn list(context: &Context) -> Result<Exit, Failure> {
+    let mut history = context.history_to_read()?.ok_or_else(super::not_set_up)?;
+    let overview = overview(context, &mut history)?;
     if context.ui.is_json() {
         context.ui.json(&overview.devices);
     } else {
@@ -72,10 +72,11 @@ pub(super) fn table(overview: &Overview) -> String {
             (false, 0) => "unknown".to_owned(),
             (false, written_ms) => human::ago(age(written_ms)),
         };
-        let note = match (device.removed_by, device.complete) {
-            (Some(_), _) => "removed",
-            (None, false) => "not all read yet",
-            (None, true) => "",
+        let note = match (device.removed_by, device.earlier, device.complete) {
+            (Some(_), ..) => "removed",
+            (None, true, _) => "this device before a reset or a conflict",
+            (None, false, false) => "not all read yet",
+            (None, false, true) => "",
         };
         table.row([
             device.node.to_string()[..8].to_owned(),
@@ -100,10 +101,7 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
         "Take over the records of device {} and remove its objects from the store after a week?",
         &node.to_string()[..8]
     );
-    if !context.ui.confirm(question, Unasked::Yes)? {
-        context.ui.out("Nothing was changed.");
-        return Ok(Exit::Ok);
-    }
+    context.consent(&question)?;
     let _lock = SyncLock::take(&context.paths, "devices remove", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "devices remove");
     let (report, sync) = context.block_on(async {
@@ -121,7 +119,7 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
         })
         .await
     })?;
-    super::repair::show(context, &report, &sync);
+    super::repair::show(context, &report, &sync, "Removed");
     context.ui.status(
         "If the device is in other hands, run `hx sync key rotate` too: it still knows the key.",
     );

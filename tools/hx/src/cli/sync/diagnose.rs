@@ -184,12 +184,11 @@ fn lifecycle(context: &Context, store: &Store, diagnosis: &mut Diagnosis) {
 fn vault_file(context: &Context, diagnosis: &mut Diagnosis) {
     let begun = Instant::now();
     let checked = (|| {
-        let history = context.history()?;
-        if Past::read(&history)
-            .map_err(|error| history_failure(&error))?
-            .membership
-            .is_none()
-        {
+        let Some(history) = context.history_to_read()? else {
+            return Ok(None);
+        };
+        let past = Past::read(&history).map_err(|error| history_failure(&error))?;
+        if past.membership.is_none() {
             return Ok(None);
         }
         context.block_on(async {

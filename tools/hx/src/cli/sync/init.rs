@@ -13,10 +13,10 @@ use console::spec::Flags;
 use console::{Exit, Failure, Ui, human};
 use jiff::Timestamp;
 use serde::Serialize;
-use store::{Store, StoreUrl};
+use store::{Store, StoreKind, StoreUrl};
 use vault::{
-    KdfCost, Keyring, MANIFESTS, Overview, Secret, Vault, VaultError, VaultFile,
-    new_recovery_phrase,
+    Device, KdfCost, Keyring, MANIFESTS, Overview, ResetMode, Secret, Vault, VaultError, VaultFile,
+    VaultId, new_recovery_phrase,
 };
 
 use super::passphrase::{self, Purpose};
@@ -24,7 +24,9 @@ use crate::cli::Context;
 use crate::history::History;
 use crate::replica::HistoryReplica;
 use crate::settings::{credentials, write_store};
-use crate::sync::{KeyFile, Membership, Past, SyncLock, failure_of, history_failure};
+use crate::sync::{
+    KeyFile, Membership, Past, SyncLock, failure_of, history_failure, vault_options,
+};
 
 /// The name under which hx keeps its vaults apart from other tools'.
 const DOMAIN: &str = "hx";
@@ -74,6 +76,7 @@ pub(crate) struct Joined {
 pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     let url = store_url(context)?;
     refuse_cut_url(&url, context)?;
+    refuse_unfit(&url)?;
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "init", &context.ui)?;
     tell_of_switch(context, &mut history, &url)?;
@@ -83,7 +86,7 @@ pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
         &url,
         args.passphrase_file.as_deref(),
     ))?;
-    show(context, &history, &url, &joined)
+    show(context, &mut history, &url, &joined)
 }
 
 fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
@@ -118,6 +121,29 @@ fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
         "Quote it: hx sync init --store {}",
         url.quoted_example()
     )))
+}
+
+/// Stores that can be named and cannot hold a vault.
+fn refuse_unfit(url: &StoreUrl) -> Result<(), Failure> {
+    let (what, hint) = match url.kind() {
+        StoreKind::Memory => (
+            "a store in memory is gone when the command ends, and the vault with it".to_owned(),
+            "Give a folder or a bucket: folder:/path or s3://bucket/prefix?region=…",
+        ),
+        StoreKind::Gcs | StoreKind::Azure => (
+            format!("hx cannot sync with {url}: this kind of store is not built in"),
+            "Give an S3-compatible store or a folder. Google's storage speaks S3: \"s3://bucket?endpoint=storage.googleapis.com\" with HMAC keys.",
+        ),
+        StoreKind::Folder => match url.folder().filter(|path| path.exists() && !path.is_dir()) {
+            None => return Ok(()),
+            Some(path) => (
+                format!("{} is not a directory", path.display()),
+                "Name a directory; a new one is created.",
+            ),
+        },
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(what).kind("unsupported").hint(hint))
 }
 
 fn has_credentials_elsewhere(context: &Context) -> bool {
@@ -172,18 +198,14 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
     {
         return Ok(());
     }
-    let replica = HistoryReplica::for_reading(history, before.vault)
-        .map_err(|error| history_failure(&error))?;
-    let pending = Overview::read(&replica, before.vault, "")
-        .map_err(|error| failure_of(&error))?
-        .pending;
+    let pending = pending(history, before.vault)?;
     let ui = &context.ui;
     ui.status(format!(
         "This machine syncs with {} now and switches to {url}.",
         before.store
     ));
     ui.status(
-        "The old store stays as it is. The first push publishes the whole history to the new one.",
+        "The old store stays as it is. The next push gives the new one everything that it does not have from here yet.",
     );
     if pending > 0 {
         ui.status(format!(
@@ -192,6 +214,14 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
         ));
     }
     Ok(())
+}
+
+/// Records here that a vault does not have yet. Cursors are kept for each vault, also while another one is in use.
+fn pending(history: &mut History, vault: VaultId) -> Result<u64, Failure> {
+    let replica =
+        HistoryReplica::for_reading(history, vault).map_err(|error| history_failure(&error))?;
+    let overview = Overview::read(&replica, vault, "").map_err(|error| failure_of(&error))?;
+    Ok(overview.pending)
 }
 
 /// Tries the store, creates or joins the vault, and only then configures it.
@@ -217,14 +247,24 @@ pub(crate) async fn join(
     let (keys, recovery) = match &file {
         Some(file) => {
             let keys = open(context, file, passphrase_file)?;
-            Vault::new(store, keys.clone())
+            Vault::new(store.clone(), keys.clone())
                 .check_epoch()
                 .await
                 .map_err(|error| failure_of(&error))?;
             (keys, None)
         }
-        None => create(context, store, &past, url, passphrase_file).await?,
+        None => create(context, store.clone(), &past, url, passphrase_file).await?,
     };
+    let was_emptied = file.is_none()
+        && past
+            .membership
+            .as_ref()
+            .is_some_and(|old| old.vault == keys.vault())
+        && store
+            .list(MANIFESTS)
+            .await
+            .map_err(Failure::from)?
+            .is_empty();
     let created = recovery.is_some();
     let membership = Membership {
         vault: keys.vault(),
@@ -237,11 +277,24 @@ pub(crate) async fn join(
     past.write(history)
         .map_err(|error| history_failure(&error))?;
     write_store(&context.paths, url)?;
+    if was_emptied {
+        begin_again(context, history, Vault::new(store, keys))?;
+    }
     Ok(Joined {
         created,
         recovery,
         membership,
     })
+}
+
+/// The store lost everything of the vault: whatever this machine has is to be published again.
+fn begin_again(context: &Context, history: &mut History, vault: Vault) -> Result<(), Failure> {
+    let mut replica = HistoryReplica::new(history, vault.keys().vault())
+        .map_err(|error| history_failure(&error))?;
+    let options = vault_options(&context.settings);
+    Device::new(&vault, &mut replica, &options, &mut ())
+        .reset(ResetMode::Emptied)
+        .map_err(|error| failure_of(&error))
 }
 
 /// Opens a vault that exists: with the key that is already here, else with the passphrase.
@@ -314,15 +367,19 @@ async fn create(
             refuse_headless(&store).await?;
             let begun = Instant::now();
             let secrets = [&passphrase, &recovery];
-            let vault = Vault::create(store, DOMAIN, &secrets, KdfCost::RECOMMENDED)
-                .await
-                .map_err(|error| failure_of(&error))?;
+            let created =
+                Vault::create(store.clone(), DOMAIN, &secrets, KdfCost::RECOMMENDED).await;
+            let own = match &created {
+                Ok(vault) => vault.keys().vault(),
+                Err(VaultError::OtherVault { expected, .. }) => *expected,
+                Err(error) => return Err(failure_of(error)),
+            };
             if let Some(theirs) =
-                overtaken(context, &vault, begun.elapsed(), passphrase_file).await?
+                overtaken(context, (&store, own), begun.elapsed(), passphrase_file).await?
             {
                 return Ok((theirs, None));
             }
-            vault
+            created.map_err(|error| failure_of(&error))?
         }
     };
     Ok((vault.keys().clone(), Some(phrase)))
@@ -346,17 +403,17 @@ async fn refuse_headless(store: &Store) -> Result<(), Failure> {
 /// one holds: who finds another's joins it.
 async fn overtaken(
     context: &Context,
-    vault: &Vault,
+    (store, own): (&Store, VaultId),
     took: Duration,
     passphrase_file: Option<&std::path::Path>,
 ) -> Result<Option<Keyring>, Failure> {
     // Who looked before this one wrote has written by then, since creating takes all about as long.
     tokio::time::sleep(took * 2 + OVERTAKEN_MARGIN).await;
-    let found = Vault::read_file(vault.store())
+    let found = Vault::read_file(store)
         .await
         .map_err(|error| failure_of(&error))?;
     match found {
-        Some(file) if file.vault != vault.keys().vault() => {
+        Some(file) if file.vault != own => {
             context.ui.status(
                 "Another device created a vault there at the same moment; this one joins it.",
             );
@@ -378,15 +435,12 @@ struct Report<'r> {
 
 fn show(
     context: &Context,
-    history: &History,
+    history: &mut History,
     url: &StoreUrl,
     joined: &Joined,
 ) -> Result<Exit, Failure> {
     let ui = &context.ui;
-    let pending = history
-        .counts()
-        .map_err(|error| history_failure(&error))?
-        .events;
+    let pending = pending(history, joined.membership.vault)?;
     let vault = joined.membership.vault.to_string();
     if ui.is_json() {
         ui.json(&Report {
@@ -400,6 +454,12 @@ fn show(
     }
     let did = if joined.created { "Created" } else { "Joined" };
     ui.out(format!("{did} vault {} in {url}", &vault[..8]));
+    if pending > 0 {
+        ui.status(format!(
+            "{} here that it does not have yet.",
+            human::count(pending, "record")
+        ));
+    }
     if let Some(phrase) = &joined.recovery {
         ui.reveal("\nRecovery phrase. It opens the vault if the passphrase is forgotten. Write it down: it is shown only now.\n");
         for line in phrase.split(' ').collect::<Vec<_>>().chunks(6) {

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use console::{Exit, Failure, Table, Unasked};
+use console::{Exit, Failure, Table};
 use serde_json::json;
 use vault::{KdfCost, Secret, SlotKind, Vault, VaultFile, new_recovery_phrase};
 
@@ -26,7 +26,9 @@ pub struct KeyArgs {
 enum KeyCommand {
     /// Show what opens the vault: passphrases and recovery phrase, never the key
     Show,
-    /// Make a new key, so that a lost device reads nothing that is pushed from now on
+    /// Make a new key, so that a lost device reads nothing that is pushed from now on.
+    ///
+    /// It asks first; without a terminal it needs --yes.
     Rotate {
         /// Read the new passphrase from the first line of a file
         #[arg(long, value_name = "FILE")]
@@ -45,6 +47,10 @@ enum KeyCommand {
 /// # Errors
 /// If sync is not set up, or the store's.
 pub fn run(args: &KeyArgs, context: &Context) -> Result<Exit, Failure> {
+    if matches!(args.command, KeyCommand::Show) {
+        let history = context.history_to_read()?.ok_or_else(super::not_set_up)?;
+        return show(context, &history);
+    }
     let history = context.history()?;
     match &args.command {
         KeyCommand::Show => show(context, &history),
@@ -115,10 +121,7 @@ fn rotate(
     let _lock = SyncLock::take(&context.paths, "key rotate", ui)?;
     let (vault, file) = opened(context, history)?;
     let question = "Make a new key? Every other device will ask for the new passphrase once. What is in the store already stays readable with the old key.";
-    if !ui.confirm(question, Unasked::Yes)? {
-        ui.out("Nothing was changed.");
-        return Ok(Exit::Ok);
-    }
+    context.consent(question)?;
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
     if file.unlock(&passphrase).is_ok() {
         return Err(
@@ -207,6 +210,11 @@ fn add(
             .await
             .map_err(|error| failure_of(&error))
     })?;
+    if context.ui.is_json() {
+        context
+            .ui
+            .json(&json!({ "vault": file.vault, "slots": next.slots.len() }));
+    }
     context.ui.out(format!(
         "Added: the vault now has {} ways in.",
         next.slots.len()

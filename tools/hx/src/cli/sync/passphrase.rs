@@ -1,7 +1,8 @@
 //! Where a passphrase comes from: a file, the environment, or the person; never the command line, which others can read.
 //!
-//! What must hold: a new passphrase is asked for twice; an empty one is refused; nobody is asked where nobody is.
-//! What it deliberately does not do: judge how good it is.
+//! What must hold: a new passphrase is asked for twice; an empty one is refused, a short one only with a warning accepted; nobody is
+//! asked where nobody is.
+//! What it deliberately does not do: judge how good a longer one is.
 
 use std::path::Path;
 
@@ -9,6 +10,9 @@ use console::{Exit, Failure};
 use vault::Secret;
 
 use crate::cli::Context;
+
+/// Below so many characters a new passphrase is warned of.
+const LENGTH_MIN: usize = 8;
 
 /// What the secret is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,10 +43,25 @@ pub(super) fn find(
         return Err(Failure::usage("the passphrase is empty")
             .hint("Choose one that you will remember; several words are good."));
     }
+    if purpose == Purpose::Protect {
+        weigh(context, &text)?;
+    }
     Ok(match purpose {
         Purpose::Open => Secret::from_input(&text),
         Purpose::Protect => Secret::Passphrase(text),
     })
+}
+
+/// Whoever has the store can try passphrases on it for years, so a short one protects little.
+fn weigh(context: &Context, passphrase: &str) -> Result<(), Failure> {
+    let length = passphrase.trim().chars().count();
+    if length >= LENGTH_MIN {
+        return Ok(());
+    }
+    context.ui.warn(format!(
+        "this passphrase has only {length} characters; whoever owns the store can guess it. Take {LENGTH_MIN} or more: four words are good"
+    ));
+    context.consent_on_terminal("Use it all the same?")
 }
 
 fn from_file(file: &Path) -> Result<String, Failure> {

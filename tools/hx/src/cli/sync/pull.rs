@@ -39,6 +39,22 @@ impl PullArgs {
 /// # Errors
 /// The vault's, with "hx sync pull failed" in front; or that objects could not be used.
 pub fn run(args: &PullArgs, context: &Context) -> Result<Exit, Failure> {
+    let (shown, failure) = work(args, context)?;
+    if context.ui.is_json() {
+        context.ui.json(&shown);
+    }
+    failure.map_or(Ok(Exit::Ok), Err)
+}
+
+/// Pulls and tells a person; what a script reads is for the caller to give. The failure beside the report is that objects could not
+/// be used.
+///
+/// # Errors
+/// The vault's.
+pub(super) fn work(
+    args: &PullArgs,
+    context: &Context,
+) -> Result<(Shown, Option<Failure>), Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "pull", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "pull");
@@ -53,11 +69,14 @@ pub fn run(args: &PullArgs, context: &Context) -> Result<Exit, Failure> {
         let (report, sync) = pull(&link, &mut history, watcher, args.mode()).await?;
         Ok((report, sync, link.kind))
     })?;
-    show(context, &report, &sync);
-    match problems_failure("pull", &report.problems, kind) {
-        Some(failure) => Err(failure),
-        None => Ok(Exit::Ok),
-    }
+    let failure = problems_failure("pull", &report.problems, kind);
+    let shown = Shown {
+        report,
+        took_ms: sync.took_ms,
+        usage: sync.usage,
+    };
+    show(context, &shown);
+    Ok((shown, failure))
 }
 
 /// Pulls.
@@ -79,30 +98,27 @@ pub(crate) async fn pull(
     .map_err(|failure| failure.context("hx sync pull failed"))
 }
 
+/// What a pull did, for scripts.
 #[derive(Serialize)]
-struct Shown<'r> {
+pub(super) struct Shown {
     #[serde(flatten)]
-    report: &'r PullReport,
+    report: PullReport,
     took_ms: u64,
     usage: store::Usage,
 }
 
-fn show(context: &Context, report: &PullReport, sync: &LastSync) {
+fn show(context: &Context, shown: &Shown) {
     let ui = &context.ui;
     if ui.is_json() {
-        ui.json(&Shown {
-            report,
-            took_ms: sync.took_ms,
-            usage: sync.usage,
-        });
         return;
     }
+    let (report, usage) = (&shown.report, shown.usage);
     for problem in &report.problems {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
     }
-    let took = human::duration(std::time::Duration::from_millis(sync.took_ms));
+    let took = human::duration(std::time::Duration::from_millis(shown.took_ms));
     if report.segments == 0 {
-        ui.out(format!("Nothing new ({}).", cost(sync.usage)));
+        ui.out(format!("Nothing new ({}).", cost(usage)));
     } else {
         let known = if report.known > 0 {
             format!(" ({} known already)", human::number(report.known))
@@ -113,7 +129,7 @@ fn show(context: &Context, report: &PullReport, sync: &LastSync) {
         let devices = human::count(report.devices, "device");
         ui.out(format!(
             "Pulled {added}{known} from {devices}, {took} ({}).",
-            cost(sync.usage)
+            cost(usage)
         ));
     }
 }

@@ -39,6 +39,18 @@ impl PushArgs {
 /// # Errors
 /// The vault's, with "hx sync push failed" in front.
 pub fn run(args: &PushArgs, context: &Context) -> Result<Exit, Failure> {
+    let shown = work(args, context)?;
+    if context.ui.is_json() {
+        context.ui.json(&shown);
+    }
+    Ok(Exit::Ok)
+}
+
+/// Pushes and tells a person; what a script reads is for the caller to give.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn work(args: &PushArgs, context: &Context) -> Result<Shown, Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "push", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "push");
@@ -52,8 +64,13 @@ pub fn run(args: &PushArgs, context: &Context) -> Result<Exit, Failure> {
         .await?;
         push(&link, &mut history, watcher, args.mode()).await
     })?;
-    show(context, &report, &sync);
-    Ok(Exit::Ok)
+    let shown = Shown {
+        report,
+        took_ms: sync.took_ms,
+        usage: sync.usage,
+    };
+    show(context, &shown);
+    Ok(shown)
 }
 
 /// Pushes.
@@ -75,27 +92,21 @@ pub(crate) async fn push(
     .map_err(|failure| failure.context("hx sync push failed"))
 }
 
+/// What a push did, for scripts.
 #[derive(Serialize)]
-struct Shown<'r> {
+pub(super) struct Shown {
     #[serde(flatten)]
-    report: &'r PushReport,
+    report: PushReport,
     took_ms: u64,
     usage: store::Usage,
 }
 
-fn show(context: &Context, report: &PushReport, sync: &LastSync) {
+fn show(context: &Context, shown: &Shown) {
     let ui = &context.ui;
-    if ui.is_json() {
-        ui.json(&Shown {
-            report,
-            took_ms: sync.took_ms,
-            usage: sync.usage,
-        });
-        return;
-    }
-    let took = human::duration(std::time::Duration::from_millis(sync.took_ms));
+    let (report, usage) = (&shown.report, shown.usage);
+    let took = human::duration(std::time::Duration::from_millis(shown.took_ms));
     if !report.published {
-        ui.out(format!("Nothing to push ({}).", cost(sync.usage)));
+        ui.out(format!("Nothing to push ({}).", cost(usage)));
         return;
     }
     let mut extra = String::new();
@@ -113,6 +124,6 @@ fn show(context: &Context, report: &PushReport, sync: &LastSync) {
     let segments = human::count(report.segments, "segment");
     ui.out(format!(
         "Pushed {records} in {segments}{extra}, {took} ({}).",
-        cost(sync.usage)
+        cost(usage)
     ));
 }

@@ -42,11 +42,12 @@ pub fn run(_: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
         })
         .await
     })?;
-    show(context, &report, &sync);
+    show(context, &report, &sync, "Repaired");
     Ok(Exit::Ok)
 }
 
-pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync) {
+/// Tells what was done, `did` in a word.
+pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync, did: &str) {
     let ui = &context.ui;
     if ui.is_json() {
         ui.json(report);
@@ -56,7 +57,7 @@ pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync) {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
     }
     ui.out(format!(
-        "Repaired: {} read that this machine did not have, {} published again ({}).",
+        "{did}: {} read that this machine did not have, {} published again ({}).",
         human::count(report.recovered, "record"),
         human::count(report.republished, "record"),
         cost(sync.usage)

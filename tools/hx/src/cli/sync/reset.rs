@@ -4,7 +4,8 @@
 //! What it deliberately does not do: speak to the store.
 
 use clap::Args;
-use console::{Exit, Failure, Unasked};
+use console::{Exit, Failure};
+use serde_json::json;
 use store::{Environment, Store, StoreUrl, Tuning};
 use vault::{Device, ResetMode, Vault};
 
@@ -14,6 +15,9 @@ use crate::sync::{KeyFile, Past, SyncLock, failure_of, history_failure, vault_op
 
 /// Arguments of `hx sync reset`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "It asks first on a terminal and goes on without one: the history stays, and a pull brings the rest back."
+)]
 pub struct ResetArgs {
     /// Keep this device's identity in the vault
     #[arg(long)]
@@ -29,16 +33,14 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "reset", &context.ui)?;
     let past = Past::read(&history).map_err(|error| history_failure(&error))?;
     let Some(membership) = past.membership.clone() else {
-        context
-            .ui
-            .out("Sync is not set up on this machine: nothing to reset.");
-        return Ok(Exit::Ok);
+        return Ok(told(
+            context,
+            None,
+            "Sync is not set up on this machine: nothing to reset.",
+        ));
     };
     let question = "Forget what was pushed and seen? The history, the key and the store stay; the next pull reads the vault again.";
-    if !context.ui.confirm(question, Unasked::Yes)? {
-        context.ui.out("Nothing was changed.");
-        return Ok(Exit::Ok);
-    }
+    context.consent_on_terminal(question)?;
     let Some(keys) = KeyFile::of(&context.paths, membership.vault).read()? else {
         return Err(Failure::new(
             Exit::WrongKey,
@@ -72,11 +74,24 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
     };
     kept.write(&mut history)
         .map_err(|error| history_failure(&error))?;
-    context
-        .ui
-        .out("Reset. The store, the key and the history are as they were.");
+    let done = told(
+        context,
+        Some(mode),
+        "Reset. The store, the key and the history are as they were.",
+    );
     context.ui.status("Next: hx sync pull");
-    Ok(Exit::Ok)
+    Ok(done)
+}
+
+fn told(context: &Context, done: Option<ResetMode>, words: &str) -> Exit {
+    let new_identity = done.map(|mode| matches!(mode, ResetMode::NewIdentity));
+    if context.ui.is_json() {
+        context.ui.json(
+            &json!({ "reset": done.is_some(), "new_identity": new_identity.unwrap_or(false) }),
+        );
+    }
+    context.ui.out(words);
+    Exit::Ok
 }
 
 fn clear_cache(context: &Context) -> Result<(), Failure> {

@@ -52,7 +52,6 @@ struct Remote {
 #[derive(Serialize)]
 struct Report<'r> {
     store: &'r str,
-    vault: String,
     #[serde(flatten)]
     overview: &'r Overview,
     remote: Option<&'r Remote>,
@@ -70,12 +69,13 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
     if args.progress {
         follow(context)?;
     }
-    let mut history = context.history()?;
+    // Looking needs no permission to write.
+    let Some(mut history) = context.history_to_read()? else {
+        return Ok(not_set_up(context));
+    };
     let past = Past::read(&history).map_err(|error| history_failure(&error))?;
     let Some(membership) = past.membership.clone() else {
-        ui.out("Sync is not set up on this machine.");
-        ui.status("Set it up: hx sync init --store \"s3://bucket/prefix?region=us-west-2\" (or folder:/path)");
-        return Ok(Exit::Ok);
+        return Ok(not_set_up(context));
     };
     let overview = {
         let replica = HistoryReplica::for_reading(&mut history, membership.vault)
@@ -97,10 +97,8 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
         Some((remote, failure)) => (Some(remote), failure),
     };
     if ui.is_json() {
-        let vault = membership.vault.to_string();
         ui.json(&Report {
             store: &membership.store,
-            vault,
             overview: &overview,
             remote: remote.as_ref(),
             push: past.push.as_ref(),
@@ -118,6 +116,18 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
         );
     }
     failure.map_or(Ok(Exit::Ok), Err)
+}
+
+fn not_set_up(context: &Context) -> Exit {
+    let ui = &context.ui;
+    if ui.is_json() {
+        ui.json(&serde_json::json!({ "store": null, "vault": null }));
+    }
+    ui.out("Sync is not set up on this machine.");
+    ui.status(
+        "Set it up: hx sync init --store \"s3://bucket/prefix?region=us-west-2\" (or folder:/path)",
+    );
+    Exit::Ok
 }
 
 /// Follows the sync of another process until it ends.

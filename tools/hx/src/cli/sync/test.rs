@@ -11,7 +11,6 @@ use store::{
 };
 
 use crate::cli::Context;
-use crate::history::History;
 use crate::settings::credentials;
 use crate::sync::{Link, Past, history_failure};
 
@@ -20,15 +19,12 @@ use crate::sync::{Link, Past, history_failure};
 /// # Errors
 /// If none is configured.
 pub(super) fn configured_store(context: &Context) -> Result<StoreUrl, Failure> {
-    let database = context.paths.database();
-    if database.exists() {
-        let history = History::open(&database).map_err(|error| history_failure(&error))?;
-        if let Some(membership) = Past::read(&history)
-            .map_err(|error| history_failure(&error))?
-            .membership
-        {
-            return Link::url(&membership, &context.settings, &context.paths);
-        }
+    let past = match context.history_to_read()? {
+        Some(history) => Past::read(&history).map_err(|error| history_failure(&error))?,
+        None => Past::default(),
+    };
+    if let Some(membership) = past.membership {
+        return Link::url(&membership, &context.settings, &context.paths);
     }
     match context.settings.store_url() {
         Ok(Some(url)) => credentials::attach(&context.paths, url.value),

@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use console::{Exit, Failure, Table, human};
+use serde::Serialize;
 use store::{ErrorKind, StoreError};
 use vault::{Place, ProblemKind, VerifyMode, VerifyReport};
 
 use super::cost;
 use crate::cli::Context;
-use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure};
+use crate::history::{History, HistoryError, HistoryErrorKind};
+use crate::sync::{LastSync, Link, SyncLock, Watcher, history_failure, problems_failure};
 
 /// Arguments of `hx sync verify`.
 #[derive(Debug, Args)]
@@ -30,8 +32,7 @@ pub struct VerifyArgs {
 /// # Errors
 /// The vault's, or that objects could not be used.
 pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
-    let mut history = context.history()?;
-    let _lock = SyncLock::take(&context.paths, "verify", &context.ui)?;
+    let (mut history, _lock) = opened(context)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "verify");
     let mode = if args.manifest {
         VerifyMode::Manifest
@@ -61,9 +62,40 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
     })?;
     show(args, context, &report, &sync, versions.as_ref());
     match problems_failure("verify", &report.problems, kind) {
+        // What is late in a synced folder is no failure of a pull. Here the question is whether everything is there.
+        Some(failure) if failure.exit() == Exit::Partial => Err(failure.with_exit(Exit::Corrupt)),
         Some(failure) => Err(failure),
         None => Ok(Exit::Ok),
     }
+}
+
+/// The history, and the lock of one sync at a time. Where nothing may be written neither another sync nor a note of this one is possible.
+fn opened(context: &Context) -> Result<(History, Option<SyncLock>), Failure> {
+    let path = context.paths.database();
+    let is_read_only = |error: &HistoryError| error.kind() == HistoryErrorKind::Permission;
+    match History::open(&path) {
+        Err(error) if is_read_only(&error) && path.exists() => {
+            let history = History::open_to_try(&path).map_err(|error| history_failure(&error))?;
+            Ok((history, None))
+        }
+        Err(error) => Err(history_failure(&error)),
+        Ok(history) => {
+            context.paths.create()?;
+            let lock = SyncLock::take(&context.paths, "verify", &context.ui)?;
+            Ok((history, Some(lock)))
+        }
+    }
+}
+
+/// What a verification found, for scripts.
+#[derive(Serialize)]
+struct Shown<'r> {
+    #[serde(flatten)]
+    report: &'r VerifyReport,
+    took_ms: u64,
+    usage: store::Usage,
+    /// Older versions of objects that the bucket keeps; none if it does not tell.
+    old_versions: Option<u64>,
 }
 
 fn show(
@@ -75,7 +107,12 @@ fn show(
 ) {
     let ui = &context.ui;
     if ui.is_json() {
-        ui.json(report);
+        ui.json(&Shown {
+            report,
+            took_ms: sync.took_ms,
+            usage: sync.usage,
+            old_versions: versions.and_then(|versions| versions.as_ref().ok().copied()),
+        });
         return;
     }
     let named: Vec<_> = report
@@ -110,6 +147,15 @@ fn show(
         "{verdict}: {objects}{read} ({}).",
         cost(sync.usage)
     ));
+    show_leftovers(args, context, report);
+    if let Some(versions) = versions {
+        show_versions(context, versions);
+    }
+}
+
+/// What is there and belongs to nothing any more.
+fn show_leftovers(args: &VerifyArgs, context: &Context, report: &VerifyReport) {
+    let ui = &context.ui;
     if report.orphans > 0 {
         ui.status(format!("{} that no manifest names any more: kept for slow readers, or left by an interrupted push.", human::count(report.orphans, "object")));
     }
@@ -128,9 +174,6 @@ fn show(
         ));
     } else if !args.manifest {
         ui.status("No forgotten record is left in any object.");
-    }
-    if let Some(versions) = versions {
-        show_versions(context, versions);
     }
 }
 

@@ -5,6 +5,10 @@
 //!
 //! What it deliberately does not do: promise to find everything. It knows names, well-known forms of tokens, and long random texts.
 
+mod programs;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 /// What stands in place of a secret.
@@ -30,13 +34,13 @@ const NAMES: [&str; 15] = [
 ];
 
 /// Endings of names whose value says where a secret is, or something about it.
-const HARMLESS_ENDINGS: [&str; 12] = [
+const HARMLESS_ENDINGS: [&str; 13] = [
     "_file", "_path", "_name", "_id", "_stdin", "_url", "_length", "_policy", "_type", "_env",
-    "_count", "_dir",
+    "_count", "_dir", "_fd",
 ];
 
 /// Beginnings of well-known tokens, and the least length of what follows.
-const TOKENS: [(&str, usize); 24] = [
+const TOKENS: [(&str, usize); 27] = [
     ("AKIA", 16),
     ("ASIA", 16),
     ("ghp_", 20),
@@ -61,6 +65,9 @@ const TOKENS: [(&str, usize); 24] = [
     ("dop_v1_", 30),
     ("pypi-", 30),
     ("AGE-SECRET-KEY-1", 20),
+    ("hvs.", 20),
+    ("glptt-", 16),
+    ("shpat_", 20),
 ];
 
 /// Long texts of mixed letters and digits are taken for secrets from this length on; a hash in hexadecimal digits is not mixed.
@@ -72,7 +79,8 @@ pub fn redact(text: &str) -> String {
     spans.extend(named(text));
     spans.extend(words(text));
     spans.extend(in_urls(text));
-    spans.extend(after_options(text));
+    spans.extend(programs::options(text));
+    spans.extend(programs::piped(text));
     spans.retain(|span| {
         !span.is_empty()
             && !text[span.clone()].starts_with('$')
@@ -180,7 +188,8 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
 }
 
 fn is_secret_name(plain: &str) -> bool {
-    NAMES.iter().any(|name| plain.contains(name))
+    let named = plain == "pass" || NAMES.iter().any(|name| plain.contains(name));
+    named
         && !HARMLESS_ENDINGS
             .iter()
             .any(|ending| plain.ends_with(ending))
@@ -267,43 +276,6 @@ fn in_urls(text: &str) -> Vec<Range<usize>> {
         };
         if let Some(colon) = user.find(':') {
             spans.push(start + colon + 1..start + user.len());
-        }
-    }
-    spans
-}
-
-/// Options of programs that take a secret under a short name: `mysql -psecret`, `sshpass -p secret`, `curl -u name:secret`.
-fn after_options(text: &str) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let mut program = "";
-    let mut words = runs(text, |byte| !byte.is_ascii_whitespace()).peekable();
-    while let Some(run) = words.next() {
-        let word = &text[run.clone()];
-        let base = word.rsplit('/').next().unwrap_or(word);
-        match base {
-            "mysql" | "mysqldump" | "mysqladmin" | "mariadb" | "sshpass" | "curl" | "wget"
-            | "http" => program = base,
-            "|" | "&&" | ";" | "||" => program = "",
-            _ => {}
-        }
-        let glued = word.strip_prefix("-p").filter(|rest| !rest.is_empty());
-        match (program, word) {
-            ("mysql" | "mysqldump" | "mysqladmin" | "mariadb" | "sshpass", _)
-                if glued.is_some() =>
-            {
-                spans.push(run.start + 2..run.end)
-            }
-            ("sshpass", "-p") => spans.extend(words.next().map(|next| value_at(text, next.start))),
-            ("curl", "-u" | "--user") | ("http", "-a" | "--auth") => {
-                if let Some(value) = words.next().map(|next| value_at(text, next.start)) {
-                    spans.extend(
-                        text[value.clone()]
-                            .find(':')
-                            .map(|colon| value.start + colon + 1..value.end),
-                    );
-                }
-            }
-            _ => {}
         }
     }
     spans

@@ -14,6 +14,7 @@ use crate::history::History;
 use crate::history::error::HistoryError;
 use crate::history::import::{Shell, zsh::META};
 use crate::history::model::Event;
+use crate::history::octets;
 
 pub(super) fn write(
     history: &History,
@@ -53,19 +54,32 @@ fn zsh(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
     if text.trim_end_matches(' ').ends_with('\\') {
         text.push(' ');
     }
-    writer.write_all(&metafied(text.as_bytes()))?;
+    writer.write_all(&metafied(&octets::to_bytes(&text)))?;
     writer.write_all(b"\n")
 }
 
 /// zsh keeps these bytes for itself and escapes them in its files.
+///
+/// Bytes that are no text can look like text once they are escaped, and an import would take them for it. Then one byte more is
+/// escaped, which zsh understands as well.
 fn metafied(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let escaped = escaped_for_zsh(bytes, false);
+    if matches!(escaped, Cow::Owned(_)) && std::str::from_utf8(&escaped).is_ok() {
+        return escaped_for_zsh(bytes, true);
+    }
+    escaped
+}
+
+/// With `first`, the first byte that is not ASCII is escaped in any case.
+fn escaped_for_zsh(bytes: &[u8], first: bool) -> Cow<'_, [u8]> {
     let special = |byte: &u8| *byte == 0 || (META..=0xa2).contains(byte);
+    let forced = bytes.iter().position(|byte| first && !byte.is_ascii());
     if !bytes.iter().any(special) {
         return Cow::Borrowed(bytes);
     }
     let mut escaped = Vec::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        if special(byte) {
+    for (index, byte) in bytes.iter().enumerate() {
+        if special(byte) || forced == Some(index) {
             escaped.extend([META, byte ^ 0x20]);
         } else {
             escaped.push(*byte);
@@ -75,10 +89,14 @@ fn metafied(bytes: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn bash(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
-    writeln!(writer, "#{}\n{}", second(event), event.command)
+    writeln!(writer, "#{}", second(event))?;
+    writer.write_all(&octets::to_bytes(&event.command))?;
+    writer.write_all(b"\n")
 }
 
 fn fish(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
     let text = event.command.replace('\\', "\\\\").replace('\n', "\\n");
-    writeln!(writer, "- cmd: {text}\n  when: {}", second(event))
+    writer.write_all(b"- cmd: ")?;
+    writer.write_all(&octets::to_bytes(&text))?;
+    writeln!(writer, "\n  when: {}", second(event))
 }

@@ -12,6 +12,7 @@ use crate::history::History;
 use crate::history::error::HistoryError;
 use crate::history::exchange::written;
 use crate::history::model::Event;
+use crate::history::octets;
 
 const COLUMNS: [&str; 10] = [
     "time",
@@ -118,7 +119,7 @@ fn markdown_row(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
         writer,
         "| {} | {} | {} | {} | {} |",
         time(event),
-        code(&event.command),
+        code(&octets::shown(&event.command)),
         number(event.exit),
         plain(cwd),
         plain(&event.host)

@@ -32,6 +32,7 @@ fn imported(name: &str, bytes: &[u8], shell: Option<Shell>) -> History {
         shell,
         host: Arc::from("elsewhere"),
         dry_run: false,
+        progress: Default::default(),
     };
     import_bytes(&mut history, name, bytes, &options)
         .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
@@ -157,6 +158,7 @@ fn a_document_that_ends_early_gives_what_it_has() {
         shell: None,
         host: Arc::from(""),
         dry_run: false,
+        progress: Default::default(),
     };
     let report = import_bytes(&mut history, "x.json", cut.as_bytes(), &options).expect("import");
     assert_eq!(
@@ -393,6 +395,7 @@ fn a_redacted_export_cannot_take_the_place_of_the_real_one() {
         shell: None,
         host: Arc::from(""),
         dry_run: false,
+        progress: Default::default(),
     };
     let report = import_bytes(&mut history, "x.json", text.as_bytes(), &options).expect("import");
     assert_eq!((report.added, report.known), (1, 1));

@@ -80,7 +80,7 @@ const MAGIC: &[(&[u8], &str)] = &[
 pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
     let head = without_mark(sample.head);
     if head.trim_ascii().is_empty() && sample.tail.trim_ascii().is_empty() {
-        let named = sample.shell.is_some() || shell_of_name(sample.name).is_some();
+        let named = sample.shell.is_some() || is_called_history(sample.name);
         return if named {
             Ok(Kind::Empty)
         } else {
@@ -103,12 +103,10 @@ pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
     {
         return Ok(Kind::Shell(shell));
     }
-    if looks_like_commands(head) {
-        return Ok(Kind::Shell(if head.contains(&zsh::META) {
-            Shell::Zsh
-        } else {
-            Shell::Bash
-        }));
+    if is_called_history(sample.name) || looks_like_commands(head) {
+        // Only zsh escapes bytes, and only zsh writes the lines of a command with a backslash between them: bash joins them.
+        let is_zsh = head.contains(&zsh::META) || has_joined_lines(head);
+        return Ok(Kind::Shell(if is_zsh { Shell::Zsh } else { Shell::Bash }));
     }
     Err(
         "its lines do not look like commands; if they are, say of which shell with `--shell`"
@@ -189,18 +187,38 @@ fn shell_of_content(head: &[u8], tail: &[u8]) -> Option<Shell> {
     }
 }
 
+/// The shell that a file of this name belongs to; none if the name does not say.
 fn shell_of_name(name: &Path) -> Option<Shell> {
     let name = name.file_name()?.to_string_lossy().to_lowercase();
-    if !name.contains("hist") {
-        return None;
+    if name == ".zhistory" || name == ".histfile" {
+        return Some(Shell::Zsh);
     }
-    Some(if name.contains("fish") {
-        Shell::Fish
-    } else if name.contains("zsh") || name == ".zhistory" || name == ".histfile" {
-        Shell::Zsh
-    } else {
-        Shell::Bash
-    })
+    let shells = [
+        ("fish", Shell::Fish),
+        ("zsh", Shell::Zsh),
+        ("bash", Shell::Bash),
+    ];
+    let named = shells.iter().find(|(shell, _)| name.contains(shell));
+    named
+        .filter(|_| name.contains("hist"))
+        .map(|(_, shell)| *shell)
+}
+
+fn is_called_history(name: &Path) -> bool {
+    name.file_name()
+        .is_some_and(|name| name.to_string_lossy().to_lowercase().contains("hist"))
+}
+
+/// Whether a line ends in a backslash that stands for itself alone, and another follows.
+fn has_joined_lines(head: &[u8]) -> bool {
+    let mut lines = head.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let slashes = line.iter().rev().take_while(|byte| **byte == b'\\').count();
+        if slashes % 2 == 1 && lines.peek().is_some_and(|next| !next.is_empty()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether most lines begin as commands do: a word that could be a program, not a sentence.
@@ -212,7 +230,8 @@ fn looks_like_commands(head: &[u8]) -> bool {
     };
     let lines: Vec<&str> = text
         .lines()
-        .filter(|line| !line.trim().is_empty())
+        // A comment can be typed as well; by itself it says nothing.
+        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
         .collect();
     let commands = lines.iter().filter(|line| is_command_like(line)).count();
     !lines.is_empty() && commands * 10 >= lines.len() * 8

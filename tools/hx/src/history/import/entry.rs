@@ -4,8 +4,9 @@
 //!
 //! What it deliberately does not do: ids, hosts, or the database.
 
-use std::borrow::Cow;
 use std::io;
+
+use crate::history::octets;
 
 /// One command of a history file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,9 @@ pub(super) struct Entry {
     pub(super) duration_ms: Option<i64>,
     /// The command.
     pub(super) text: String,
-    /// Whether bytes that are no UTF-8 were replaced.
+    /// Whether it has bytes that are no UTF-8; they are kept.
+    pub(super) escaped: bool,
+    /// Whether NUL bytes were dropped.
     pub(super) lossy: bool,
 }
 
@@ -81,7 +84,7 @@ impl Item {
         duration_ms: Option<i64>,
         bytes: &[u8],
     ) -> Self {
-        let (text, lossy) = decode(bytes);
+        let (text, escaped, lossy) = decode(bytes);
         if text.trim().is_empty() {
             return Self::skipped(line, SkipReason::Empty, bytes);
         }
@@ -90,6 +93,7 @@ impl Item {
             second: second.filter(|second| is_plausible(*second)),
             duration_ms,
             text,
+            escaped,
             lossy,
         })
     }
@@ -100,17 +104,15 @@ fn is_plausible(second: i64) -> bool {
     (1..253_402_300_800).contains(&second)
 }
 
-/// Text without NUL bytes, which no command can have and crashes leave behind; and whether anything was replaced or dropped.
-pub(super) fn decode(bytes: &[u8]) -> (String, bool) {
-    let (mut text, mut lossy) = match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => (text.to_owned(), false),
-        Cow::Owned(text) => (text, true),
-    };
-    if text.contains('\0') {
+/// Text without NUL bytes, which no command can have and crashes leave behind; whether it has bytes that are no text, and whether
+/// anything was dropped.
+pub(super) fn decode(bytes: &[u8]) -> (String, bool, bool) {
+    let (mut text, escaped) = octets::to_text(bytes);
+    let lossy = text.contains('\0');
+    if lossy {
         text.retain(|character| character != '\0');
-        lossy = true;
     }
-    (text, lossy)
+    (text, escaped, lossy)
 }
 
 /// The beginning of what was left out, fit for a message.

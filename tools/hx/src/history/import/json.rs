@@ -27,6 +27,7 @@ use crate::history::model::Record;
 struct Import<'c> {
     applier: Applier<'c>,
     report: ImportReport,
+    progress: super::ImportProgress,
 }
 
 pub(super) fn import(
@@ -43,6 +44,7 @@ pub(super) fn import(
     let mut import = Import {
         applier,
         report: ImportReport::new(format, options.dry_run),
+        progress: options.progress.clone(),
     };
     if lines {
         import.lines(&mut input)?;
@@ -70,6 +72,9 @@ impl Import<'_> {
             }
         }
         self.report.read += 1;
+        if self.report.read.is_multiple_of(super::PROGRESS_STEP) {
+            self.progress.tell(self.report.read);
+        }
         match self.applier.add(record)? {
             Outcome::Added => self.report.added += 1,
             Outcome::Known => self.report.known += 1,

@@ -34,6 +34,9 @@ use super::{Applier, ApplyOptions, History};
 /// So much of each end of a file is looked at to recognise it.
 const SAMPLE_BYTES: usize = 64 << 10;
 
+/// After so many entries it is told how far the import is.
+const PROGRESS_STEP: u64 = 1000;
+
 /// A history to try things on, for a person who has none yet: zsh, extended.
 pub const SAMPLE: &[u8] = include_bytes!("../../../sample/history.zsh");
 
@@ -86,6 +89,31 @@ pub struct ImportOptions {
     pub host: Arc<str>,
     /// Do everything but keep it.
     pub dry_run: bool,
+    /// Who hears how far it is.
+    pub progress: ImportProgress,
+}
+
+/// Hears now and then how many entries of a file were read.
+#[derive(Clone, Default)]
+pub struct ImportProgress(Option<Arc<dyn Fn(u64) + Send + Sync>>);
+
+impl ImportProgress {
+    /// Calls `hear` with the number of entries so far.
+    pub fn new(hear: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+
+    fn tell(&self, entries: u64) {
+        if let Some(hear) = &self.0 {
+            hear(entries);
+        }
+    }
+}
+
+impl std::fmt::Debug for ImportProgress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "heard" } else { "unheard" })
+    }
 }
 
 /// A file that can be read twice.

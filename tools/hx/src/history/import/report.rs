@@ -37,7 +37,9 @@ pub struct ImportReport {
     pub erased: u64,
     /// Entries left out, by reason.
     pub skipped: Vec<Skipped>,
-    /// Entries in which bytes that are no UTF-8 were replaced.
+    /// Entries with bytes that are no UTF-8. They are kept: an export for a shell has them again.
+    pub escaped: u64,
+    /// Entries from which NUL bytes were dropped; no command can have one.
     pub lossy: u64,
     /// The oldest time in the file, in microseconds since the Unix epoch.
     pub first_us: Option<i64>,
@@ -57,6 +59,7 @@ impl ImportReport {
             forgotten: 0,
             erased: 0,
             skipped: Vec::new(),
+            escaped: 0,
             lossy: 0,
             first_us: None,
             last_us: None,

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::entry::{Entry, Item, Parser};
 use super::lines::Lines;
 use super::ordinal::{Repeats, Seconds};
-use super::{ImportOptions, ImportReport, Input, Shell, align, bash, fish, zsh};
+use super::{ImportOptions, ImportProgress, ImportReport, Input, Shell, align, bash, fish, zsh};
 use crate::history::apply::{Outcome, wide_hash};
 use crate::history::error::HistoryError;
 use crate::history::model::{Event, Record};
@@ -38,6 +38,7 @@ struct Import<'c> {
     report: ImportReport,
     /// Hashes of the file's entries without a time, in order.
     undated: Vec<u64>,
+    progress: ImportProgress,
 }
 
 pub(super) fn import(
@@ -55,6 +56,7 @@ pub(super) fn import(
         repeats: Repeats::default(),
         report: ImportReport::new("", options.dry_run),
         undated: Vec::new(),
+        progress: options.progress.clone(),
     };
     for_each(&mut input, shell, |item| import.first_reading(item))?;
     let dated = import.report.first_us.is_some();
@@ -88,6 +90,10 @@ impl Import<'_> {
             Item::Entry(entry) => entry,
         };
         self.report.read += 1;
+        if self.report.read.is_multiple_of(super::PROGRESS_STEP) {
+            self.progress.tell(self.report.read);
+        }
+        self.report.escaped += u64::from(entry.escaped);
         self.report.lossy += u64::from(entry.lossy);
         let Some(second) = entry.second else {
             self.undated.push(wide_hash(&entry.text) as u64);

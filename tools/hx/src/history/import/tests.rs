@@ -17,6 +17,7 @@ fn options(shell: Option<Shell>) -> ImportOptions {
         shell,
         host: Arc::from("box"),
         dry_run: false,
+        progress: Default::default(),
     }
 }
 
@@ -195,19 +196,19 @@ fn line_ends_of_windows_and_marks_of_editors() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_replaced_and_counted() {
+fn bytes_that_are_no_text_are_kept_and_counted() {
     let mut history = History::in_memory().expect("open");
     let report = import(
         &mut history,
         ".bash_history",
         b"caf\xe9\nok\nwith\0nul\n\0\0\0\0\nend\n",
     );
-    assert_eq!((report.added, report.lossy), (4, 2));
+    assert_eq!((report.added, report.escaped, report.lossy), (4, 1, 1));
     let texts: Vec<String> = events(&history)
         .iter()
         .map(|event| event.command.to_string())
         .collect();
-    assert_eq!(texts, ["caf\u{fffd}", "ok", "withnul", "end"]);
+    assert_eq!(texts, ["caf\u{10fee9}", "ok", "withnul", "end"]);
 }
 
 #[test]

@@ -93,6 +93,7 @@ fn undated_commands_stay_apart_by_host_and_shell() {
             shell: Some(shell),
             host: Arc::from(host),
             dry_run: false,
+            progress: Default::default(),
         };
         import_bytes(&mut history, "history", b"ls\ncd\n", &options)
             .expect("import")

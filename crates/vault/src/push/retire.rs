@@ -1,0 +1,252 @@
+//! Taking over the lines that this device itself left: what was forgotten must not stay in them for ever.
+//!
+//! What must hold: a line goes only if all of it can be read, and only after everything in it that was not forgotten is in this
+//! device's own line (the takeover is published by the same manifest that holds it, as for a removed device). A line that somebody
+//! else may still be writing to (a clone of this machine) is left alone until it has not moved for a grace period; should the other
+//! come back later, it finds itself taken over, goes on under a new identity and publishes again what it has.
+//! What it deliberately does not do: fail a push because an old line cannot be read now; take over a line whose newest number was
+//! given twice, since a takeover names one manifest and nobody could tell which of the two it covers.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::device::{Device, Listing, Step};
+use crate::error::{Problem, VaultError};
+use crate::ids::{NodeId, RecordId};
+use crate::manifest::{Manifest, ManifestRef, forks, outlives};
+use crate::replica::{Replica, Source};
+use crate::seal::{ObjectKind, Place};
+use crate::state::{self, Leaving, Left, NodeState, OwnState};
+use crate::vault::SEGMENTS;
+use crate::verify::ids;
+
+/// Who took a line over has so many grace periods to remove it before this device, whose line it was too, does.
+const OTHERS_PATIENCE: i64 = 3;
+
+impl<R: Replica> Device<'_, R> {
+    /// Begins to take over what this device left, if the listing shows any of it. Without any it costs nothing.
+    pub(super) async fn retire_earlier(
+        &mut self,
+        mut own: OwnState,
+        listing: &Listing,
+    ) -> Result<OwnState, VaultError> {
+        let before = own.left.clone();
+        let due = self.due(&mut own, listing)?;
+        if due.is_empty() {
+            if own.left != before {
+                state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+            }
+            return Ok(own);
+        }
+        self.observer.step(Step::Phase("retire"));
+        let mut held = HashSet::new();
+        let mut changes = vec![];
+        for (node, at) in due {
+            match self.take_in_line(&own, node, listing).await {
+                Ok(Ok((leaving, records))) => {
+                    held.extend(records);
+                    own.leaving.insert(node, leaving);
+                    own.left.remove(&node);
+                    changes.push(state::forget(self.state_keys.node(node)));
+                }
+                outcome => {
+                    self.put_off(&mut own, node, at);
+                    note_unread(node, outcome.map(Result::err))?;
+                }
+            }
+        }
+        changes.push(state::keep(self.state_keys.own(), &own));
+        self.replica
+            .unlearn(&held, &changes)
+            .map_err(|source| VaultError::Replica {
+                doing: "mark what its earlier identities held",
+                source,
+            })?;
+        Ok(own)
+    }
+
+    /// The lines that may be taken over now, with their newest manifests. Notes which ones have moved.
+    fn due(
+        &self,
+        own: &mut OwnState,
+        listing: &Listing,
+    ) -> Result<Vec<(NodeId, ManifestRef)>, VaultError> {
+        let now_ms = self.now_ms();
+        let mut due = vec![];
+        for node in own.earlier.iter().copied().collect::<BTreeSet<_>>() {
+            let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
+            let Some(at) = refs.last().copied() else {
+                continue;
+            };
+            let is_gone = own
+                .removed
+                .get(&node)
+                .is_some_and(|at| !outlives(refs, *at));
+            // Two newest manifests: a takeover could name only one of them.
+            if is_gone || own.leaving.contains_key(&node) || outlives(refs, at) {
+                continue;
+            }
+            let known: Option<NodeState> = state::load(self.replica, &self.state_keys.node(node))?;
+            let is_others = known
+                .is_some_and(|known| known.removed_by.is_some() && !outlives(refs, known.newest));
+            let patience_ms = self.options.grace_ms * if is_others { OTHERS_PATIENCE } else { 1 };
+            let left = own.left.entry(node).or_default();
+            if left.written == Some(at) && forks(refs).is_empty() && !is_others {
+                due.push((node, at));
+            } else if left.seen != Some(at) || now_ms < left.since_ms {
+                left.seen = Some(at);
+                left.since_ms = now_ms;
+            } else if now_ms.saturating_sub(left.since_ms) >= patience_ms {
+                due.push((node, at));
+            }
+        }
+        Ok(due)
+    }
+
+    /// What cannot be read today is looked at again after a grace period, not at every push.
+    fn put_off(&self, own: &mut OwnState, node: NodeId, at: ManifestRef) {
+        let left = Left {
+            written: None,
+            seen: Some(at),
+            since_ms: self.now_ms(),
+        };
+        own.left.insert(node, left);
+    }
+
+    /// Reads a whole line and applies it as this device's own. The inner error is what could not be read.
+    async fn take_in_line(
+        &mut self,
+        own: &OwnState,
+        node: NodeId,
+        listing: &Listing,
+    ) -> Result<Result<(Leaving, HashSet<RecordId>), Problem>, VaultError> {
+        let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
+        let (at, manifests) = match self.heads(node, refs).await? {
+            Ok(heads) => heads,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let live: BTreeSet<String> = manifests
+            .iter()
+            .flat_map(|manifest| manifest.segments.iter().map(|entry| entry.key(node)))
+            .collect();
+        let mut present = self.segments_of(node).await?;
+        // One that a listing does not show yet is asked for all the same.
+        for key in &live {
+            present.entry(key.clone()).or_default();
+        }
+        let (mut keys, mut records) = (vec![], HashSet::new());
+        let mut unread = None;
+        self.read_segments(&present, |this, key, outcome| {
+            match outcome {
+                Ok((_, batch)) => {
+                    records.extend(ids::<R>(&batch));
+                    keys.push(key.to_owned());
+                    this.salvage(batch)?;
+                }
+                Err(problem) if live.contains(key) => unread = Some(problem),
+                Err(_) => {}
+            }
+            Ok(())
+        })
+        .await?;
+        if let Some(problem) = unread {
+            return Ok(Err(problem));
+        }
+        keys.extend(refs.iter().map(|manifest| manifest.key(node)));
+        let removed = manifests
+            .into_iter()
+            .next()
+            .map_or_else(BTreeMap::new, |newest| newest.removed);
+        for (heir, heir_at) in removed
+            .iter()
+            .filter(|(heir, _)| !own.removed.contains_key(heir))
+        {
+            keys.extend(self.remains(*heir, *heir_at, listing).await?);
+        }
+        keys.sort();
+        Ok(Ok((Leaving { at, keys, removed }, records)))
+    }
+
+    /// A line's newest manifest, and its content followed by that of every second history.
+    async fn heads(
+        &self,
+        node: NodeId,
+        refs: &[ManifestRef],
+    ) -> Result<Result<(ManifestRef, Vec<Manifest>), Problem>, VaultError> {
+        let at = *refs.last().expect("only lines that are listed are due");
+        let mut manifests = vec![];
+        for head in [at].iter().chain(&forks(refs)) {
+            match self.fetch_manifest(node, *head).await? {
+                Ok(manifest) => manifests.push(manifest),
+                Err(problem) => return Ok(Err(problem)),
+            }
+        }
+        Ok(Ok((at, manifests)))
+    }
+
+    fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
+        self.replica
+            .apply(records, Source::Salvage, &[])
+            .map(drop)
+            .map_err(|source| VaultError::Replica {
+                doing: "apply what its earlier identity held",
+                source,
+            })
+    }
+
+    /// What is still in the store of a line that the one to be taken over had itself taken over.
+    async fn remains(
+        &self,
+        node: NodeId,
+        at: ManifestRef,
+        listing: &Listing,
+    ) -> Result<Vec<String>, VaultError> {
+        let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
+        if outlives(refs, at) {
+            return Ok(vec![]);
+        }
+        let mut keys: Vec<String> = self.segments_of(node).await?.into_keys().collect();
+        keys.extend(refs.iter().map(|manifest| manifest.key(node)));
+        Ok(keys)
+    }
+
+    pub(crate) async fn segments_of(
+        &self,
+        node: NodeId,
+    ) -> Result<BTreeMap<String, u64>, VaultError> {
+        let entries = self
+            .vault
+            .store()
+            .list(&format!("{SEGMENTS}{node}/"))
+            .await
+            .map_err(VaultError::store(
+                "the segments of one device could not be listed",
+            ))?;
+        let is_segment = |key: &str| {
+            Place::parse(key)
+                .is_some_and(|(place, _)| place.kind == ObjectKind::Segment && place.node == node)
+        };
+        Ok(entries
+            .into_iter()
+            .filter(|entry| is_segment(&entry.key))
+            .map(|entry| (entry.key, entry.size))
+            .collect())
+    }
+}
+
+/// An old line that cannot be read does not fail a push; a rotated key or a broken database does.
+fn note_unread(
+    node: NodeId,
+    outcome: Result<Option<Problem>, VaultError>,
+) -> Result<(), VaultError> {
+    match outcome {
+        Ok(problem) => {
+            tracing::warn!(?problem, %node, "an earlier identity of this device could not be read as a whole, so it stays for now");
+            Ok(())
+        }
+        Err(error @ VaultError::Store { .. }) => {
+            tracing::warn!(%error, %node, "an earlier identity of this device could not be read, so it stays for now");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

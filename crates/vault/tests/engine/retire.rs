@@ -1,0 +1,190 @@
+//! Lines that a device itself left: what was forgotten does not stay in them, and whoever still lives under one loses nothing.
+
+use testkit::FaultyStore;
+use vault::{ObjectKind, Place, PushMode, Replica, ResetMode};
+
+use crate::desk::{Desk, GRACE_MS, keys, perfect_store, wait};
+use crate::replica::{SimRecord, SimReplica};
+
+const WEEK_DAYS: i64 = GRACE_MS / (24 * 3600 * 1000) + 1;
+
+/// The segments in the store that hold record `n`.
+fn holders(store: &FaultyStore, n: u64) -> Vec<String> {
+    let is_it = |record: &SimRecord| matches!(record, SimRecord::Put(_, value) if *value == n);
+    store
+        .objects()
+        .into_iter()
+        .filter(|(key, _)| {
+            Place::parse(key).is_some_and(|(place, _)| place.kind == ObjectKind::Segment)
+        })
+        .filter(|(key, object)| {
+            let plaintext = vault::open(&keys(), key, object).expect("opens");
+            SimReplica::decode(&plaintext)
+                .expect("decodes")
+                .iter()
+                .any(is_it)
+        })
+        .map(|(key, _)| key)
+        .collect()
+}
+
+/// A newcomer has exactly these, and a verification finds nothing forgotten.
+fn expect_all(store: &FaultyStore, wanted: impl Iterator<Item = u64>) {
+    let mut newcomer = Desk::at(9, store);
+    let pulled = wait(newcomer.pull()).expect("a perfect store");
+    assert_eq!(pulled.problems, []);
+    assert_eq!(newcomer.kept(), wanted.collect());
+}
+
+#[test]
+fn what_was_forgotten_leaves_the_line_that_a_reset_left() {
+    for (pulls, forces) in [(true, false), (false, false), (true, true), (false, true)] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        one.add(0..10);
+        wait(one.push()).expect("a perfect store");
+        let before = one.own().node;
+        if forces {
+            wait(one.push_as(PushMode::Force)).expect("a perfect store");
+        } else {
+            one.reset(ResetMode::NewIdentity);
+        }
+        assert_ne!(one.own().node, before);
+        if pulls {
+            wait(one.pull()).expect("a perfect store");
+        }
+        one.forget(3);
+        wait(one.push()).expect("a perfect store");
+        // Slow readers have a week.
+        assert_ne!(holders(&store, 3), Vec::<String>::new());
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        assert_eq!(
+            holders(&store, 3),
+            Vec::<String>::new(),
+            "pulls: {pulls}, forces: {forces}"
+        );
+        let line = format!("/{before}/");
+        assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        expect_all(&store, (0..10).filter(|n| *n != 3));
+        assert_eq!(
+            wait(one.verify()).expect("a perfect store").forgotten_left,
+            0
+        );
+    }
+}
+
+#[test]
+fn a_clone_under_an_identity_that_was_left_loses_nothing() {
+    for sleeps in [false, true] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        one.add(0..10);
+        wait(one.push()).expect("a perfect store");
+        let mut clone = one.clone();
+        clone.replica.fuse = None;
+        one.reset(ResetMode::NewIdentity);
+        one.forget(3);
+        wait(one.push()).expect("a perfect store");
+        clone.add(20..25);
+        if sleeps {
+            one.days_pass(WEEK_DAYS);
+            wait(one.push()).expect("a perfect store");
+            wait(clone.push()).expect_err("its line is gone");
+        } else {
+            wait(clone.push()).expect("it has not heard of it");
+            one.days_pass(WEEK_DAYS);
+            wait(one.push()).expect("a perfect store");
+        }
+        wait(clone.pull()).expect("a perfect store");
+        wait(clone.push()).expect("a perfect store");
+        for _ in 0..3 {
+            for desk in [&mut one, &mut clone] {
+                desk.days_pass(WEEK_DAYS);
+                wait(desk.pull()).expect("a perfect store");
+                wait(desk.push()).expect("a perfect store");
+            }
+        }
+        assert_eq!(holders(&store, 3), Vec::<String>::new(), "sleeps: {sleeps}");
+        expect_all(&store, (0..10).filter(|n| *n != 3).chain(20..25));
+    }
+}
+
+#[test]
+fn a_line_that_somebody_goes_on_writing_is_left_alone() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..5);
+    wait(one.push()).expect("a perfect store");
+    let mut clone = one.clone();
+    let shared = one.own().node;
+    clone.add(20..22);
+    wait(clone.push()).expect("nobody else wrote");
+    one.add(10..12);
+    wait(one.push()).expect_err("somebody else wrote there");
+    wait(one.push_as(PushMode::Force)).expect("a perfect store");
+    for day in 0..60 {
+        // A clone's clock is the same one here.
+        one.days_pass(1);
+        if day % 5 == 0 {
+            clone.add(100 + day..101 + day);
+            wait(clone.push()).expect("its line is as it left it");
+        }
+        wait(one.push()).expect("a perfect store");
+    }
+    assert_eq!(clone.own().node, shared);
+    assert!(!one.own().removed.contains_key(&shared));
+    // It is lost: after a quiet week the other takes its line over.
+    one.days_pass(WEEK_DAYS);
+    let report = wait(one.push()).expect("a perfect store");
+    assert_eq!(report.retired, 1, "{report:?}");
+    expect_all(
+        &store,
+        (0..5)
+            .chain(10..12)
+            .chain(20..22)
+            .chain((0..60).step_by(5).map(|day| 100 + day)),
+    );
+}
+
+#[test]
+fn an_old_line_that_cannot_be_read_stays_and_fails_no_push() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let own = one.own();
+    let key = own.live[0].entry.key(own.node);
+    let object = store.objects()[&key].clone();
+    store.remove_raw(&key);
+    one.reset(ResetMode::NewIdentity);
+    let report = wait(one.push()).expect("the old line is not needed");
+    assert_eq!((report.records, report.retired), (10, 0), "{report:?}");
+    // It was only late.
+    store.put_raw(&key, object);
+    one.days_pass(WEEK_DAYS);
+    let report = wait(one.push()).expect("a perfect store");
+    assert_eq!(report.retired, 1, "{report:?}");
+    expect_all(&store, 0..10);
+}
+
+#[test]
+fn what_an_interrupted_push_left_is_cleared_away_even_after_a_reset() {
+    for mode in [ResetMode::NewIdentity, ResetMode::LocalOnly] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        one.add(0..10);
+        let handle = store.for_device(1);
+        handle.crash_at(handle.operations() + 3, testkit::CrashPoint::BeforeEffect);
+        wait(one.push()).expect_err("it died before its manifest");
+        handle.revive();
+        assert_eq!(holders(&store, 3).len(), 1);
+        one.reset(mode);
+        one.forget(3);
+        wait(one.push()).expect("a perfect store");
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        assert_eq!(holders(&store, 3), Vec::<String>::new(), "{mode:?}");
+        expect_all(&store, (0..10).filter(|n| *n != 3));
+    }
+}

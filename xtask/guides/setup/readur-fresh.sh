@@ -1,0 +1,1 @@
+# Readur as it is: nothing has been migrated.

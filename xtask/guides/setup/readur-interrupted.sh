@@ -1,0 +1,2 @@
+# A migration was killed half-way.
+interrupt

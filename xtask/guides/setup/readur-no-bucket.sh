@@ -1,0 +1,2 @@
+# There is no bucket at all.
+rmdir "$BUCKETS/your-bucket"

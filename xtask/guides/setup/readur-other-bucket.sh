@@ -1,0 +1,2 @@
+# The bucket of the guide's line exists.
+mkdir "$BUCKETS/your-bucket-name"
