@@ -84,6 +84,31 @@ impl AtomicFile {
         AtomicFile::begin(path, PRIVATE)
     }
 
+    /// Begins a file that only the owner can read, under a temporary name that follows from its own: who begins it again removes
+    /// what a process that was killed has left. Only one process at a time may do so.
+    ///
+    /// # Errors
+    /// If the directory does not exist or cannot be written to.
+    pub fn create_again(path: &Path) -> io::Result<AtomicFile> {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let digest = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let temporary = parent_of(path).join(format!("{TEMPORARY}{digest:016x}"));
+        if let Err(error) = fs::remove_file(&temporary)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(FileError::wrap("replace", &temporary, error));
+        }
+        AtomicFile::begin_as(path.to_owned(), temporary, PRIVATE)
+    }
+
+    /// Returns the name that the file has until it is committed: to set its mode, owner and times.
+    #[must_use]
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
     fn begin(path: &Path, mode: u32) -> io::Result<AtomicFile> {
         // A link is followed: people keep their settings elsewhere and link to them.
         let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_symlink());
@@ -93,6 +118,10 @@ impl AtomicFile {
             path.to_owned()
         };
         let temporary = parent_of(&target).join(temporary_name()?);
+        AtomicFile::begin_as(target, temporary, mode)
+    }
+
+    fn begin_as(target: PathBuf, temporary: PathBuf, mode: u32) -> io::Result<AtomicFile> {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -227,7 +256,10 @@ impl Error for FileError {
 }
 
 /// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// If the directory cannot be opened or synced; file systems that know no fsync are passed over.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
     let outcome = File::open(dir).and_then(|dir| tolerate_no_fsync(dir.sync_all()));
     outcome.map_err(|error| FileError::wrap("make durable the names in", dir, error))
 }

@@ -6,27 +6,29 @@
 //!
 //! It deliberately knows no locks: a writer whose directory is removed under it makes it again.
 
+mod pieces;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod walk;
 
 use crate::file::{self, AtomicFile, FileError};
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path as Key;
 use object_store::{
-    Attributes, CopyMode, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result,
+    Attributes, CopyMode, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use walk::Wanted;
 
 /// Says that this folder is a store, so that a person who finds it knows. Its name makes it litter to a listing.
 const MARKER: &str = ".syncline-store";
@@ -39,7 +41,14 @@ const NAME: &str = "folder";
 
 /// A folder of a file system.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder(Arc<PathBuf>);
+pub(crate) struct Folder(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    root: PathBuf,
+    /// Whether a marker says what the folder is; a plain folder holds nothing but files under their own names.
+    is_marked: bool,
+}
 
 /// The folder of a store is not there.
 #[derive(Debug)]
@@ -63,11 +72,18 @@ impl Error for RootMissing {}
 
 impl Folder {
     pub(crate) fn new(root: PathBuf) -> Folder {
-        Folder(Arc::new(root))
+        let is_marked = true;
+        Folder(Arc::new(Place { root, is_marked }))
+    }
+
+    /// A folder of files that are no store's: no marker is put among them.
+    pub(crate) fn plain(root: PathBuf) -> Folder {
+        let is_marked = false;
+        Folder(Arc::new(Place { root, is_marked }))
     }
 
     fn root(&self) -> &Path {
-        &self.0
+        &self.0.root
     }
 
     fn place(&self, key: &Key) -> PathBuf {
@@ -134,7 +150,7 @@ impl Folder {
     fn prepare(&self, place: &Path) -> io::Result<()> {
         file::create_dir_durably(place.parent().unwrap_or(self.root()))?;
         let marker = self.root().join(MARKER);
-        if marker.exists() {
+        if !self.0.is_marked || marker.exists() {
             Ok(())
         } else {
             file::atomic_write(&marker, MARKER_TEXT)
@@ -144,7 +160,7 @@ impl Folder {
     fn read(&self, key: &Key, options: &GetOptions) -> Result<GetResult> {
         let place = self.place(key);
         let opened = File::open(&place).and_then(|file| file.metadata().map(|found| (file, found)));
-        let (mut file, found) = match opened {
+        let (file, found) = match opened {
             Ok((_, found)) if !found.is_file() => {
                 return Err(self.absent(key, io::ErrorKind::IsADirectory.into()));
             }
@@ -170,13 +186,13 @@ impl Folder {
             }
             None => 0..meta.size,
         };
-        let bytes = if options.head {
-            Bytes::new()
+        let payload = if options.head {
+            stream::empty().boxed()
         } else {
-            read_range(&mut file, &range, options.range.as_ref())
+            pieces::read(file, &place, key, &range)
                 .map_err(|error| failure(key, FileError::wrap("read", &place, error)))?
         };
-        let payload = GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed());
+        let payload = GetResultPayload::Stream(payload);
         Ok(GetResult {
             payload,
             meta,
@@ -211,8 +227,12 @@ impl Folder {
         }
     }
 
-    /// Makes a removal durable, and removes directories that it left empty; never the root.
+    /// Makes a removal durable, and removes directories that it left empty; never the root. In a plain folder the directories belong
+    /// to somebody else, and stay.
     fn tidy(&self, removed: &Path) -> io::Result<()> {
+        if !self.0.is_marked {
+            return ignore_gone(file::sync_dir(removed.parent().unwrap_or(self.root())));
+        }
         let above = removed
             .ancestors()
             .skip(1)
@@ -227,13 +247,36 @@ impl Folder {
     }
 
     /// Lists every object below a prefix; the root must be there before and after.
-    fn walk(&self, prefix: Option<&Key>) -> Result<Vec<ObjectMeta>> {
+    fn walk(&self, prefix: Option<&Key>, wanted: Wanted) -> Result<Vec<ObjectMeta>> {
         let below = prefix.cloned().unwrap_or_default();
         let walked = self
             .check_root()
-            .and_then(|()| walk::walk(self.root(), &below))
+            .and_then(|()| walk::walk(self.root(), &below, wanted))
             .and_then(|found| self.check_root().map(|()| found));
         walked.map_err(|error| failure(&below, error))
+    }
+
+    /// Lists every file below a prefix, whatever its name.
+    pub(crate) fn list_all(&self, prefix: Option<Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.listing(prefix, Wanted::Everything)
+    }
+
+    fn listing(
+        &self,
+        prefix: Option<Key>,
+        wanted: Wanted,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let folder = self.clone();
+        let found = async move {
+            match folder
+                .blocking(move |folder| folder.walk(prefix.as_ref(), wanted))
+                .await
+            {
+                Ok(found) => found.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        };
+        stream::once(found).flat_map(stream::iter).boxed()
     }
 
     async fn blocking<T: Send + 'static>(
@@ -278,10 +321,17 @@ impl ObjectStore for Folder {
 
     async fn put_multipart_opts(
         &self,
-        _location: &Key,
+        location: &Key,
         _opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        Err(not_implemented("multipart upload"))
+        let key = location.clone();
+        let begin = move |folder: &Folder| {
+            let file = folder.begin(&folder.place(&key));
+            let file = file.map_err(|error| failure(&key, error))?;
+            Ok(upload::Upload::new(folder.clone(), key, file))
+        };
+        let begun = self.blocking(begin).await?;
+        Ok(Box::new(begun))
     }
 
     async fn get_opts(&self, location: &Key, options: GetOptions) -> Result<GetResult> {
@@ -308,23 +358,17 @@ impl ObjectStore for Folder {
     }
 
     fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (folder, prefix) = (self.clone(), prefix.cloned());
-        let found = async move {
-            match folder
-                .blocking(move |folder| folder.walk(prefix.as_ref()))
-                .await
-            {
-                Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            }
-        };
-        stream::once(found).flat_map(stream::iter).boxed()
+        self.listing(prefix.cloned(), Wanted::NoLitter)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
         let below = prefix.cloned().unwrap_or_default();
         let found = self
-            .blocking(move |folder| folder.walk(Some(&below)).map(|found| (below, found)))
+            .blocking(move |folder| {
+                folder
+                    .walk(Some(&below), Wanted::NoLitter)
+                    .map(|found| (below, found))
+            })
             .await;
         let (below, found) = found?;
         let mut result = ListResult {
@@ -371,24 +415,6 @@ fn ignore_gone(outcome: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
-}
-
-fn read_range(
-    file: &mut File,
-    range: &std::ops::Range<u64>,
-    asked: Option<&GetRange>,
-) -> io::Result<Bytes> {
-    if asked.is_some() {
-        file.seek(SeekFrom::Start(range.start))?;
-    }
-    let length = range.end - range.start;
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve(usize::try_from(length).map_err(io::Error::other)?)
-        .map_err(io::Error::other)?;
-    // What has grown since its length was taken is cut here; what has shrunk comes back short, and the caller notices.
-    file.take(length).read_to_end(&mut bytes)?;
-    Ok(bytes.into())
 }
 
 fn meta(location: Key, found: &Metadata) -> io::Result<ObjectMeta> {

@@ -8,6 +8,7 @@
 //! put theirs. It prints nothing and reads no environment variable; only the AWS credential chain, for roles and profiles,
 //! reads the process environment by itself.
 
+mod blobs;
 mod classify;
 mod error;
 pub mod file;
@@ -22,6 +23,7 @@ mod store;
 mod tuning;
 mod url;
 
+pub use blobs::{AbandonedUpload, Attributes, Honesty, Multipart, ObjectInfo, Written};
 pub use error::{ErrorKind, StoreError};
 pub use meter::Usage;
 pub use permissions::{
@@ -33,5 +35,5 @@ pub use probe::{
 #[cfg(feature = "s3")]
 pub use s3::ColdStorageRule;
 pub use store::{Entry, Store};
-pub use tuning::{Environment, Tuning};
+pub use tuning::{Encryption, Environment, Tuning};
 pub use url::{StoreKind, StoreUrl, UrlError, UrlSecrets};

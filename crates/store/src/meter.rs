@@ -26,6 +26,9 @@ pub struct Usage {
     pub other: u64,
     /// How many of the requests were sent because an earlier one had failed.
     pub retries: u64,
+    /// How many of the requests the store refused because there were too many.
+    #[serde(default)]
+    pub throttled: u64,
     /// Bytes sent in bodies.
     pub bytes_up: u64,
     /// Bytes received in bodies.
@@ -53,6 +56,7 @@ impl Sub for Usage {
             heads: self.heads.saturating_sub(earlier.heads),
             other: self.other.saturating_sub(earlier.other),
             retries: self.retries.saturating_sub(earlier.retries),
+            throttled: self.throttled.saturating_sub(earlier.throttled),
             bytes_up: self.bytes_up.saturating_sub(earlier.bytes_up),
             bytes_down: self.bytes_down.saturating_sub(earlier.bytes_down),
         }
@@ -66,7 +70,6 @@ pub(crate) enum Request {
     Get,
     Put,
     Delete,
-    #[cfg(feature = "s3")]
     Head,
     #[cfg(feature = "s3")]
     Other,
@@ -82,6 +85,7 @@ pub(crate) struct Meter {
     heads: AtomicU64,
     other: AtomicU64,
     retries: AtomicU64,
+    throttled: AtomicU64,
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
 }
@@ -93,7 +97,6 @@ impl Meter {
             Request::Get => &self.gets,
             Request::Put => &self.puts,
             Request::Delete => &self.deletes,
-            #[cfg(feature = "s3")]
             Request::Head => &self.heads,
             #[cfg(feature = "s3")]
             Request::Other => &self.other,
@@ -104,6 +107,11 @@ impl Meter {
     #[cfg(feature = "s3")]
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Relaxed);
+    }
+
+    #[cfg(feature = "s3")]
+    pub(crate) fn throttled(&self) {
+        self.throttled.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn sent(&self, bytes: usize) {
@@ -123,6 +131,7 @@ impl Meter {
             heads: self.heads.load(Relaxed),
             other: self.other.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            throttled: self.throttled.load(Relaxed),
             bytes_up: self.bytes_up.load(Relaxed),
             bytes_down: self.bytes_down.load(Relaxed),
         }

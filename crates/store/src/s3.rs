@@ -11,18 +11,23 @@ mod body;
 mod codes;
 mod connector;
 mod credentials;
+mod encoding;
 mod explain;
 mod http;
+mod objects;
 mod requests;
 mod settings;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trail;
 mod transport;
+mod uploads;
 mod xml;
 
+pub(crate) use objects::sha256;
 pub use requests::ColdStorageRule;
 pub(crate) use transport::{transport_headline, transport_kind};
+pub(crate) use uploads::PartDone;
 
 use crate::error::{ErrorKind, StoreError};
 use crate::meter::Meter;
@@ -35,6 +40,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use settings::Settings;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// An open bucket.
 pub(crate) struct Bucket {
@@ -43,6 +49,9 @@ pub(crate) struct Bucket {
     connector: Connector,
     credentials: Arc<Credentials>,
     settings: Settings,
+    tuning: Tuning,
+    /// Whether the server turned out to take no checksum headers.
+    refuses_checksums: Arc<AtomicBool>,
 }
 
 impl Bucket {
@@ -86,6 +95,8 @@ impl Bucket {
             connector,
             credentials,
             settings,
+            tuning: tuning.clone(),
+            refuses_checksums: Arc::default(),
         })
     }
 

@@ -5,6 +5,8 @@
 //!
 //! It deliberately offers no conditional write, rename or lock: nothing above may rest on one.
 
+mod opening;
+
 use crate::classify::from_library;
 use crate::error::{ErrorKind, StoreError};
 use crate::folder::Folder;
@@ -16,12 +18,15 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use opening::{resolve_folder, unsupported};
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
+
+/// The slowest upload that is not taken for a stall, in bytes a second.
+const UPLOAD_RATE_MIN: u64 = 32 * 1024;
 
 /// One object of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,7 @@ struct Inner {
     downloads: Semaphore,
     /// No limit for a store that is handed in: a simulator has no clock to run one.
     total_timeout: Option<Duration>,
+    folder: Option<Folder>,
     #[cfg(feature = "s3")]
     bucket: Option<crate::s3::Bucket>,
 }
@@ -95,6 +101,16 @@ impl Store {
         )))
     }
 
+    /// Wraps a folder, without limits.
+    pub(crate) fn of_folder(folder: Folder, root: &std::path::Path) -> Store {
+        let place = StoreUrl::from_folder(root).to_string();
+        Store(Arc::new(Inner::of_folder(
+            folder,
+            place,
+            &Tuning::default(),
+        )))
+    }
+
     fn open_folder(
         url: &StoreUrl,
         tuning: &Tuning,
@@ -103,7 +119,7 @@ impl Store {
         let folder = resolve_folder(url, env)?;
         let objects = Folder::new(folder.clone());
         let place = StoreUrl::from_folder(folder).to_string();
-        let mut inner = Inner::new(Arc::new(objects), Path::default(), place, tuning);
+        let mut inner = Inner::of_folder(objects, place, tuning);
         inner.total_timeout = Some(tuning.total_timeout);
         Ok(Store(Arc::new(inner)))
     }
@@ -296,6 +312,10 @@ impl Store {
         &self.0.objects
     }
 
+    pub(crate) fn folder(&self) -> Option<&Folder> {
+        self.0.folder.as_ref()
+    }
+
     #[cfg(feature = "s3")]
     pub(crate) fn bucket(&self) -> Option<&crate::s3::Bucket> {
         self.0.bucket.as_ref()
@@ -308,8 +328,20 @@ impl Store {
         key: Option<&str>,
         work: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, StoreError> {
+        self.run_for(operation, key, 0, work).await
+    }
+
+    /// Runs one operation that sends so many bytes; the more, the longer it may take.
+    pub(crate) async fn run_for<T>(
+        &self,
+        operation: &'static str,
+        key: Option<&str>,
+        bytes: usize,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, StoreError> {
+        let slowest = Duration::from_secs(bytes as u64 / UPLOAD_RATE_MIN);
         let limited = async {
-            match self.0.total_timeout {
+            match self.0.total_timeout.map(|limit| limit + slowest) {
                 Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| limit),
                 None => Ok(work.await),
             }
@@ -358,20 +390,41 @@ impl Store {
         }
     }
 
-    fn count(&self, request: Request) {
+    /// Counts an operation, unless the HTTP client counts its requests.
+    pub(crate) fn count(&self, request: Request) {
         if self.0.counts_operations {
             self.0.meter.count(request);
         }
     }
 
+    /// Counts bytes, unless the HTTP client does.
+    pub(crate) fn count_bytes(&self, sent: usize, received: usize) {
+        if self.0.counts_operations {
+            self.0.meter.sent(sent);
+            self.0.meter.received(received);
+        }
+    }
+
+    /// Returns the prefix that all keys of this store have in its bucket.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.0.prefix
+    }
+
+    /// Makes an entry of an object of this store; none if it is what a sync tool left.
     fn entry(&self, meta: ObjectMeta) -> Option<Entry> {
+        let entry = self.any_entry(meta)?;
+        let is_data = !entry.key.split('/').any(litter::is_litter);
+        is_data.then_some(entry)
+    }
+
+    /// Makes an entry of an object of this store, whatever its name.
+    pub(crate) fn any_entry(&self, meta: ObjectMeta) -> Option<Entry> {
         let whole = meta.location.as_ref();
         let key = match self.0.prefix.as_ref() {
             "" => whole,
             prefix => whole.strip_prefix(prefix)?.strip_prefix('/')?,
         };
-        let is_data = !key.split('/').any(litter::is_litter);
-        is_data.then(|| Entry {
+        Some(Entry {
             key: key.to_owned(),
             size: meta.size,
             modified: meta.last_modified.into(),
@@ -380,6 +433,13 @@ impl Store {
 }
 
 impl Inner {
+    fn of_folder(folder: Folder, place: String, tuning: &Tuning) -> Inner {
+        let objects = Arc::new(folder.clone());
+        let mut inner = Inner::new(objects, Path::default(), place, tuning);
+        inner.folder = Some(folder);
+        inner
+    }
+
     fn new(objects: Arc<dyn ObjectStore>, prefix: Path, place: String, tuning: &Tuning) -> Inner {
         let permits = |wanted: usize| Semaphore::new(wanted.clamp(1, Semaphore::MAX_PERMITS));
         Inner {
@@ -391,6 +451,7 @@ impl Inner {
             uploads: permits(tuning.concurrent_uploads),
             downloads: permits(tuning.concurrent_downloads),
             total_timeout: None,
+            folder: None,
             #[cfg(feature = "s3")]
             bucket: None,
         }
@@ -428,41 +489,4 @@ async fn delete_all(objects: &dyn ObjectStore, paths: Vec<Path>) -> object_store
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-fn resolve_folder(url: &StoreUrl, env: &Environment) -> Result<PathBuf, StoreError> {
-    let url = match env.get("HOME") {
-        Some(home) => url.clone().expand_home(std::path::Path::new(home)),
-        None => url.clone(),
-    };
-    match url.folder() {
-        Some(folder) if folder.is_absolute() => Ok(folder.to_owned()),
-        _ => {
-            let cause = "HOME is not set, so '~' means no place";
-            Err(
-                StoreError::new(ErrorKind::NoBucket, "open", Some(&url.to_string()), cause)
-                    .with_headline("the folder is not known")
-                    .with_remedy("write the whole path: folder:/PATH"),
-            )
-        }
-    }
-}
-
-fn unsupported(url: &StoreUrl) -> StoreError {
-    let place = url.to_string();
-    let (why, remedy) = match url.kind() {
-        StoreKind::Gcs => (
-            "this build has no client for Google Cloud Storage: it would double the time to compile",
-            "use its S3 interface: s3://BUCKET?endpoint=https://storage.googleapis.com with HMAC keys",
-        ),
-        StoreKind::Azure => (
-            "this build has no client for Azure: it would double the time to compile",
-            "use an s3:// or folder: store",
-        ),
-        _ => (
-            "this build was made without S3",
-            "build it with the feature 's3', or use a folder: store",
-        ),
-    };
-    StoreError::new(ErrorKind::Unsupported, "open", Some(&place), why).with_remedy(remedy)
 }

@@ -31,6 +31,21 @@ pub struct Tuning {
     pub backoff_min: Duration,
     /// The longest pause between two retries.
     pub backoff_max: Duration,
+    /// Whether objects are written with a checksum header that the store compares. Some stores refuse it.
+    pub checksums: bool,
+    /// How the store encrypts what is written with attributes; none leaves it to the bucket's own default.
+    pub encryption: Option<Encryption>,
+    /// The storage class of what is written with attributes that name none, such as `STANDARD_IA`.
+    pub storage_class: Option<String>,
+}
+
+/// How a store encrypts objects at rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys of the store's own (SSE-S3, `AES256`).
+    Managed,
+    /// With a key of the key service (SSE-KMS); none names the account's default key.
+    Kms(Option<String>),
 }
 
 impl Default for Tuning {
@@ -46,6 +61,9 @@ impl Default for Tuning {
             concurrent_downloads: 8,
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
+            checksums: true,
+            encryption: None,
+            storage_class: None,
         }
     }
 }

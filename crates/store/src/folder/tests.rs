@@ -3,6 +3,7 @@
 use super::walk;
 use super::*;
 use crate::{Environment, ErrorKind, Store, StoreUrl, Tuning};
+use bytes::Bytes;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
@@ -247,7 +248,7 @@ fn a_directory_that_cannot_be_read_fails_the_walk() {
     let dir = tempfile::tempdir().expect("scratch");
     // A name longer than the file system allows fails for everybody, root included.
     let below = Key::from("x".repeat(300));
-    walk::walk(dir.path(), &below).expect_err("fails");
+    walk::walk(dir.path(), &below, walk::Wanted::NoLitter).expect_err("fails");
 }
 
 #[tokio::test]

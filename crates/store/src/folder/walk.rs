@@ -5,7 +5,7 @@
 //!
 //! It deliberately follows no link to a directory: it might lead in a circle.
 
-use super::meta;
+use super::{MARKER, meta};
 use crate::file::FileError;
 use crate::litter::{TEMPORARY, is_litter};
 use object_store::ObjectMeta;
@@ -18,8 +18,17 @@ use std::time::Duration;
 /// A temporary file of ours that is older than this belongs to a process that is gone.
 const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Which files are objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All but those that sync tools leave.
+    NoLitter,
+    /// All but our own temporary files and the marker.
+    Everything,
+}
+
 /// Finds every object below a prefix.
-pub(super) fn walk(root: &Path, below: &Key) -> io::Result<Vec<ObjectMeta>> {
+pub(super) fn walk(root: &Path, below: &Key, wanted: Wanted) -> io::Result<Vec<ObjectMeta>> {
     let mut found = Vec::new();
     let mut pending = vec![below.clone()];
     while let Some(dir) = pending.pop() {
@@ -31,7 +40,7 @@ pub(super) fn walk(root: &Path, below: &Key) -> io::Result<Vec<ObjectMeta>> {
         };
         for entry in entries {
             let entry = entry.map_err(|error| FileError::wrap("list", &path, error))?;
-            match look(&dir, &entry) {
+            match look(&dir, &entry, wanted) {
                 Ok(Sort::Object(meta)) => found.push(meta),
                 Ok(Sort::Directory(key)) => pending.push(key),
                 Ok(Sort::Nothing) => {}
@@ -49,7 +58,7 @@ enum Sort {
     Nothing,
 }
 
-fn look(dir: &Key, entry: &DirEntry) -> io::Result<Sort> {
+fn look(dir: &Key, entry: &DirEntry, wanted: Wanted) -> io::Result<Sort> {
     let name = entry.file_name();
     // We write no name that is not UTF-8 or has control characters in it, so such a file is nobody's object.
     let Some(name) = name.to_str() else {
@@ -61,7 +70,11 @@ fn look(dir: &Key, entry: &DirEntry) -> io::Result<Sort> {
     let Ok(part) = PathPart::parse(name) else {
         return Ok(Sort::Nothing);
     };
-    if is_litter(name) {
+    let is_other = match wanted {
+        Wanted::NoLitter => is_litter(name),
+        Wanted::Everything => name.starts_with(TEMPORARY) || name == MARKER,
+    };
+    if is_other {
         return Ok(Sort::Nothing);
     }
     let file_type = entry.file_type()?;

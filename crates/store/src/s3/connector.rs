@@ -152,6 +152,9 @@ impl Connector {
         let body = self.read(response, REFUSAL_MAX).await.unwrap_or_default();
         let answer = Answer::read(status, &headers, &body, what.names_object);
         let kind = answer.kind();
+        if kind == ErrorKind::Throttled {
+            self.meter.throttled();
+        }
         trail::refused(&what.name, answer.clone());
         if status.is_server_error()
             && matches!(kind, ErrorKind::QuotaOrDiskFull | ErrorKind::Unsupported)
@@ -237,7 +240,9 @@ impl What {
             Method::GET if is_listing => Request::List,
             Method::GET
                 if query.is_some_and(|query| {
-                    query.starts_with("location") || query.starts_with("lifecycle")
+                    ["location", "lifecycle", "uploads"]
+                        .iter()
+                        .any(|name| query.starts_with(name))
                 }) =>
             {
                 Request::Other
