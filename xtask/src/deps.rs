@@ -8,11 +8,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Our crates, and which of our crates each may use outside its tests.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     // The bottom: bytes and where they live. It knows nothing of what is stored.
     ("store", &[]),
     // Encryption and replication over a store. It must serve any tool.
     ("vault", &["store"]),
+    // Bulk copying with a journal. It must serve any tool, and knows nothing of the vault.
+    ("transfer", &["store"]),
     // What every tool shows a person; it renders store errors.
     ("console", &["store"]),
     // For tests of every crate, so it may know none of them.
@@ -22,7 +24,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
 ];
 
 /// What a tool or a benchmark may use.
-const ENGINE: [&str; 3] = ["store", "vault", "console"];
+const ENGINE: [&str; 4] = ["store", "vault", "transfer", "console"];
 
 /// Crates that must not come in, and why.
 const BANNED: [(&str, &str); 6] = [

@@ -1,0 +1,345 @@
+//! The way back: sources are made good, items are switched back, then objects are removed.
+//!
+//! What must hold: an item is switched back only when every source of it is there and equal; an object is removed only if this
+//! run made it, no item is switched to it any more, and its source is there and equal.
+
+use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
+use super::{RollbackOptions, plan, switch};
+use crate::error::RunError;
+use crate::item::{Blob, Item};
+use crate::journal::{Entry, Line, State, StoredBlob};
+use crate::keyset::KeySet;
+use crate::ledger::Outcome;
+use crate::observer::Event;
+use crate::report::{Ended, ExceptionKind, Report};
+use crate::source::{SourceError, SourceErrorKind};
+use std::collections::HashSet;
+use std::sync::Arc;
+use store::ErrorKind;
+
+/// S3 deletes so many objects with one request.
+const KEYS_MAX: usize = 1000;
+
+/// How often a body that arrives damaged is asked for.
+const RESTORES_MAX: u32 = 3;
+
+/// Undoes a run.
+pub(super) async fn rollback(
+    shared: Arc<Shared>,
+    options: RollbackOptions,
+) -> Result<Report, RunError> {
+    let outcome = backward(&shared, &options).await;
+    match outcome {
+        Ok(ended) => {
+            shared.report().ended = ended;
+            shared.end("rollback").await
+        }
+        Err(error) => Err(error),
+    }
+    .map_err(|error| error.with_report(shared.report_now()))
+}
+
+async fn backward(shared: &Arc<Shared>, options: &RollbackOptions) -> Result<Ended, RunError> {
+    shared.begin("rollback")?;
+    plan::abort_uploads(shared).await?;
+    shared.observer.event(Event::Phase("switching back"));
+    let unsettled = |state| {
+        !matches!(
+            state,
+            State::Reverted | State::Undone | State::LeftOut | State::Lost
+        )
+    };
+    let mut checked = HashSet::new();
+    let places = shared.journal.places(unsettled);
+    for places in places.chunks(shared.limits.batch.max(1)) {
+        if shared.stop.is_raised() {
+            return Ok(Ended::Stopped);
+        }
+        let entries = read(shared, places.to_vec()).await?;
+        let good = make_good(shared, entries).await?;
+        switch_back(shared, good, &mut checked).await?;
+    }
+    shared.observer.event(Event::Phase("removing objects"));
+    remove_objects(shared, options, &checked).await
+}
+
+/// Reads items from the journal.
+pub(super) async fn read(shared: &Arc<Shared>, places: Vec<u64>) -> Result<Vec<Entry>, RunError> {
+    let journal = shared.journal.clone();
+    let read = move || {
+        let entries = places.into_iter().map(|place| journal.read(place));
+        entries.collect::<Result<Vec<Entry>, _>>()
+    };
+    Ok(joined(tokio::task::spawn_blocking(read).await)??)
+}
+
+/// Makes sure of the sources of items, side by side; returns those that may be switched back.
+async fn make_good(shared: &Arc<Shared>, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
+    let work = |shared: Arc<Shared>, entry: Entry| async move {
+        match make_sources_good(&shared, &entry).await {
+            Ok(()) => Ok(Ok(entry)),
+            Err(Failure::Item(exception)) => Ok(Err(exception)),
+            Err(Failure::Run(error)) => Err(error),
+        }
+    };
+    let mut good = Vec::with_capacity(entries.len());
+    for outcome in side_by_side(shared, entries, work).await? {
+        match outcome {
+            Ok(entry) => good.push(entry),
+            Err(exception) => {
+                shared.report().failed += u64::from(exception.kind.is_failure());
+                shared.remark(*exception)?;
+            }
+        }
+    }
+    Ok(good)
+}
+
+async fn make_sources_good(shared: &Shared, entry: &Entry) -> Result<(), Failure> {
+    for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
+        if let Some(stored) = stored {
+            make_source_good(shared, &entry.item, blob, stored).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn make_source_good(
+    shared: &Shared,
+    item: &Item,
+    blob: &Blob,
+    stored: &StoredBlob,
+) -> Result<(), Failure> {
+    let failed = |error| shared.source_failure(item, blob, error);
+    let found = shared
+        .patiently_source(|| shared.source.digest(blob))
+        .await
+        .map_err(failed)?;
+    match found {
+        Some(found) if found == (stored.size, stored.sha256) => return Ok(()),
+        Some(_) => {
+            let message =
+                "the source was changed since it was copied; neither it nor the item was touched";
+            let remedy =
+                "move the changed file away to get the copied one back, then roll back again";
+            let kind = ExceptionKind::SourceChanged;
+            let exception = exception(item, blob, kind, message, remedy);
+            return Err(Failure::Item(Box::new(exception)));
+        }
+        None => {}
+    }
+    shared.steps.take("restoring")?;
+    restore(shared, item, blob, stored).await?;
+    shared.steps.take("restored")?;
+    {
+        let mut report = shared.report();
+        report.restored += 1;
+        report.bytes += stored.size;
+    }
+    shared.observer.event(Event::Restored {
+        source: blob.source.clone(),
+        bytes: stored.size,
+    });
+    Ok(())
+}
+
+/// Brings a source back from its object; a body that was damaged on the way is asked for again.
+async fn restore(
+    shared: &Shared,
+    item: &Item,
+    blob: &Blob,
+    stored: &StoredBlob,
+) -> Result<(), Failure> {
+    let once = || async {
+        let body = shared.target.read(&blob.key, None).await;
+        let body = body.map_err(|error| SourceError::store("restore", &blob.source, error))?;
+        shared.source.restore(blob, stored, body).await
+    };
+    let mut attempt = 1;
+    loop {
+        let Err(error) = shared.patiently_source(once).await else {
+            return Ok(());
+        };
+        let of_object = error.store_error().map(store::StoreError::kind);
+        let is_damaged =
+            error.kind() == SourceErrorKind::WrongDigest || of_object == Some(ErrorKind::Corrupt);
+        match of_object {
+            Some(ErrorKind::NotFound) => return Err(object_missing(item, blob)),
+            _ if is_damaged && attempt < RESTORES_MAX => attempt += 1,
+            _ => return Err(shared.source_failure(item, blob, error)),
+        }
+    }
+}
+
+fn object_missing(item: &Item, blob: &Blob) -> Failure {
+    let message = "neither the source nor its object is there";
+    let remedy = "restore one of them from a backup, then roll back again";
+    let kind = ExceptionKind::ObjectMissing;
+    Failure::Item(Box::new(exception(item, blob, kind, message, remedy)))
+}
+
+async fn switch_back(
+    shared: &Shared,
+    good: Vec<Entry>,
+    checked: &mut HashSet<u64>,
+) -> Result<(), RunError> {
+    if good.is_empty() {
+        return Ok(());
+    }
+    let items: Vec<Item> = good.into_iter().map(|entry| entry.item).collect();
+    let ids: Vec<String> = items.iter().map(|item| item.id.clone()).collect();
+    shared.steps.take("reverting")?;
+    shared
+        .journal
+        .append(&Line::Reverting { ids: ids.clone() })?;
+    shared.journal.sync().await?;
+    shared.steps.take("intent durable")?;
+    let outcomes = shared.switch(&items, true).await?;
+    shared.steps.take("switched back")?;
+    let mut n_back = 0;
+    for (item, outcome) in items.iter().zip(&outcomes) {
+        if matches!(outcome, Outcome::Changed(_)) {
+            let message =
+                "it does not point to the object of this run any more; its object was kept";
+            let remedy = "see what it points to now; if that is right, nothing is to be done";
+            let kind = ExceptionKind::ItemChanged;
+            shared.remark(item_exception(item, kind, message, remedy))?;
+            shared.report().changed += 1;
+            continue;
+        }
+        switch::note_others(shared, item, outcome)?;
+        checked.insert(crate::keyset::hash(&item.id));
+        n_back += 1;
+    }
+    shared.report().reverted += n_back;
+    shared.observer.event(Event::Reverted { items: n_back });
+    let outcomes = ids.into_iter().zip(outcomes).collect();
+    shared.journal.append(&Line::Reverted { outcomes })?;
+    shared.journal.flush()?;
+    shared.steps.take("reverted")
+}
+
+async fn remove_objects(
+    shared: &Arc<Shared>,
+    options: &RollbackOptions,
+    checked: &HashSet<u64>,
+) -> Result<Ended, RunError> {
+    let in_use = keys_in_use(shared).await?;
+    let places = shared.journal.places(|state| state == State::Reverted);
+    for places in places.chunks(KEYS_MAX) {
+        if shared.stop.is_raised() {
+            return Ok(Ended::Stopped);
+        }
+        let entries = read(shared, places.to_vec()).await?;
+        let (mut keys, mut ids) = (Vec::new(), Vec::new());
+        for entry in entries {
+            if !options.keep_objects {
+                let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
+                keys.extend(removable(shared, &entry, is_checked, &in_use).await?);
+            }
+            ids.push(entry.item.id);
+        }
+        shared.steps.take("removing objects")?;
+        for keys in keys.chunks(KEYS_MAX) {
+            shared.patiently(|| shared.target.delete(keys)).await?;
+        }
+        shared.steps.take("removed objects")?;
+        let n = keys.len() as u64;
+        shared.report().objects_removed += n;
+        shared.observer.event(Event::ObjectsRemoved { objects: n });
+        shared.journal.append(&Line::ObjectsRemoved { ids })?;
+        shared.journal.flush()?;
+    }
+    Ok(Ended::Complete)
+}
+
+/// Collects the keys of items that are, or may be, still switched over.
+async fn keys_in_use(shared: &Arc<Shared>) -> Result<KeySet, RunError> {
+    let may_use = |state| {
+        !matches!(
+            state,
+            State::Reverted | State::Undone | State::LeftOut | State::Planned
+        )
+    };
+    let places = shared.journal.places(may_use);
+    let mut keys = KeySet::new();
+    for places in places.chunks(KEYS_MAX) {
+        for entry in read(shared, places.to_vec()).await? {
+            for blob in &entry.item.blobs {
+                keys.insert(&blob.key);
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// Returns the keys of an item's objects that may go.
+async fn removable(
+    shared: &Shared,
+    entry: &Entry,
+    is_checked: bool,
+    in_use: &KeySet,
+) -> Result<Vec<String>, RunError> {
+    let mut keys = Vec::new();
+    for (index, blob) in entry.item.blobs.iter().enumerate() {
+        if in_use.contains(&blob.key) {
+            continue;
+        }
+        let is_fresh = entry.fresh.get(index).copied().unwrap_or(false);
+        let may_go = match entry.stored.get(index) {
+            Some(Some(stored)) if !stored.created => false,
+            Some(Some(_)) if is_checked => true,
+            Some(Some(stored)) => is_equal(shared, entry, blob, stored).await?,
+            Some(None) => false,
+            // It was planned, and the process died before it was written down that it was stored.
+            None => is_fresh && is_ours(shared, entry, blob).await?,
+        };
+        if may_go {
+            keys.push(blob.key.clone());
+        }
+    }
+    Ok(keys)
+}
+
+async fn is_equal(
+    shared: &Shared,
+    entry: &Entry,
+    blob: &Blob,
+    stored: &StoredBlob,
+) -> Result<bool, RunError> {
+    let found = shared
+        .patiently_source(|| shared.source.digest(blob))
+        .await?;
+    if found == Some((stored.size, stored.sha256)) {
+        return Ok(true);
+    }
+    keep(shared, entry, blob)?;
+    Ok(false)
+}
+
+/// Tells whether an object is what the source would have become.
+async fn is_ours(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<bool, RunError> {
+    let head = shared.patiently(|| shared.target.head(&blob.key)).await;
+    match head {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
+    }
+    let local = shared.patiently_source(|| shared.source.digest(blob)).await;
+    if let Ok(Some(local)) = local {
+        match shared.read_back(&blob.key, local).await? {
+            None => return Ok(false),
+            Some(object) if object == local => return Ok(true),
+            Some(_) => {}
+        }
+    }
+    keep(shared, entry, blob)?;
+    Ok(false)
+}
+
+fn keep(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<(), RunError> {
+    let message = "the object was left where it is: the source is not there, or differs from it";
+    let remedy = "compare both, and remove the object if nobody needs it";
+    let kind = ExceptionKind::ObjectKept;
+    shared.remark(exception(&entry.item, blob, kind, message, remedy))
+}

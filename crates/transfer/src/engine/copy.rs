@@ -1,0 +1,378 @@
+//! Copies one item: reads, stores and proves each of its blobs.
+//!
+//! What must hold: an object of somebody else is never overwritten; an item that is left out leaves none of the objects behind
+//! that were made for it in this attempt.
+
+use super::parts;
+use super::shared::{Failure, Shared, chain, exception};
+use crate::error::RunError;
+use crate::item::{Blob, Digest, Item, Stamp};
+use crate::journal::{Line, StoredBlob};
+use crate::limits::Proof;
+use crate::observer::Event;
+use crate::report::{Exception, ExceptionKind};
+use crate::source::Contents;
+use bytes::Bytes;
+use store::{ErrorKind, StoreError};
+
+/// How often an object that arrived damaged is written again.
+const DAMAGED_MAX: u32 = 3;
+
+/// An item whose plan is durable.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) item: Item,
+    pub(super) fresh: Vec<bool>,
+    /// Where its line begins.
+    pub(super) place: u64,
+    /// Whether an earlier process may have stored some of it.
+    pub(super) is_uncertain: bool,
+    /// Whether another item of this run has one of its keys.
+    pub(super) is_twin: bool,
+}
+
+/// An item whose blobs are in the target.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub(super) item: Item,
+    pub(super) blobs: Vec<Option<StoredBlob>>,
+    /// Whether an earlier process stored it: then it is not known here whether another item has one of its keys.
+    pub(super) is_resumed: bool,
+}
+
+/// Copies an item; none if it was left out, which is in the journal and the report then.
+pub(super) async fn copy_item(
+    shared: &Shared,
+    pending: Pending,
+) -> Result<Option<Ready>, RunError> {
+    let mut done = Vec::with_capacity(pending.item.blobs.len());
+    for index in 0..pending.item.blobs.len() {
+        match copy_blob(shared, &pending, index).await {
+            Ok(stored) => done.push(Some(stored)),
+            Err(Failure::Run(error)) => return Err(error),
+            Err(Failure::Item(exception)) if !pending.item.blobs[index].required => {
+                leave_blob_out(shared, *exception)?;
+                done.push(None);
+            }
+            Err(Failure::Item(exception)) => {
+                leave_item_out(shared, &pending, &done, *exception).await?;
+                return Ok(None);
+            }
+        }
+    }
+    shared.steps.take("stored")?;
+    let line = Line::Stored {
+        id: pending.item.id.clone(),
+        planned: pending.place,
+        blobs: done.clone(),
+    };
+    shared.journal.append(&line)?;
+    let bytes = done.iter().flatten().map(|stored| stored.size).sum();
+    count(shared, &done, bytes);
+    shared.observer.event(Event::Stored {
+        item: pending.item.id.clone(),
+        bytes,
+    });
+    Ok(Some(Ready {
+        item: pending.item,
+        blobs: done,
+        is_resumed: false,
+    }))
+}
+
+fn count(shared: &Shared, done: &[Option<StoredBlob>], bytes: u64) {
+    let mut report = shared.report();
+    let created = done
+        .iter()
+        .flatten()
+        .filter(|stored| stored.created)
+        .count() as u64;
+    report.stored += created;
+    report.already_there += done.iter().flatten().count() as u64 - created;
+    report.bytes += bytes;
+}
+
+fn leave_blob_out(shared: &Shared, mut exception: Exception) -> Result<(), RunError> {
+    if exception.kind == ExceptionKind::Missing {
+        exception.kind = ExceptionKind::OptionalMissing;
+    }
+    if exception.kind.is_failure() {
+        shared.report().failed += 1;
+    }
+    shared.remark(exception)
+}
+
+/// Takes back what was stored for an item, and writes down why it is left out.
+async fn leave_item_out(
+    shared: &Shared,
+    pending: &Pending,
+    done: &[Option<StoredBlob>],
+    exception: Exception,
+) -> Result<(), RunError> {
+    let made = pending.item.blobs.iter().zip(done);
+    let keys: Vec<String> = made
+        .filter(|(_, stored)| stored.as_ref().is_some_and(|stored| stored.created))
+        .map(|(blob, _)| blob.key.clone())
+        .collect();
+    shared.steps.take("leaving out")?;
+    if !keys.is_empty() {
+        shared.patiently(|| shared.target.delete(&keys)).await?;
+    }
+    if pending.is_uncertain {
+        report_kept(shared, pending, done.len()).await?;
+    }
+    let line = Line::LeftOut {
+        id: pending.item.id.clone(),
+        exception: exception.clone(),
+    };
+    shared.journal.append(&line)?;
+    {
+        let mut report = shared.report();
+        match exception.kind.is_failure() {
+            true => report.failed += 1,
+            false => report.left_out += 1,
+        }
+    }
+    let verification = exception.kind == ExceptionKind::Verification;
+    let key = exception.key.clone();
+    shared.note(exception);
+    match verification && shared.limits.stop_on_verification_failure {
+        true => Err(RunError::verification(&key)),
+        false => Ok(()),
+    }
+}
+
+/// Names objects that an earlier process may have made and that cannot be compared with their sources now.
+async fn report_kept(shared: &Shared, pending: &Pending, from: usize) -> Result<(), RunError> {
+    for (blob, fresh) in pending.item.blobs.iter().zip(&pending.fresh).skip(from) {
+        if !fresh {
+            continue;
+        }
+        match shared.patiently(|| shared.target.head(&blob.key)).await {
+            Ok(_) => {
+                let message =
+                    "the object may be one that an earlier attempt stored; it was left where it is";
+                let remedy = "compare it with the source, and remove the one that is wrong";
+                let kind = ExceptionKind::ObjectKept;
+                shared.remark(exception(&pending.item, blob, kind, message, remedy))?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+async fn copy_blob(
+    shared: &Shared,
+    pending: &Pending,
+    index: usize,
+) -> Result<StoredBlob, Failure> {
+    let (item, blob) = (&pending.item, &pending.item.blobs[index]);
+    let is_fresh = pending.fresh.get(index).copied().unwrap_or(false);
+    let limits = &shared.limits;
+    // One of unknown size is taken for a small one until it is opened.
+    let small = limits.part_size.min(limits.multipart_threshold);
+    let expected = blob.size.unwrap_or(small.min(limits.memory));
+    let is_large = expected > limits.multipart_threshold.min(limits.memory);
+    let reserved = if is_large { 1 } else { expected };
+    // Held until the blob is stored.
+    let memory = shared.reserve(reserved).await;
+    let whole_max = if is_large { 0 } else { expected.max(1) };
+    let piece = parts::size_for(limits, expected);
+    let open = || shared.source.open(blob, whole_max, piece);
+    let opened = shared.patiently_source(open).await;
+    let opened = opened.map_err(|error| shared.source_failure(item, blob, error))?;
+    if blob.size.is_some_and(|size| size != opened.size) {
+        return Err(wrong_size(item, blob, opened.size));
+    }
+    let check = Check {
+        shared,
+        item,
+        blob,
+        is_fresh,
+        is_uncertain: pending.is_uncertain,
+    };
+    match opened.contents {
+        Contents::Whole { bytes, sha256 } => {
+            shared.bandwidth.take(opened.size).await;
+            check.store_whole(bytes, sha256, opened.stamp).await
+        }
+        Contents::Stream(stream) => {
+            drop(memory);
+            parts::store_in_parts(&check, opened.size, opened.stamp, stream).await
+        }
+    }
+}
+
+fn wrong_size(item: &Item, blob: &Blob, size: u64) -> Failure {
+    let expected = blob.size.unwrap_or_default();
+    let message = format!("it has {size} bytes where {expected} are expected");
+    let remedy = "compare the file with a backup: it may be truncated; replace it, then run again";
+    let kind = ExceptionKind::WrongSize;
+    Failure::Item(Box::new(exception(item, blob, kind, message, remedy)))
+}
+
+/// One blob on its way to the target.
+pub(super) struct Check<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) item: &'a Item,
+    pub(super) blob: &'a Blob,
+    pub(super) is_fresh: bool,
+    pub(super) is_uncertain: bool,
+}
+
+impl Check<'_> {
+    async fn store_whole(
+        &self,
+        bytes: Bytes,
+        sha256: Digest,
+        stamp: Option<Stamp>,
+    ) -> Result<StoredBlob, Failure> {
+        self.check_digest(sha256)?;
+        let size = bytes.len() as u64;
+        let mut stored = StoredBlob {
+            size,
+            sha256,
+            created: true,
+            stamp,
+        };
+        if let Some(created) = self.is_there(size, sha256).await? {
+            stored.created = created;
+            return Ok(stored);
+        }
+        let proof = self.shared.proof(false).await?;
+        let mut attempt = 1;
+        loop {
+            self.shared.steps.take("put")?;
+            let fits =
+                self.put(&bytes, sha256).await? && self.is_proved(proof, size, sha256).await?;
+            self.shared.steps.take("after put")?;
+            if fits {
+                self.shared.observer.event(Event::Bytes(size));
+                return Ok(stored);
+            }
+            if attempt == DAMAGED_MAX {
+                return Err(self.not_what_was_stored().await);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Writes the object; false if other bytes arrived than were sent.
+    async fn put(&self, bytes: &Bytes, sha256: Digest) -> Result<bool, Failure> {
+        let blob = self.blob;
+        let put = || {
+            let bytes = bytes.clone();
+            let target = &self.shared.target;
+            target.put_with(&blob.key, bytes, &blob.attributes, Some(sha256.0))
+        };
+        match self.shared.patiently(put).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            Err(error) => Err(self.target_failure(error)),
+        }
+    }
+
+    /// Tells whether the object is in the target as it was sent.
+    pub(super) async fn is_proved(
+        &self,
+        proof: Proof,
+        size: u64,
+        sha256: Digest,
+    ) -> Result<bool, Failure> {
+        let key = &self.blob.key;
+        let target = &self.shared.target;
+        let outcome = match proof {
+            Proof::Checksum => return Ok(true),
+            Proof::Size => {
+                let found = self.shared.patiently(|| target.head(key)).await;
+                found.map(|found| found.size == size)
+            }
+            Proof::ReadBack => {
+                let found = self.shared.read_back(key, (size, sha256)).await;
+                found.map(|found| found == Some((size, sha256)))
+            }
+        };
+        match outcome {
+            Ok(fits) => Ok(fits),
+            Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.target_failure(error)),
+        }
+    }
+
+    /// Compares the content with what is expected.
+    pub(super) fn check_digest(&self, sha256: Digest) -> Result<(), Failure> {
+        match self.blob.sha256 {
+            Some(expected) if expected != sha256 => {
+                let message = format!("its SHA-256 is {sha256} where {expected} is expected");
+                let remedy =
+                    "compare the file with a backup: it may be damaged; replace it, then run again";
+                Err(self.failure(ExceptionKind::WrongDigest, message, remedy))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks whether an equal object is there: some, with whether this run made it. Another object is a clash.
+    pub(super) async fn is_there(
+        &self,
+        size: u64,
+        sha256: Digest,
+    ) -> Result<Option<bool>, Failure> {
+        if self.is_fresh && !self.is_uncertain {
+            return Ok(None);
+        }
+        let key = &self.blob.key;
+        let found = match self.shared.patiently(|| self.shared.target.head(key)).await {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.target_failure(error)),
+        };
+        let is_equal = found.size == size
+            && (found.sha256 == Some(sha256.0)
+                && self.shared.proof(false).await? == Proof::Checksum
+                || self.is_proved(Proof::ReadBack, size, sha256).await?);
+        if is_equal {
+            return Ok(Some(self.is_fresh));
+        }
+        let message = format!(
+            "another object of {} bytes has the key; it was not touched",
+            found.size
+        );
+        let remedy = "find out which of the two is right (compare it with the source), move the other away, then run again";
+        Err(self.failure(ExceptionKind::Clash, message, remedy))
+    }
+
+    /// Takes an object away that does not come back as it was sent.
+    pub(super) async fn not_what_was_stored(&self) -> Failure {
+        let keys = [self.blob.key.clone()];
+        if let Err(error) = self
+            .shared
+            .patiently(|| self.shared.target.delete(&keys))
+            .await
+        {
+            tracing::warn!(key = %self.blob.key, error = %chain(&error), "a damaged object could not be removed");
+        }
+        let message = "what came back from the target is not what was stored";
+        let remedy = "check the network and the store (--test-storage), then run again";
+        self.failure(ExceptionKind::Verification, message, remedy)
+    }
+
+    pub(super) fn failure(
+        &self,
+        kind: ExceptionKind,
+        message: impl Into<String>,
+        remedy: &str,
+    ) -> Failure {
+        Failure::Item(Box::new(exception(
+            self.item, self.blob, kind, message, remedy,
+        )))
+    }
+
+    pub(super) fn target_failure(&self, error: StoreError) -> Failure {
+        self.shared.target_failure(self.item, self.blob, error)
+    }
+}

@@ -1,0 +1,199 @@
+//! Real servers: one that is honest about whole objects, one that takes any checksum, and a proxy that makes trouble.
+
+use super::*;
+use store::{Environment, StoreUrl, Tuning};
+use testkit::{Action, Moto, Rule, S3Server, ScriptedProxy};
+
+async fn open(url: &str) -> Store {
+    let url: StoreUrl = url.parse().expect("parses");
+    let tuning = Tuning {
+        backoff_min: Duration::from_millis(1),
+        max_retries: 2,
+        ..Tuning::default()
+    };
+    let opened = Store::open(&url, &tuning, &Environment::default()).await;
+    opened.expect("opens")
+}
+
+/// A world whose documents go through a proxy to a real server.
+async fn proxied(n: usize) -> (World, ScriptedProxy, S3Server) {
+    let server = S3Server::start();
+    let proxy = ScriptedProxy::in_front_of(server.address());
+    let world = World::with(open(&proxy.store_url("bucket", "pre")).await, n);
+    (world, proxy, server)
+}
+
+fn add_large(world: &mut World) -> Vec<u8> {
+    world.limits.multipart_threshold = 1 << 20;
+    let content: Vec<u8> = (0..13_000_000_u32).map(|n| (n / 5 % 251) as u8).collect();
+    let blob = world.blob("document", "large", &content);
+    world.rows.set("large", &blob.source);
+    let context = serde_json::json!({"old": blob.source, "new": "s3://documents/large"});
+    world.items.push(Item {
+        id: "large".to_owned(),
+        blobs: vec![blob],
+        context,
+    });
+    content
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_and_back_with_as_few_requests_as_can_be() {
+    let (world, proxy, _server) = proxied(30).await;
+    let start = world.picture().await;
+    proxy.forget_requests();
+    let report = world.run().await.expect("runs");
+    assert!(report.is_clean() && report.committed == 30, "{report:?}");
+    let counts = proxy.counts();
+    // 40 blobs, 9 pieces of the journal, 3 requests of the probe that write.
+    assert_eq!(counts["PUT"], 40 + 9 + 3, "{counts:?}");
+    assert!(
+        !counts.contains_key("GET") && !counts.contains_key("HEAD"),
+        "{counts:?}"
+    );
+    proxy.forget_requests();
+    world.rollback().await.expect("rolls back");
+    assert_eq!(proxy.counts()["DELETE objects"], 1);
+    assert_eq!(world.picture().await, start);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_any_checksum_is_read_back() {
+    let moto = Moto::start();
+    moto.create_bucket("bucket");
+    let mut world = World::with(open(&moto.store_url("bucket", "")).await, 4);
+    let large = add_large(&mut world);
+    let start = world.picture().await;
+    let report = world.run().await.expect("runs");
+    assert!(report.is_clean() && report.committed == 5, "{report:?}");
+    assert!(
+        report.usage.gets >= 7,
+        "every object is read back: {report:?}"
+    );
+    assert_eq!(world.objects().await["documents/large"], large);
+    world.remove_sources(Steps::all()).await.expect("removes");
+    world.rollback().await.expect("rolls back");
+    assert_eq!(world.picture().await, start);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_makes_it_slower_and_nothing_else() {
+    let (world, proxy, _server) = proxied(30).await;
+    proxy.add(
+        Rule::slow_down()
+            .method("PUT")
+            .target("/documents/")
+            .skip(2)
+            .times(12),
+    );
+    let report = world.run().await.expect("runs");
+    assert!(report.is_clean() && report.committed == 30, "{report:?}");
+    assert_eq!(report.usage.throttled, 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_stops_the_run_at_once() {
+    for (status, code, kind) in [
+        (403, "AccessDenied", store::ErrorKind::Permission),
+        (404, "NoSuchBucket", store::ErrorKind::NoBucket),
+        (
+            507,
+            "InsufficientStorage",
+            store::ErrorKind::QuotaOrDiskFull,
+        ),
+        (403, "InvalidAccessKeyId", store::ErrorKind::Credentials),
+    ] {
+        let (world, proxy, _server) = proxied(20).await;
+        let rule = Rule::s3_error(status, code, "no")
+            .method("PUT")
+            .target("/documents/");
+        proxy.add(rule.skip(5));
+        let error = world.run().await.expect_err("stops");
+        assert_eq!(
+            error.store_error().map(store::StoreError::kind),
+            Some(kind),
+            "{error:?}"
+        );
+        let refused = proxy
+            .requests()
+            .iter()
+            .filter(|seen| seen.status == Some(status))
+            .count();
+        assert!(refused <= 3, "only what was under way: {refused}");
+        proxy.clear();
+        let report = world.run().await.expect("goes on");
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(world.journal().await.tally().of(State::Committed), 20);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_lost_or_cut_do_no_harm() {
+    let (mut world, proxy, _server) = proxied(12).await;
+    add_large(&mut world);
+    let start = world.picture().await;
+    proxy.add(
+        Rule::new(Action::DropAfter)
+            .method("PUT")
+            .target("/documents/")
+            .times(4),
+    );
+    proxy.add(
+        Rule::new(Action::DropBefore)
+            .method("PUT")
+            .target("/thumbnails/")
+            .times(2),
+    );
+    proxy.add(
+        Rule::new(Action::DropAfter)
+            .method("POST")
+            .target("uploadId")
+            .times(1),
+    );
+    let report = world.run().await.expect("runs");
+    assert!(report.is_clean() && report.committed == 13, "{report:?}");
+    world.remove_sources(Steps::all()).await.expect("removes");
+    proxy.add(
+        Rule::new(Action::CutBody(10))
+            .method("GET")
+            .target("/documents/")
+            .times(3),
+    );
+    world.rollback().await.expect("rolls back");
+    assert_eq!(world.picture().await, start);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_parts_that_was_left_behind_is_given_up() {
+    let (mut world, proxy, server) = proxied(0).await;
+    let large = add_large(&mut world);
+    proxy.add(
+        Rule::s3_error(403, "AccessDenied", "no")
+            .method("PUT")
+            .target("partNumber=2"),
+    );
+    // Giving up fails as well, as if the process were dead.
+    proxy.add(
+        Rule::s3_error(403, "AccessDenied", "no")
+            .method("DELETE")
+            .target("documents/large"),
+    );
+    world.run().await.expect_err("stops");
+    assert!(!uploads(&server).is_empty());
+    proxy.clear();
+    let report = world.run().await.expect("goes on");
+    assert_eq!(
+        (report.committed, uploads(&server)),
+        (1, Vec::new()),
+        "{report:?}"
+    );
+    assert_eq!(world.objects().await["documents/large"], large);
+}
+
+/// Which files of uploads in parts the server keeps.
+fn uploads(server: &S3Server) -> Vec<String> {
+    let names = fs::read_dir(server.root()).expect("lists");
+    let names = names.map(|entry| entry.expect("entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.contains("upload")).collect()
+}

@@ -1,0 +1,170 @@
+//! The copy of a journal that is kept in the target, so that a run can be rolled back when its machine is gone.
+//!
+//! What must hold: only what is durable here is copied; a piece is named by the byte it begins at, so pieces that were written
+//! twice agree, and one that is missing is noticed.
+
+use super::{Journal, JournalError, JournalErrorKind, writer};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use store::{Entry, Store, StoreError};
+
+/// A piece is never larger.
+const PIECE_MAX: u64 = 8 << 20;
+
+/// How far a journal is copied.
+pub(crate) struct MirrorCopy {
+    store: Store,
+    folder: String,
+    /// So many bytes are copied; none before the first look at what an earlier process left.
+    copied: Option<u64>,
+}
+
+impl MirrorCopy {
+    pub(crate) fn new(store: Store, prefix: &str, run_id: &str) -> MirrorCopy {
+        MirrorCopy {
+            store,
+            folder: folder(prefix, run_id),
+            copied: None,
+        }
+    }
+
+    /// Copies what has become durable since the last time.
+    pub(crate) async fn catch_up(&mut self, journal: &Journal) -> Result<(), MirrorError> {
+        let mut from = match self.copied {
+            Some(copied) => copied,
+            None => end_of(&self.store, &self.folder).await?,
+        };
+        let length = journal.durable_length();
+        while from < length {
+            let bytes = journal.slice(from, (length - from).min(PIECE_MAX))?;
+            let n = bytes.len() as u64;
+            let key = format!("{}/{from:016}", self.folder);
+            self.store.put(&key, bytes).await?;
+            from += n;
+        }
+        self.copied = Some(from);
+        Ok(())
+    }
+}
+
+/// Either side of a copy can fail.
+#[derive(Debug)]
+pub(crate) enum MirrorError {
+    Store(StoreError),
+    Journal(JournalError),
+}
+
+impl From<StoreError> for MirrorError {
+    fn from(error: StoreError) -> MirrorError {
+        MirrorError::Store(error)
+    }
+}
+
+impl From<JournalError> for MirrorError {
+    fn from(error: JournalError) -> MirrorError {
+        MirrorError::Journal(error)
+    }
+}
+
+impl Journal {
+    fn slice(&self, from: u64, length: u64) -> Result<Bytes, JournalError> {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        self.0
+            .file
+            .read_exact_at(&mut bytes, from)
+            .map_err(|error| JournalError::new(JournalErrorKind::Io, self.path()).because(error))?;
+        // A piece ends with a line: if it is the last to arrive, what is rebuilt has no torn tail.
+        if let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            bytes.truncate(end + 1);
+        }
+        Ok(bytes.into())
+    }
+}
+
+/// Returns how many bytes from the start an earlier process copied without a gap.
+async fn end_of(store: &Store, folder: &str) -> Result<u64, StoreError> {
+    let mut end = 0;
+    for piece in pieces_below(store, folder).await? {
+        match begin_of(&piece.key) {
+            Some(begin) if begin <= end => end = end.max(begin + piece.size),
+            _ => {}
+        }
+    }
+    Ok(end)
+}
+
+/// Lists the pieces below a prefix, in order. A folder store that was never written to has none.
+async fn pieces_below(store: &Store, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+    let listed = store.list_stream(prefix).try_collect::<Vec<Entry>>().await;
+    let mut pieces = match listed {
+        Err(error) if crate::engine::is_new_folder(store, &error) => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    pieces.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    Ok(pieces)
+}
+
+fn folder(prefix: &str, run_id: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => run_id.to_owned(),
+        prefix => format!("{prefix}/{run_id}"),
+    }
+}
+
+fn begin_of(key: &str) -> Option<u64> {
+    key.rsplit('/').next()?.parse().ok()
+}
+
+pub(super) async fn runs(store: &Store, prefix: &str) -> Result<Vec<String>, JournalError> {
+    let prefix = prefix.trim_matches('/');
+    let listed = pieces_below(store, prefix).await;
+    let pieces = listed.map_err(|error| store_error(Path::new(prefix), error))?;
+    let run_of = |key: &str| {
+        let rest = key.strip_prefix(prefix)?.trim_start_matches('/');
+        rest.split_once('/').map(|(run, _)| run.to_owned())
+    };
+    let mut runs: Vec<String> = pieces
+        .iter()
+        .filter_map(|piece| run_of(&piece.key))
+        .collect();
+    runs.sort_unstable();
+    runs.dedup();
+    Ok(runs)
+}
+
+/// Writes the file anew from its pieces.
+pub(super) async fn rebuild(
+    store: &Store,
+    prefix: &str,
+    run_id: &str,
+    path: &Path,
+) -> Result<(), JournalError> {
+    let pieces = pieces_below(store, &folder(prefix, run_id)).await;
+    let pieces = pieces.map_err(|error| store_error(path, error))?;
+    if pieces.is_empty() {
+        let why = format!("the target keeps no copy of run {run_id}");
+        return Err(JournalError::new(JournalErrorKind::NotFound, path).because(why));
+    }
+    let mut file = writer::NewFile::create(path)?;
+    for piece in &pieces {
+        let Some(begin) = begin_of(&piece.key) else {
+            continue;
+        };
+        let end = file.length();
+        if begin > end {
+            let why = format!("the piece before {} is missing from the target", piece.key);
+            return Err(JournalError::new(JournalErrorKind::Damaged, path).because(why));
+        }
+        let bytes = store.get(&piece.key).await;
+        let bytes = bytes.map_err(|error| store_error(path, error))?;
+        let new = usize::try_from(end - begin).unwrap_or(usize::MAX);
+        file.append(bytes.get(new..).unwrap_or_default())?;
+    }
+    file.finish()
+}
+
+fn store_error(path: &Path, error: StoreError) -> JournalError {
+    JournalError::new(JournalErrorKind::Store, path).because(error)
+}

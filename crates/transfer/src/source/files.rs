@@ -1,0 +1,319 @@
+//! Files of this machine.
+//!
+//! What must hold: a file whose size, time of change or inode is different after reading than before was not read; a restored
+//! file has its name only when it is whole and on the disk, with the time of change and mode that it had.
+//!
+//! It deliberately follows symbolic links when it reads and does not judge where they lead: the planner does. A link is never
+//! removed in place of the file that it leads to, nor the file in place of the link: removing takes away the name.
+
+use super::{Contents, Opened, Source, SourceError, SourceErrorKind};
+use crate::item::{Blob, Digest, Hasher, Stamp};
+use crate::journal::StoredBlob;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use store::StoreError;
+use store::file::{AtomicFile, create_dir_durably};
+
+/// How much is read at once to hash a file.
+const GULP: usize = 256 * 1024;
+
+/// Local files: a blob's source is a path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files;
+
+impl Files {
+    /// Makes a source of local files.
+    #[must_use]
+    pub fn new() -> Files {
+        Files
+    }
+}
+
+#[async_trait]
+impl Source for Files {
+    async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError> {
+        let path = blob.source.clone();
+        blocking(move || open(&path, whole_max, piece)).await
+    }
+
+    async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError> {
+        let path = blob.source.clone();
+        blocking(move || match digest(&path) {
+            Err(error) if error.kind() == SourceErrorKind::Missing => Ok(None),
+            outcome => outcome.map(Some),
+        })
+        .await
+    }
+
+    async fn restore(
+        &self,
+        blob: &Blob,
+        stored: &StoredBlob,
+        mut body: BoxStream<'static, Result<Bytes, StoreError>>,
+    ) -> Result<(), SourceError> {
+        let path = blob.source.clone();
+        let mut file = blocking(move || begin(&path)).await?;
+        let mut hasher = Hasher::new();
+        let mut size = 0;
+        while let Some(piece) = body.next().await {
+            let piece =
+                piece.map_err(|error| SourceError::store("restore", &blob.source, error))?;
+            size += piece.len() as u64;
+            let path = blob.source.clone();
+            (file, hasher) = blocking(move || {
+                hasher.update(&piece);
+                let written = file.write_all(&piece);
+                written.map_err(|error| SourceError::io("restore", &path, error))?;
+                Ok((file, hasher))
+            })
+            .await?;
+        }
+        if size != stored.size || hasher.finish() != stored.sha256 {
+            let why = format!("its object {} came back different", blob.key);
+            return Err(
+                SourceError::new(SourceErrorKind::WrongDigest, "restore", &blob.source)
+                    .because(why),
+            );
+        }
+        let (path, stamp) = (blob.source.clone(), stored.stamp);
+        blocking(move || finish(file, &path, stamp)).await
+    }
+
+    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
+        let path = blob.source.clone();
+        blocking(move || remove(&path)).await
+    }
+}
+
+/// What must be the same after reading as before.
+#[derive(PartialEq, Eq)]
+struct Likeness {
+    size: u64,
+    inode: u64,
+    device: u64,
+    mtime: (i64, i64),
+    ctime: (i64, i64),
+}
+
+impl Likeness {
+    fn of(found: &Metadata) -> Likeness {
+        Likeness {
+            size: found.len(),
+            inode: found.ino(),
+            device: found.dev(),
+            mtime: (found.mtime(), found.mtime_nsec()),
+            ctime: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+}
+
+fn open(path: &str, whole_max: u64, piece: usize) -> Result<Opened, SourceError> {
+    let (mut file, found) = look(path)?;
+    let size = found.len();
+    let stamp = Some(stamp(&found));
+    if size > whole_max {
+        let contents = Contents::Stream(pieces(file, path.to_owned(), Likeness::of(&found), piece));
+        return Ok(Opened {
+            size,
+            stamp,
+            contents,
+        });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    // One byte more than there should be shows that it grew.
+    let read = (&mut file).take(size + 1).read_to_end(&mut bytes);
+    read.map_err(|error| SourceError::io("read", path, error))?;
+    check_same(path, &file, &Likeness::of(&found), bytes.len() as u64)?;
+    let sha256 = Digest::of(&bytes);
+    Ok(Opened {
+        size,
+        stamp,
+        contents: Contents::Whole {
+            bytes: bytes.into(),
+            sha256,
+        },
+    })
+}
+
+fn look(path: &str) -> Result<(File, Metadata), SourceError> {
+    // A pipe that nobody writes to must not stop the run.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let found = opened.and_then(|file| file.metadata().map(|found| (file, found)));
+    let (file, found) = found.map_err(|error| SourceError::io("read", path, error))?;
+    if !found.is_file() {
+        return Err(SourceError::new(SourceErrorKind::NotAFile, "read", path));
+    }
+    Ok((file, found))
+}
+
+fn stamp(found: &Metadata) -> Stamp {
+    Stamp {
+        mtime_s: found.mtime(),
+        mtime_ns: u32::try_from(found.mtime_nsec()).unwrap_or(0),
+        mode: found.mode() & 0o7777,
+        uid: found.uid(),
+        gid: found.gid(),
+    }
+}
+
+/// Fails if the file is not as it was, or its name leads to another.
+fn check_same(path: &str, file: &File, before: &Likeness, read: u64) -> Result<(), SourceError> {
+    let changed = || SourceError::new(SourceErrorKind::Changed, "read", path);
+    let after = file
+        .metadata()
+        .map_err(|error| SourceError::io("read", path, error))?;
+    if read != before.size || Likeness::of(&after) != *before {
+        return Err(changed());
+    }
+    match fs::metadata(path) {
+        Ok(found) if found.ino() == before.inode && found.dev() == before.device => Ok(()),
+        _ => Err(changed()),
+    }
+}
+
+struct Reading {
+    file: File,
+    path: String,
+    before: Likeness,
+    read: u64,
+    piece: usize,
+}
+
+fn pieces(file: File, path: String, before: Likeness, piece: usize) -> super::BlobStream {
+    let start = Reading {
+        file,
+        path,
+        before,
+        read: 0,
+        piece,
+    };
+    stream::try_unfold(start, |reading| blocking(move || next_piece(reading))).boxed()
+}
+
+fn next_piece(mut reading: Reading) -> Result<Option<(Bytes, Reading)>, SourceError> {
+    let left = reading.before.size.saturating_sub(reading.read);
+    if left == 0 {
+        let Reading {
+            file,
+            path,
+            before,
+            read,
+            ..
+        } = reading;
+        // One byte more shows that it grew; a change that leaves the size is seen by its time.
+        let grown = (&file).read(&mut [0]);
+        let grown = grown.map_err(|error| SourceError::io("read", &path, error))?;
+        return check_same(&path, &file, &before, read + grown as u64).map(|()| None);
+    }
+    let length = left.min(reading.piece as u64);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(reading.piece));
+    let outcome = (&mut reading.file).take(length).read_to_end(&mut bytes);
+    outcome.map_err(|error| SourceError::io("read", &reading.path, error))?;
+    if (bytes.len() as u64) < length {
+        let path = &reading.path;
+        return Err(SourceError::new(SourceErrorKind::Changed, "read", path));
+    }
+    reading.read += length;
+    Ok(Some((bytes.into(), reading)))
+}
+
+fn digest(path: &str) -> Result<(u64, Digest), SourceError> {
+    let (mut file, found) = look(path)?;
+    let mut hasher = Hasher::new();
+    let size = usize::try_from(found.len()).unwrap_or(GULP);
+    let mut buffer = vec![0; size.clamp(1, GULP)];
+    let mut read = 0;
+    loop {
+        let length = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(SourceError::io("read", path, error)),
+        };
+        hasher.update(&buffer[..length]);
+        read += length as u64;
+    }
+    check_same(path, &file, &Likeness::of(&found), read)?;
+    Ok((read, hasher.finish()))
+}
+
+fn begin(path: &str) -> Result<AtomicFile, SourceError> {
+    let place = Path::new(path);
+    if fs::metadata(place).is_ok_and(|found| !found.is_file()) {
+        return Err(SourceError::new(SourceErrorKind::NotAFile, "restore", path));
+    }
+    let above = place.parent().unwrap_or(Path::new("."));
+    create_dir_durably(above)
+        .and_then(|()| AtomicFile::create_again(place))
+        .map_err(|error| SourceError::io("restore", path, error))
+}
+
+/// Gives the file its name, and what else it had.
+fn finish(mut file: AtomicFile, path: &str, stamp: Option<Stamp>) -> Result<(), SourceError> {
+    let dressed = match stamp {
+        // All bytes first: writing changes the time.
+        Some(stamp) => file.flush().and_then(|()| {
+            dress(file.temporary(), &stamp)?;
+            set_mtime(file.temporary(), &stamp)
+        }),
+        None => Ok(()),
+    };
+    dressed
+        .and_then(|()| file.commit())
+        .map_err(|error| SourceError::io("restore", path, error))
+}
+
+/// Gives a file its owner and mode. Only root may give files away; who restores as another user gets files of his own.
+fn dress(path: &Path, stamp: &Stamp) -> io::Result<()> {
+    let found = fs::metadata(path)?;
+    if (found.uid(), found.gid()) != (stamp.uid, stamp.gid) {
+        match std::os::unix::fs::chown(path, Some(stamp.uid), Some(stamp.gid)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            outcome => outcome?,
+        }
+    }
+    fs::set_permissions(path, Permissions::from_mode(stamp.mode))
+}
+
+fn set_mtime(path: &Path, stamp: &Stamp) -> io::Result<()> {
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: stamp.mtime_s,
+            tv_nsec: stamp.mtime_ns.into(),
+        },
+    };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())?)
+}
+
+fn remove(path: &str) -> Result<(), SourceError> {
+    match fs::remove_file(path) {
+        Ok(()) => {
+            let above = Path::new(path).parent();
+            let above = above.filter(|dir| !dir.as_os_str().is_empty());
+            store::file::sync_dir(above.unwrap_or(Path::new(".")))
+                .map_err(|error| SourceError::io("remove", path, error))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(SourceError::io("remove", path, error)),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Where blobs come from, and where they go back to on a rollback.
+//!
+//! What must hold: a source that changes while it is read is never taken for good; a restored source is whole and durable
+//! before it has its name; nothing but [`Source::remove`] removes anything.
+
+mod error;
+mod files;
+pub(crate) mod objects;
+#[cfg(test)]
+mod tests;
+
+pub use error::{SourceError, SourceErrorKind};
+pub use files::Files;
+pub use objects::Objects;
+
+use crate::item::{Blob, Digest, Stamp};
+use crate::journal::StoredBlob;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use store::StoreError;
+
+/// The bytes of a blob, piece by piece.
+pub type BlobStream = BoxStream<'static, Result<Bytes, SourceError>>;
+
+/// A place that blobs are read from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Opens a blob. One of at most `whole_max` bytes is read and hashed at once; a larger one comes as a stream, in pieces of
+    /// `piece` bytes but for the last, each read only when it is asked for.
+    ///
+    /// # Errors
+    /// If it is not there, is no file, may not be read, or changes meanwhile.
+    async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError>;
+
+    /// Reads and hashes a blob; none if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be found out.
+    async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError>;
+
+    /// Puts a blob back that is not there, or that differs: checks size and digest of the body against `stored`, and only then
+    /// gives it its name, durably.
+    ///
+    /// # Errors
+    /// If it is not certain that it is there. What had the name before is then still there.
+    async fn restore(
+        &self,
+        blob: &Blob,
+        stored: &StoredBlob,
+        body: BoxStream<'static, Result<Bytes, StoreError>>,
+    ) -> Result<(), SourceError>;
+
+    /// Removes a blob, durably. One that is not there is passed over.
+    ///
+    /// # Errors
+    /// If it is not certain that it is gone.
+    async fn remove(&self, blob: &Blob) -> Result<(), SourceError>;
+}
+
+/// A blob that is being read.
+pub struct Opened {
+    /// How many bytes it has.
+    pub size: u64,
+    /// What a file has besides its bytes.
+    pub stamp: Option<Stamp>,
+    /// Its bytes.
+    pub contents: Contents,
+}
+
+/// The bytes of an opened blob.
+pub enum Contents {
+    /// All of them, and their hash.
+    Whole {
+        /// The bytes.
+        bytes: Bytes,
+        /// Their SHA-256.
+        sha256: Digest,
+    },
+    /// Piece by piece. The last item is an error if the source changed meanwhile.
+    Stream(BlobStream),
+}
