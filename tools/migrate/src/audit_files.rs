@@ -1,0 +1,144 @@
+//! `--audit-files`: rows, files and objects compared; what does not fit is listed.
+//!
+//! What must hold: it changes nothing; with a bucket that is configured the objects are compared too, without one it says so.
+//!
+//! What it deliberately does not do: repair. A rollback mends bent rows; the rest is a person's decision.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use console::{Exit, Failure, Table, Ui, human};
+use transfer::StopSignal;
+
+use crate::audit::{AuditError, AuditOptions, AuditReport, Finding, FindingKind, Severity, audit};
+use crate::run::failures::database_failure;
+use crate::run::listen;
+use crate::run::parts;
+use crate::run::session::Session;
+
+/// So many findings of a kind are shown on a screen; `--json` and `--report` have all.
+const SHOWN_MAX: usize = 20;
+
+/// Runs `--audit-files`.
+///
+/// # Errors
+/// If database, disk or bucket cannot be read. What does not fit is no error but gives [`Exit::Partial`].
+pub async fn run(session: &Session) -> Result<Exit, Failure> {
+    let action = &session.line.action;
+    let bucket = match (&session.settings.bucket, action.no_s3) {
+        (Some(_), false) => Some(session.bucket().await?),
+        _ => None,
+    };
+    if bucket.is_none() {
+        session
+            .ui
+            .status("No bucket is looked at: none is configured, or --no-s3 was given.");
+    }
+    let stop = StopSignal::new();
+    let _listening = listen(&session.ui, &stop)?;
+    let options = AuditOptions {
+        hash: !action.no_hash,
+        bucket,
+        stop,
+    };
+    let paths = Arc::new(parts::paths(session)?);
+    let report = audit(&*session.database, &session.mapping, &paths, &options)
+        .await
+        .map_err(|error| failure(&error))?;
+    show(&session.ui, &report);
+    if let Some(path) = &session.line.run.report {
+        write(path, &report)?;
+    }
+    Ok(if report.is_sound() {
+        Exit::Ok
+    } else {
+        Exit::Partial
+    })
+}
+
+fn failure(error: &AuditError) -> Failure {
+    match error {
+        AuditError::Database(below) => database_failure(below).context(error),
+        AuditError::Store(below) => {
+            Failure::from(below).context("the audit could not list the bucket")
+        }
+        AuditError::Stopped => {
+            Failure::from_error(Exit::Interrupted, error as &(dyn Error + 'static))
+        }
+    }
+}
+
+fn write(path: &std::path::Path, report: &AuditReport) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec_pretty(report)
+        .map_err(|error| Failure::wrap(Exit::Failed, "the report could not be written", &error))?;
+    store::file::atomic_write(path, &bytes)
+        .map_err(|error| Failure::io("write the report", path, &error))
+}
+
+fn show(ui: &Ui, report: &AuditReport) {
+    if ui.is_json() {
+        ui.json(report);
+        return;
+    }
+    ui.out(format!(
+        "{} looked at, {} sound; {} ({}) on disk{}",
+        human::count(report.rows, "row"),
+        human::number(report.sound),
+        human::count(report.files, "file"),
+        human::bytes(report.file_bytes),
+        report.objects.map_or(String::new(), |n| format!(
+            "; {} in the bucket",
+            human::count(n, "object")
+        ))
+    ));
+    let mut table = Table::new(["table", "column", "local", "in S3", "empty"]);
+    for count in &report.columns {
+        table.row([
+            count.table.clone(),
+            count.column.clone(),
+            human::number(count.local),
+            human::number(count.stored),
+            human::number(count.empty),
+        ]);
+    }
+    table.right(2).right(3).right(4);
+    ui.out(table.render());
+    let mut by_kind: BTreeMap<FindingKind, Vec<&Finding>> = BTreeMap::new();
+    for finding in &report.findings {
+        by_kind.entry(finding.kind).or_default().push(finding);
+    }
+    for (kind, findings) in by_kind {
+        show_kind(ui, report, kind, &findings);
+    }
+    if report.counts.is_empty() {
+        ui.out("Rows, files and objects agree.");
+    }
+}
+
+fn show_kind(ui: &Ui, report: &AuditReport, kind: FindingKind, findings: &[&Finding]) {
+    let count = report.counts.get(&kind).copied().unwrap_or(0);
+    let word = match kind.severity() {
+        Severity::Info => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let name = kind.as_str().replace('_', " ");
+    ui.out(format!("{word}: {name} ({})", human::number(count)));
+    for finding in findings.iter().take(SHOWN_MAX) {
+        let row = match finding.row.as_str() {
+            "" => String::new(),
+            row => format!("{} {row}: ", finding.column),
+        };
+        ui.out(format!("  {row}{} ({})", finding.path, finding.detail));
+    }
+    if count > SHOWN_MAX as u64 {
+        ui.out(format!(
+            "  … {} more",
+            human::number(count - SHOWN_MAX as u64)
+        ));
+    }
+    if let Some(first) = findings.first() {
+        ui.out(format!("  what to do: {}", first.remedy));
+    }
+}

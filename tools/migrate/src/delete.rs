@@ -1,0 +1,95 @@
+//! `--delete-source`: removes the files of a run where they came from, days after it.
+//!
+//! What must hold: each object is read back from the bucket and found equal before its file goes; a file that any row still needs
+//! stays; a rollback can bring every file back.
+//!
+//! What it deliberately does not do: run together with a migration.
+
+use std::path::Path;
+use std::time::Duration;
+
+use console::{Exit, Failure, human};
+use transfer::{Ended, RemoveOptions};
+
+use crate::run::existing::{Named, Purpose};
+use crate::run::record::Record;
+use crate::run::session::Session;
+use crate::run::workbench::Workbench;
+use crate::settings::older_than;
+use crate::state::RunState;
+
+/// Runs `--delete-source`.
+///
+/// # Errors
+/// If no run is named, or the removal could not come to its end; it can be run again.
+pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure> {
+    let grace = older_than(session.line.action.older_than.as_deref())?;
+    let Some(file) = file else {
+        return Err(Failure::usage("--delete-source needs --state-file: the run whose files are to go")
+            .hint("migrate_to_s3 --delete-source --state-file FILE --older-than 7d; `--status` lists the runs"));
+    };
+    let named = Named {
+        file: Some(file),
+        purpose: Purpose::Change,
+        is_forced: false,
+    };
+    let mut bench = Workbench::open(session, named, "delete-source", "removing").await?;
+    check_state(&bench.record)?;
+    let options = RemoveOptions {
+        switched_before: Some(moment_before(grace)?),
+        dry_run: bench.session.line.action.dry_run,
+    };
+    let state = bench.record.summary.state;
+    let report = bench
+        .work(state, "then run the same command again", |engine| {
+            engine.remove_sources(options)
+        })
+        .await?;
+    bench.record.save(state, &bench.journal)?;
+    if options.dry_run {
+        let files = human::count(report.sources_removed, "local file");
+        bench
+            .session
+            .ui
+            .out(format!("{files} would be removed. Nothing was changed."));
+        return Ok(Exit::Ok);
+    }
+    if report.sources_removed == 0 && report.exceptions.is_empty() {
+        bench.session.ui.status(format!(
+            "Nothing was removed: no document was switched longer ago than {}.",
+            human::duration(grace)
+        ));
+    }
+    let exit = match (report.ended, report.exceptions.is_empty()) {
+        (Ended::Stopped, _) => Exit::Interrupted,
+        (_, true) => Exit::Ok,
+        (_, false) => Exit::Partial,
+    };
+    bench.show(report, state, exit, String::new())?;
+    Ok(exit)
+}
+
+fn check_state(record: &Record) -> Result<(), Failure> {
+    match record.summary.state {
+        RunState::RollingBack | RunState::RolledBack => Err(Failure::new(
+            Exit::Conflict,
+            format!(
+                "the run {} is {}",
+                record.files.run,
+                record.summary.state.words()
+            ),
+        )
+        .hint("name a run that is not rolled back; `--status` lists them")),
+        _ => Ok(()),
+    }
+}
+
+fn moment_before(grace: Duration) -> Result<jiff::Timestamp, Failure> {
+    jiff::Timestamp::now().checked_sub(grace).map_err(|_| {
+        Failure::usage(format!(
+            "--older-than {} reaches too far back",
+            human::duration(grace)
+        ))
+        .hint("write --older-than 7d")
+    })
+}

@@ -1,0 +1,240 @@
+//! The engine's ledger over the application's database: an item is switched over when its row, and every row that repeats
+//! its path, names the new place.
+//!
+//! What must hold: all rows of a batch change in one transaction, each only from the path it is known to hold; what appears
+//! meanwhile with the same path follows; a rollback also takes back what somebody bent by hand.
+//!
+//! It deliberately keeps nothing in memory between calls but a short-lived list of files that rows still need.
+
+mod needed;
+
+use crate::bent;
+use crate::db::{Change, Database, DbError, Switched, Which};
+use crate::mapping::{CopyColumn, Mapping};
+use crate::plan::Context;
+use crate::resolve::Paths;
+use async_trait::async_trait;
+use needed::Needed;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use transfer::{Item, Ledger, LedgerError, Outcome};
+
+/// The ledger of a run.
+pub struct DbLedger {
+    db: Arc<dyn Database>,
+    mapping: Arc<Mapping>,
+    paths: Arc<Paths>,
+    needed: tokio::sync::Mutex<Option<Needed>>,
+}
+
+/// The changes of a batch, each with the item that it belongs to.
+struct Batch {
+    changes: Vec<Change>,
+    items: Vec<usize>,
+}
+
+impl DbLedger {
+    /// Makes a ledger.
+    #[must_use]
+    pub fn new(db: Arc<dyn Database>, mapping: Arc<Mapping>, paths: Arc<Paths>) -> DbLedger {
+        DbLedger {
+            db,
+            mapping,
+            paths,
+            needed: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Reads the changes of items out of the journal's context.
+    fn batch(&self, items: &[Item], reversed: bool) -> Result<Batch, LedgerError> {
+        let mut batch = Batch {
+            changes: Vec::new(),
+            items: Vec::new(),
+        };
+        for (place, item) in items.iter().enumerate() {
+            for change in context_of(item)?.changes {
+                batch
+                    .changes
+                    .push(if reversed { change.reversed() } else { change });
+                batch.items.push(place);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Adds rows that hold one of the old paths by now and were not known when the batch was planned.
+    async fn add_newcomers(
+        &self,
+        batch: &mut Batch,
+        columns: &[CopyColumn],
+    ) -> Result<(), LedgerError> {
+        let mut known = HashSet::new();
+        let mut by_old: HashMap<String, (String, usize)> = HashMap::new();
+        for (change, item) in batch.changes.iter().zip(&batch.items) {
+            known.insert((
+                change.table.clone(),
+                change.column.clone(),
+                change.key.clone(),
+            ));
+            if change.old != change.new {
+                by_old
+                    .entry(change.old.clone())
+                    .or_insert_with(|| (change.new.clone(), *item));
+            }
+        }
+        let olds: Vec<String> = by_old.keys().cloned().collect();
+        if olds.is_empty() {
+            return Ok(());
+        }
+        for holder in self.db.holders(columns, &olds).await.map_err(failed)? {
+            let row = (
+                holder.table.clone(),
+                holder.column.clone(),
+                holder.key.clone(),
+            );
+            if known.contains(&row) {
+                continue;
+            }
+            if let Some((new, item)) = by_old.get(&holder.path) {
+                batch.items.push(*item);
+                batch.changes.push(Change {
+                    table: holder.table,
+                    key_column: holder.key_column,
+                    key: holder.key,
+                    column: holder.column,
+                    old: holder.path,
+                    new: new.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Mends rows that hold a bent form of the path they are to be taken back from.
+    async fn unbend(&self, batch: &Batch, answers: &mut [Switched]) -> Result<(), LedgerError> {
+        let mut places = Vec::new();
+        let mut changes = Vec::new();
+        for (place, (change, answer)) in batch.changes.iter().zip(answers.iter()).enumerate() {
+            if let Switched::Changed(current) = answer
+                && bent::forms(&self.mapping, &self.paths, &change.old).contains(current)
+            {
+                places.push(place);
+                changes.push(Change {
+                    old: current.clone(),
+                    ..change.clone()
+                });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mended = self.db.switch(&changes).await.map_err(failed)?;
+        for (place, answer) in places.into_iter().zip(mended) {
+            answers[place] = answer;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for DbLedger {
+    async fn commit(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
+        let mut batch = self.batch(items, false)?;
+        self.add_newcomers(&mut batch, &self.mapping.followers())
+            .await?;
+        let answers = self.db.switch(&batch.changes).await.map_err(failed)?;
+        Ok(outcomes(items.len(), &batch, &answers))
+    }
+
+    async fn revert(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
+        let mut batch = self.batch(items, true)?;
+        let mut columns = vec![self.mapping.main.column()];
+        columns.extend(self.mapping.followers());
+        self.add_newcomers(&mut batch, &columns).await?;
+        let mut answers = self.db.switch(&batch.changes).await.map_err(failed)?;
+        self.unbend(&batch, &mut answers).await?;
+        Ok(outcomes(items.len(), &batch, &answers))
+    }
+
+    async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError> {
+        let batch = self.batch(items, false)?;
+        let answers = self.db.peek(&batch.changes).await.map_err(failed)?;
+        let mut switched = vec![true; items.len()];
+        let mut seen = vec![false; items.len()];
+        for ((item, answer), change) in batch.items.iter().zip(&answers).zip(&batch.changes) {
+            // Only the item's own row has to be there; those that repeated its path may be gone.
+            let good = match answer {
+                Switched::AlreadyDone => true,
+                Switched::Done => change.old == change.new,
+                Switched::Gone => seen[*item],
+                Switched::Changed(_) => false,
+            };
+            seen[*item] = true;
+            switched[*item] &= good;
+        }
+        let mut needed = self.needed.lock().await;
+        // What a source is shows in the path that named it.
+        let is_object = |change: &Change| self.mapping.key_of(&change.old).is_some();
+        let which = if batch.changes.iter().any(is_object) {
+            Which::Stored
+        } else {
+            Which::Local
+        };
+        let current = match needed.take().filter(|needed| needed.is_usable(which)) {
+            Some(current) => current,
+            None => {
+                let collected = Needed::collect(&*self.db, &self.mapping, &self.paths, which);
+                collected.await.map_err(failed)?
+            }
+        };
+        for (item, switched) in items.iter().zip(&mut switched) {
+            *switched &= item.blobs.iter().all(|blob| !current.has(&blob.source));
+        }
+        *needed = Some(current);
+        Ok(switched)
+    }
+}
+
+/// Reads an item's context.
+fn context_of(item: &Item) -> Result<Context, LedgerError> {
+    serde_json::from_value(item.context.clone()).map_err(|error| {
+        LedgerError::new(error).with_remedy(format!(
+            "the journal's entry for {} is from another version of this tool; use that version",
+            item.id
+        ))
+    })
+}
+
+/// Folds the answers for single rows into one for each item: its own row decides, unless that is not where it should be and
+/// another row is: then the object is referred to, and must stay.
+fn outcomes(count: usize, batch: &Batch, answers: &[Switched]) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; count];
+    for ((item, change), answer) in batch.items.iter().zip(&batch.changes).zip(answers) {
+        let outcome = match answer {
+            Switched::Done => Outcome::Done,
+            Switched::AlreadyDone => Outcome::AlreadyDone,
+            Switched::Changed(current) => Outcome::Changed(format!("{change} holds `{current}`")),
+            Switched::Gone => Outcome::Gone(change.to_string()),
+        };
+        let slot = &mut outcomes[*item];
+        let better = slot
+            .as_ref()
+            .is_none_or(|known| !known.is_done() && outcome.is_done());
+        let newly = *slot == Some(Outcome::AlreadyDone) && outcome == Outcome::Done;
+        if better || newly {
+            *slot = Some(outcome);
+        }
+    }
+    let nothing = || Outcome::Gone("the journal names no row".to_owned());
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(nothing))
+        .collect()
+}
+
+fn failed(error: DbError) -> LedgerError {
+    let (retryable, remedy) = (error.is_retryable(), error.remedy());
+    LedgerError::new(error)
+        .retryable(retryable)
+        .with_remedy(remedy)
+}

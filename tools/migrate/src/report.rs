@@ -1,0 +1,234 @@
+//! What a command says at its end: to a person in a few lines, to a script as JSON.
+//!
+//! What must hold: both say the same; every exception has a name, a reason and a remedy.
+//!
+//! What it deliberately does not do: decide how the command ends.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use console::{Failure, Ui, human};
+use serde::Serialize;
+use store::Usage;
+use transfer::{Exception, Report};
+
+use crate::reconcile::Balance;
+use crate::state::{Counts, Parameters, RunState};
+
+/// So many exceptions are shown on a screen; `--report` and `--json` have all.
+const SHOWN_MAX: usize = 40;
+
+/// The report of a run, a rollback or a removal.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// What the command did: `migrate`, `rollback` or `delete-source`.
+    pub action: &'static str,
+    /// The program and its version.
+    pub tool: String,
+    /// The run's name.
+    pub run: String,
+    /// How it stands.
+    pub state: RunState,
+    /// The code the command ends with.
+    pub exit_code: u8,
+    /// What it was asked to do.
+    pub parameters: Parameters,
+    /// The journal with every step.
+    pub journal: String,
+    /// What was done by all attempts of this run.
+    pub counts: Counts,
+    /// What was done this time.
+    pub this_time: Report,
+    /// Everything that was left out or is odd.
+    pub exceptions: Vec<Exception>,
+    /// What rows, disk and bucket come to after the run, with what no exception explains; none if that was not looked at.
+    pub balance: Option<Balance>,
+    /// What to type next.
+    pub next: String,
+}
+
+impl RunReport {
+    /// Writes the report as JSON to the file of `--report`.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_to(&self, path: &Path) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec_pretty(self).map_err(|error| {
+            Failure::wrap(
+                console::Exit::Failed,
+                "the report could not be written",
+                &error,
+            )
+        })?;
+        store::file::atomic_write(path, &bytes)
+            .map_err(|error| Failure::io("write the report", path, &error))
+    }
+
+    /// Shows the report.
+    pub fn show(&self, ui: &Ui) {
+        if ui.is_json() {
+            ui.json(self);
+            return;
+        }
+        ui.out(self.headline());
+        for line in self.lines() {
+            ui.out(format!("  {line}"));
+        }
+        show_exceptions(ui, &self.exceptions);
+        if let Some(balance) = &self.balance {
+            show_balance(ui, balance);
+        }
+        if !self.next.is_empty() {
+            ui.out(format!("Next: {}", self.next));
+        }
+    }
+
+    fn headline(&self) -> String {
+        let took = human::duration(std::time::Duration::from_millis(self.this_time.elapsed_ms));
+        let report = &self.this_time;
+        let documents = |n: u64| human::count(n, "document");
+        match self.state {
+            RunState::RolledBack | RunState::RollingBack => {
+                format!("Rolled back {} in {took}.", documents(report.reverted))
+            }
+            RunState::Stopped | RunState::Running => format!(
+                "Stopped after {} ({}) in {took}; nothing is lost.",
+                documents(report.committed),
+                human::bytes(report.bytes)
+            ),
+            _ if report.sources_removed > 0 => format!(
+                "Removed {} in {took}.",
+                human::count(report.sources_removed, "local file")
+            ),
+            _ if self.action == "delete-source" => "No local file was removed.".into(),
+            _ if report.committed == 0 && report.planned == 0 && self.exceptions.is_empty() => {
+                "Nothing to migrate: every document is where it should be.".into()
+            }
+            _ => format!(
+                "Migrated {} ({}) in {took}.",
+                documents(report.committed),
+                human::bytes(report.bytes)
+            ),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let report = &self.this_time;
+        let parts = [
+            (report.stored, "object", "stored and proved"),
+            (report.already_there, "object", "there already, equal"),
+            (
+                report.already_done,
+                "document",
+                "switched by an earlier attempt",
+            ),
+            (
+                report.changed,
+                "document",
+                "changed by somebody else meanwhile, left alone",
+            ),
+            (
+                report.gone,
+                "document",
+                "deleted by somebody else meanwhile",
+            ),
+            (
+                report.left_out,
+                "document",
+                "left out for what is wrong with the file",
+            ),
+            (report.failed, "document", "failed"),
+            (report.restored, "file", "downloaded and checked"),
+            (report.objects_removed, "object", "removed"),
+        ];
+        let said = parts.into_iter().filter(|(n, ..)| *n > 0);
+        said.map(|(n, noun, what)| format!("{} {what}", human::count(n, noun)))
+            .collect()
+    }
+}
+
+/// Shows exceptions by kind, each with its reason; the remedy once a kind.
+pub fn show_exceptions(ui: &Ui, exceptions: &[Exception]) {
+    if exceptions.is_empty() {
+        return;
+    }
+    ui.out(format!(
+        "{}:",
+        human::count(exceptions.len() as u64, "exception")
+    ));
+    let mut by_kind: BTreeMap<_, Vec<&Exception>> = BTreeMap::new();
+    for exception in exceptions {
+        by_kind.entry(exception.kind).or_default().push(exception);
+    }
+    let mut left = SHOWN_MAX;
+    for (kind, exceptions) in by_kind {
+        let name = kind.as_str().replace('_', " ");
+        ui.out(format!(
+            "  {name} ({})",
+            human::number(exceptions.len() as u64)
+        ));
+        for exception in exceptions.iter().take(left) {
+            ui.out(format!("    {}: {}", exception.item, exception.message));
+        }
+        left = left.saturating_sub(exceptions.len());
+        if let Some(first) = exceptions.first() {
+            ui.out(format!("    what to do: {}", first.remedy));
+        }
+    }
+    if exceptions.len() > SHOWN_MAX {
+        ui.out(format!(
+            "  … {} more; --report FILE has all",
+            human::number((exceptions.len() - SHOWN_MAX) as u64)
+        ));
+    }
+}
+
+fn show_balance(ui: &Ui, balance: &Balance) {
+    ui.out(format!(
+        "Balance: {} of {} have their file in place; {} ({}) in the store.",
+        human::number(balance.in_place),
+        human::count(balance.rows, "row"),
+        human::count(balance.objects, "object"),
+        human::bytes(balance.object_bytes)
+    ));
+    if balance.is_balanced() {
+        return;
+    }
+    ui.out("Out of balance, and none of the exceptions above says why:");
+    show_exceptions(ui, &balance.exceptions);
+}
+
+/// Adds what one call of the engine did to what earlier ones did.
+pub fn add(total: &mut Report, more: &Report) {
+    total.ended = more.ended;
+    total.planned += more.planned;
+    total.skipped += more.skipped;
+    total.stored += more.stored;
+    total.already_there += more.already_there;
+    total.committed += more.committed;
+    total.already_done += more.already_done;
+    total.changed += more.changed;
+    total.gone += more.gone;
+    total.failed += more.failed;
+    total.left_out += more.left_out;
+    total.reverted += more.reverted;
+    total.restored += more.restored;
+    total.objects_removed += more.objects_removed;
+    total.sources_removed += more.sources_removed;
+    total.bytes += more.bytes;
+    total.elapsed_ms += more.elapsed_ms;
+    add_usage(&mut total.usage, &more.usage);
+}
+
+fn add_usage(total: &mut Usage, more: &Usage) {
+    total.lists += more.lists;
+    total.gets += more.gets;
+    total.puts += more.puts;
+    total.deletes += more.deletes;
+    total.heads += more.heads;
+    total.other += more.other;
+    total.retries += more.retries;
+    total.throttled += more.throttled;
+    total.bytes_up += more.bytes_up;
+    total.bytes_down += more.bytes_down;
+}

@@ -1,0 +1,154 @@
+//! Which run a migration goes on with, or that it begins a new one.
+//!
+//! What must hold: an unfinished run is never passed over in silence, and its journal never overwritten; a run goes on only over
+//! the same database, files and store.
+//!
+//! What it deliberately does not do: roll anything back.
+
+use console::{Exit, Failure, Unasked};
+use transfer::{Journal, RunHeader};
+
+use super::failures::journal_failure;
+use super::record::{Record, state_of};
+use super::session::Session;
+use crate::state::{Parameters, RunFiles, RunState};
+
+/// Finds the run that the command line means, and opens its journal for writing.
+///
+/// # Errors
+/// If there is an unfinished run and nobody said what to do about it, or the named one does not fit.
+pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
+    let parameters = session.parameters()?;
+    let run = &session.line.run;
+    if let Some(path) = &run.resume_from {
+        return resume(session, &session.state.resolve(path)?, &parameters);
+    }
+    let unfinished = unfinished(session, &parameters)?;
+    let Some((files, state)) = unfinished else {
+        if run.resume {
+            session
+                .ui
+                .status("There is no unfinished run to resume; a new one begins.");
+        }
+        return begin(session, &parameters);
+    };
+    if run.fresh_start {
+        session.ui.status(format!(
+            "The run {} is kept: {}",
+            files.run,
+            files.journal.display()
+        ));
+        return begin(session, &parameters);
+    }
+    if state == RunState::RollingBack {
+        return Err(partly_rolled_back(&files));
+    }
+    // The guide's lines with --enable-rollback are run after an interruption, by scripts too.
+    let is_told = run.resume || run.enable_rollback;
+    if is_told || session.ui.confirm(question(&files), Unasked::No)? {
+        session
+            .ui
+            .status(format!("Going on with the run {}.", files.run));
+        return resume(session, &files, &parameters);
+    }
+    Err(undecided(&files))
+}
+
+/// Finds the newest unfinished run over the same database, files and store.
+fn unfinished(
+    session: &Session,
+    parameters: &Parameters,
+) -> Result<Option<(RunFiles, RunState)>, Failure> {
+    for files in session.state.runs()? {
+        let (state, of) = match session.state.read(&files) {
+            Some(summary) => (summary.state, summary.parameters),
+            None => match described(&files)? {
+                Some(found) => found,
+                None => continue,
+            },
+        };
+        if state.is_unfinished() && of.is_same_place(parameters) {
+            return Ok(Some((files, state)));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads what a run is from its journal. One that cannot be read is said and passed over: a new run does not touch it.
+fn described(files: &RunFiles) -> Result<Option<(RunState, Parameters)>, Failure> {
+    let journal = match Journal::read_only(&files.journal) {
+        Ok(journal) => journal,
+        // A journal without its first line took nothing on.
+        Err(error) if error.kind() == transfer::JournalErrorKind::Unknown => return Ok(None),
+        Err(error) => return Err(journal_failure(&error)),
+    };
+    let parameters = serde_json::from_value(journal.header().parameters.clone());
+    Ok(parameters
+        .ok()
+        .map(|parameters| (state_of(&journal), parameters)))
+}
+
+fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal), Failure> {
+    let now = jiff::Timestamp::now();
+    let files = session.state.new_run(now);
+    let parameters = serde_json::to_value(parameters)
+        .map_err(|error| Failure::wrap(Exit::Failed, "the run could not be described", &error))?;
+    let header = RunHeader {
+        run_id: files.run.clone(),
+        tool: "migrate_to_s3".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: now,
+        parameters,
+    };
+    let journal =
+        Journal::create(&files.journal, header).map_err(|error| journal_failure(&error))?;
+    let record = Record::open(session, &files, &journal)?;
+    Ok((record, journal))
+}
+
+fn resume(
+    session: &Session,
+    files: &RunFiles,
+    parameters: &Parameters,
+) -> Result<(Record, Journal), Failure> {
+    let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
+    let record = Record::open(session, files, &journal)?;
+    let of = &record.summary.parameters;
+    if let Some(what) = of.difference(parameters) {
+        return Err(Failure::new(
+            Exit::Conflict,
+            format!("the run {} was over {what}", files.run),
+        )
+        .kind("other-run")
+        .hint("give it the same settings, or begin a new run with --fresh-start"));
+    }
+    match state_of(&journal) {
+        RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files)),
+        _ => Ok((record, journal)),
+    }
+}
+
+fn question(files: &RunFiles) -> String {
+    format!(
+        "The run {} did not come to its end. Go on with it?",
+        files.run
+    )
+}
+
+fn undecided(files: &RunFiles) -> Failure {
+    Failure::usage(format!("the run {} did not come to its end", files.run))
+        .kind("unfinished-run")
+        .hint("go on with it by --resume, or begin anew by --fresh-start (its journal is kept)")
+}
+
+fn partly_rolled_back(files: &RunFiles) -> Failure {
+    Failure::new(
+        Exit::Conflict,
+        format!("the run {} is rolled back, wholly or in part", files.run),
+    )
+    .kind("rolled-back-run")
+    .hint(format!(
+        "finish that by --rollback {}, or begin a new run by --fresh-start",
+        files.summary.display()
+    ))
+}

@@ -1,0 +1,314 @@
+//! What the engine is given: both ends of the way, the plan over the rows, the ledger over the database.
+//!
+//! What must hold: a copy of the journal goes where the objects are, so that a rollback works with this machine gone; every
+//! direction runs through the same engine, plan and ledger.
+//!
+//! What it deliberately does not do: run anything.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use console::{Exit, Failure, FailureExt};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use store::{Store, StoreKind, StoreUrl};
+use transfer::{
+    EngineParts, Exception, Files, Item, Journal, KeySet, Limits, Mirror, Objects, Observer,
+    PlanError, Proof, Retry, Source, Steps, StopSignal,
+};
+
+use super::failures::database_failure;
+use super::session::{MIRROR, Session};
+use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
+use crate::ledger::DbLedger;
+use crate::plan::{Direction, Notes, PlanOptions, Planner};
+use crate::reconcile::{Balance, ReconcileError, ReconcileOptions, reconcile};
+use crate::resolve::{PathMap, Paths, Symlinks};
+
+/// Names the step at which a test ends the process, counted from 1; it does nothing in release builds.
+const CRASH_AT: &str = "MIGRATE_CRASH_AT";
+
+/// Bytes of files in memory at once. What the HTTP client and the allocator hold on top is about as much again, and the whole process is
+/// to stay below 128 MB.
+const MEMORY: u64 = 40 << 20;
+
+/// Both ends of the way, and what lies between.
+pub struct Ends {
+    /// Where files come from.
+    pub source: Arc<dyn Source>,
+    /// Where they go.
+    pub target: Store,
+    /// The store that keeps the copy of the journal.
+    pub mirror: Store,
+    /// How local paths are looked up.
+    pub paths: Arc<Paths>,
+    /// What is to be moved.
+    pub planner: Planner,
+}
+
+impl Ends {
+    /// Opens both ends.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub async fn open(session: &Session) -> Result<Self, Failure> {
+        let target = open_target(session).await?;
+        let paths = Arc::new(paths(session)?);
+        let direction = direction(session.settings.direction);
+        let (source, mirror): (Arc<dyn Source>, Store) = match direction {
+            Direction::LocalToS3 => (Arc::new(Files::new()), target.clone()),
+            Direction::S3ToLocal => {
+                let bucket = session.bucket().await?;
+                (Arc::new(Objects::new(bucket.clone())), bucket)
+            }
+            Direction::S3ToS3 => {
+                let bucket = session.bucket().await?;
+                (Arc::new(Objects::new(bucket)), target.clone())
+            }
+        };
+        let objects = match direction {
+            Direction::LocalToS3 => None,
+            _ => Some(Arc::new(listed(&session.bucket().await?).await?)),
+        };
+        let options = PlanOptions {
+            direction,
+            user: session.line.run.user_id.clone(),
+            any_content: false,
+            storage_class: session.settings.limits.storage_class.clone(),
+            objects,
+        };
+        let planner = planner(session, &paths, options);
+        Ok(Self {
+            source,
+            target,
+            mirror,
+            paths,
+            planner,
+        })
+    }
+}
+
+/// Makes the planner of a run.
+#[must_use]
+pub fn planner(session: &Session, paths: &Arc<Paths>, options: PlanOptions) -> Planner {
+    let (database, mapping) = (Arc::clone(&session.database), Arc::clone(&session.mapping));
+    Planner::new(database, mapping, Arc::clone(paths), options)
+}
+
+/// Returns what is to be moved, read as it is asked for.
+#[must_use]
+pub fn plan(ends: &Ends) -> BoxStream<'static, Result<Item, PlanError>> {
+    ends.planner.stream()
+}
+
+/// Puts together what the engine works with.
+#[must_use]
+pub fn engine_parts(
+    session: &Session,
+    ends: &Ends,
+    journal: Journal,
+    observer: Arc<dyn Observer>,
+    stop: StopSignal,
+) -> EngineParts {
+    let (database, mapping) = (Arc::clone(&session.database), Arc::clone(&session.mapping));
+    EngineParts {
+        journal,
+        source: Arc::clone(&ends.source),
+        target: ends.target.clone(),
+        ledger: Arc::new(DbLedger::new(database, mapping, Arc::clone(&ends.paths))),
+        limits: limits(session),
+        proof: match session.settings.limits.proof {
+            ProofArg::Checksum if session.settings.limits.checksum_headers => Proof::Checksum,
+            ProofArg::Checksum | ProofArg::Readback => Proof::ReadBack,
+            ProofArg::Size => Proof::Size,
+        },
+        observer,
+        stop,
+        mirror: Some(Mirror {
+            store: ends.mirror.clone(),
+            prefix: MIRROR.into(),
+        }),
+        prefixes: prefixes(session),
+        steps: steps(session),
+    }
+}
+
+/// Counts the documents, and their bytes, that a run will take on.
+///
+/// # Errors
+/// If the database cannot be asked.
+pub async fn expected(session: &Session) -> Result<(Option<u64>, u64), Failure> {
+    let run = &session.line.run;
+    if run.user_id.is_some() {
+        return Ok((None, 0));
+    }
+    let counts = session
+        .database
+        .counts()
+        .await
+        .map_err(|error| database_failure(&error))?;
+    let main = &session.mapping.main;
+    let count = counts
+        .iter()
+        .find(|count| count.table == main.table && count.column == main.path);
+    let Some(count) = count else {
+        return Ok((None, 0));
+    };
+    let is_local = session.settings.direction == DirectionArg::LocalToS3;
+    let rows = if is_local { count.local } else { count.stored };
+    match run.limit {
+        Some(limit) if limit < rows => Ok((Some(limit), 0)),
+        _ => Ok((Some(rows), if is_local { count.local_bytes } else { 0 })),
+    }
+}
+
+/// Looks whether rows, disk and bucket balance after a run. What is among the run's exceptions already is not repeated.
+///
+/// # Errors
+/// If the database or the bucket cannot be asked.
+pub async fn balance(
+    session: &Session,
+    ends: &Ends,
+    exceptions: &[Exception],
+) -> Result<Balance, Failure> {
+    let options = ReconcileOptions {
+        direction: direction(session.settings.direction),
+        user: session.line.run.user_id.clone(),
+    };
+    let (database, mapping) = (&*session.database, &session.mapping);
+    let drawn = reconcile(database, mapping, &ends.paths, &ends.mirror, &options).await;
+    let mut balance = drawn.map_err(|error| match &error {
+        ReconcileError::Database(error) => database_failure(error)
+            .context("the rows could not be read for the balance; the run itself is done"),
+        ReconcileError::Store(below) => Failure::from(below)
+            .context("the bucket could not be listed for the balance; the run itself is done"),
+    })?;
+    let named: HashSet<&str> = exceptions
+        .iter()
+        .map(|exception| exception.item.as_str())
+        .collect();
+    let listed = balance.exceptions.len();
+    balance
+        .exceptions
+        .retain(|exception| !named.contains(exception.item.as_str()));
+    balance.exception_count -= (listed - balance.exceptions.len()) as u64;
+    Ok(balance)
+}
+
+/// Returns the rows that the plan could not make items of.
+#[must_use]
+pub fn notes(ends: &Ends) -> Notes {
+    ends.planner.notes()
+}
+
+/// Returns how local paths are looked up.
+///
+/// # Errors
+/// If there is no working directory.
+pub fn paths(session: &Session) -> Result<Paths, Failure> {
+    let base = std::env::current_dir()
+        .or_fail(Exit::Failed, "the working directory could not be found")?;
+    let maps = session.settings.path_map.iter();
+    Ok(Paths {
+        upload: session.settings.upload_path.value.display().to_string(),
+        base,
+        maps: maps
+            .map(|(from, to)| PathMap {
+                from: from.clone(),
+                to: to.clone(),
+            })
+            .collect(),
+        symlinks: match session.settings.symlinks {
+            SymlinksArg::None => Symlinks::Refuse,
+            SymlinksArg::Inside => Symlinks::Inside,
+            SymlinksArg::All => Symlinks::All,
+        },
+    })
+}
+
+/// Returns the direction as the plan knows it.
+#[must_use]
+pub fn direction(direction: DirectionArg) -> Direction {
+    match direction {
+        DirectionArg::LocalToS3 => Direction::LocalToS3,
+        DirectionArg::S3ToLocal => Direction::S3ToLocal,
+        DirectionArg::S3ToS3 => Direction::S3ToS3,
+    }
+}
+
+/// A folder that the application reads gets plain files; a folder that stands for a bucket is a store.
+async fn open_target(session: &Session) -> Result<Store, Failure> {
+    if session.settings.direction != DirectionArg::S3ToLocal {
+        return session.target().await;
+    }
+    let url = session.target_url()?;
+    match (url.kind(), url.folder()) {
+        (StoreKind::Folder, Some(folder)) => {
+            check_directory(folder)?;
+            Ok(Store::plain_folder(folder))
+        }
+        _ => Err(wrong_target(&url)),
+    }
+}
+
+fn check_directory(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(
+        Failure::config(format!("{} is no directory", folder.display())).hint(
+            "make it, or name the application's upload directory with UPLOAD_PATH or --upload-path",
+        ),
+    )
+}
+
+fn wrong_target(url: &StoreUrl) -> Failure {
+    Failure::usage(format!("{} is no local folder", url.to_config_string()))
+        .hint("with --direction s3-to-local, leave --target out or write --target folder:/PATH")
+}
+
+/// Every key of the bucket that files come from, as hashes.
+async fn listed(bucket: &Store) -> Result<KeySet, Failure> {
+    let mut keys = KeySet::new();
+    let mut entries = bucket.list_stream("").boxed();
+    while let Some(entry) = entries.try_next().await? {
+        keys.insert(&entry.key);
+    }
+    Ok(keys)
+}
+
+fn limits(session: &Session) -> Limits {
+    let of = &session.settings.limits;
+    Limits {
+        parallel: of.parallel,
+        memory: MEMORY,
+        multipart_threshold: of.multipart_threshold,
+        batch: of.batch,
+        bandwidth: of.bandwidth,
+        max_failures: of.max_failures,
+        max_items: of.limit,
+        stop_on_verification_failure: session.line.run.enable_rollback,
+        retry: Retry {
+            attempts: of.max_retries + 1,
+            ..Retry::default()
+        },
+        ..Limits::default()
+    }
+}
+
+/// What stands before every key of the plan; a target that others use too need not be listed in whole.
+fn prefixes(session: &Session) -> Vec<String> {
+    if session.settings.direction != DirectionArg::LocalToS3 {
+        return vec![];
+    }
+    session.mapping.object_prefixes()
+}
+
+fn steps(session: &Session) -> Steps {
+    let at = session.settings.environment.get(CRASH_AT);
+    match at.and_then(|at| at.parse().ok()) {
+        Some(step) => Steps::abort_at(step),
+        None => Steps::all(),
+    }
+}

@@ -1,0 +1,318 @@
+//! State files: a small summary that a person can read, beside the journal that holds the truth.
+//!
+//! What must hold: the journal of a run is never overwritten nor removed here; a summary is replaced at once or not at all; a
+//! summary that is gone can be made again from its journal; `LATEST` and `backup` lead to a real journal.
+//!
+//! What it deliberately does not do: read a journal. Names and summaries are all it knows.
+
+mod find;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use console::{Exit, Failure};
+use serde::{Deserialize, Serialize};
+use store::file::{atomic_write_private, create_dir_durably};
+use transfer::Exception;
+
+/// What the names of all state files begin with: the guide's commands look for it.
+const STEM: &str = "migration_state_";
+
+/// The copy of the newest summary.
+const LATEST: &str = "migration_state_LATEST.json";
+
+/// The copy of the summary before the newest.
+const BACKUP: &str = "migration_state_backup.json";
+
+/// So many exceptions stand in a summary; the journal and the report have all.
+const EXCEPTIONS_MAX: usize = 100;
+
+/// The directory of the state files.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// The files of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFiles {
+    /// The run's name: the UTC time it began, such as `20241201_143022`.
+    pub run: String,
+    /// The summary.
+    pub summary: PathBuf,
+    /// The journal.
+    pub journal: PathBuf,
+}
+
+/// How a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// At work, or cut off without a word.
+    Running,
+    /// It ended before its end; it can be resumed.
+    Stopped,
+    /// Everything that was planned was done.
+    Finished,
+    /// Everything was done but for the exceptions that are listed.
+    FinishedWithExceptions,
+    /// A rollback began and did not end.
+    RollingBack,
+    /// The run was undone.
+    RolledBack,
+}
+
+impl RunState {
+    /// Tells whether something is left to do that only this run's journal knows.
+    #[must_use]
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Self::Running | Self::Stopped | Self::RollingBack)
+    }
+
+    /// Returns the state in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Running => "at work, or cut off",
+            Self::Stopped => "stopped before its end",
+            Self::Finished => "finished",
+            Self::FinishedWithExceptions => "finished, with exceptions",
+            Self::RollingBack => "partly rolled back",
+            Self::RolledBack => "rolled back",
+        }
+    }
+}
+
+/// What was done so far, over all attempts of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Documents (and files without one) that the run took on.
+    pub planned: u64,
+    /// Objects written.
+    pub stored: u64,
+    /// Objects that were there already, equal.
+    pub already_there: u64,
+    /// Documents switched over.
+    pub committed: u64,
+    /// Documents left out or odd.
+    pub exceptions: u64,
+    /// Documents switched back.
+    pub reverted: u64,
+    /// Local files restored from the bucket.
+    pub restored: u64,
+    /// Local files removed by `--delete-source`.
+    pub sources_removed: u64,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// What a run was asked to do. A run goes on only under the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// `local-to-s3`, `s3-to-local` or `s3-to-s3`.
+    pub direction: String,
+    /// The database, without user or password.
+    pub database: String,
+    /// Where the files come from, without secrets.
+    pub source: String,
+    /// Where the files go, without secrets.
+    pub target: String,
+    /// The name of the mapping.
+    pub application: String,
+    /// The only user whose documents are moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// The summary of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The version of this file's form.
+    pub format: u32,
+    /// The program and its version.
+    pub tool: String,
+    /// The run's name.
+    pub run: String,
+    /// How it stands.
+    pub state: RunState,
+    /// When it began, in UTC.
+    pub started: String,
+    /// When this file was written, in UTC.
+    pub updated: String,
+    /// What it was asked to do.
+    pub parameters: Parameters,
+    /// The journal with every step.
+    pub journal: PathBuf,
+    /// What was done.
+    pub counts: Counts,
+    /// The first hundred exceptions.
+    #[serde(default)]
+    pub exceptions: Vec<Exception>,
+    /// What to type next.
+    pub next: String,
+}
+
+/// The version of the summary's form.
+pub const FORMAT: u32 = 1;
+
+impl StateDir {
+    /// Opens the directory, making it if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        create_dir_durably(path).map_err(|error| {
+            Failure::io("make the directory for state files", path, &error)
+                .hint("name another with --state-dir or MIGRATION_STATE_DIR")
+        })?;
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self { path })
+    }
+
+    /// Returns the directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names the files of a new run that begins now; no run has them yet.
+    #[must_use]
+    pub fn new_run(&self, now: jiff::Timestamp) -> RunFiles {
+        let base = now.strftime("%Y%m%d_%H%M%S").to_string();
+        let mut run = base.clone();
+        let mut number = 2;
+        loop {
+            let files = self.files(&run);
+            if !files.journal.exists() && !files.summary.exists() {
+                return files;
+            }
+            run = format!("{base}_{number}");
+            number += 1;
+        }
+    }
+
+    /// Names the files of a run.
+    #[must_use]
+    pub fn files(&self, run: &str) -> RunFiles {
+        RunFiles {
+            run: run.to_owned(),
+            summary: self.path.join(format!("{STEM}{run}.json")),
+            journal: self.path.join(format!("{STEM}{run}.journal")),
+        }
+    }
+
+    /// Writes a summary, at its own name and as the newest one; the one before becomes the backup.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write(&self, summary: &Summary) -> Result<(), Failure> {
+        let own = self.files(&summary.run).summary;
+        let bytes = render(summary)?;
+        write_file(&own, &bytes)?;
+        let latest = self.path.join(LATEST);
+        // A backup that leads nowhere would be worse than an older one.
+        let before = match std::fs::read(&latest) {
+            Ok(before) if parse(&before).is_some() => before,
+            _ => bytes.clone(),
+        };
+        write_file(&self.path.join(BACKUP), &before)?;
+        write_file(&latest, &bytes)
+    }
+
+    /// Writes a summary at its own name only: the run is not the newest any more, or changed nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_aside(&self, summary: &Summary) -> Result<(), Failure> {
+        write_file(&self.files(&summary.run).summary, &render(summary)?)
+    }
+
+    /// Remembers which run is the newest.
+    #[must_use]
+    pub fn pointers(&self) -> Pointers {
+        let read = |name: &str| std::fs::read(self.path.join(name)).ok();
+        Pointers {
+            latest: read(LATEST),
+            backup: read(BACKUP),
+        }
+    }
+
+    /// Makes the run the newest again that was it at some moment.
+    ///
+    /// # Errors
+    /// If a file cannot be written or removed.
+    pub fn restore(&self, pointers: &Pointers) -> Result<(), Failure> {
+        for (name, content) in [(LATEST, &pointers.latest), (BACKUP, &pointers.backup)] {
+            let path = self.path.join(name);
+            match content {
+                Some(content) => write_file(&path, content)?,
+                None if path.exists() => std::fs::remove_file(&path)
+                    .map_err(|error| Failure::io("remove", &path, &error))?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the summary of a run; none if it is missing or not understood.
+    #[must_use]
+    pub fn read(&self, files: &RunFiles) -> Option<Summary> {
+        parse(&std::fs::read(&files.summary).ok()?)
+    }
+}
+
+/// What `LATEST` and `backup` held at some moment.
+#[derive(Clone, Debug)]
+pub struct Pointers {
+    latest: Option<Vec<u8>>,
+    backup: Option<Vec<u8>>,
+}
+
+impl Parameters {
+    /// Tells whether both are over the same database, files and store. Which user's documents does not matter.
+    #[must_use]
+    pub fn is_same_place(&self, other: &Parameters) -> bool {
+        self.difference(other).is_none()
+    }
+
+    /// Says in what another run's parameters differ; none if it may go on with this run.
+    #[must_use]
+    pub fn difference(&self, other: &Parameters) -> Option<String> {
+        let pairs = [
+            ("the direction", &self.direction, &other.direction),
+            ("the database", &self.database, &other.database),
+            ("the source", &self.source, &other.source),
+            ("the target", &self.target, &other.target),
+            ("the application", &self.application, &other.application),
+        ];
+        let differing = pairs.into_iter().find(|(_, mine, theirs)| mine != theirs);
+        differing.map(|(what, mine, theirs)| format!("{what} {mine}, not {theirs}"))
+    }
+}
+
+impl Summary {
+    /// Takes the first exceptions of a report over.
+    pub fn set_exceptions(&mut self, exceptions: &[Exception]) {
+        self.exceptions = exceptions.iter().take(EXCEPTIONS_MAX).cloned().collect();
+    }
+}
+
+fn render(summary: &Summary) -> Result<Vec<u8>, Failure> {
+    let mut bytes = serde_json::to_vec_pretty(summary)
+        .map_err(|error| Failure::wrap(Exit::Failed, "the summary could not be written", &error))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<Summary> {
+    serde_json::from_slice(bytes).ok()
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    atomic_write_private(path, bytes).map_err(|error| {
+        Failure::io("write", path, &error)
+            .hint("free some space, or name another directory with --state-dir")
+    })
+}

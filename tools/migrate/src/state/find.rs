@@ -1,0 +1,137 @@
+//! Finding the run that a person means: by its summary, its journal, `LATEST`, `backup`, or no name at all.
+//!
+//! What must hold: a name that leads nowhere is an error that lists what there is; a summary that was removed does not hide
+//! its journal; the files of another user are not believed.
+//!
+//! What it deliberately does not do: look into the bucket.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use console::{Exit, Failure};
+
+use super::{RunFiles, STEM, StateDir, Summary, parse};
+
+impl StateDir {
+    /// Lists the runs that have a journal here, the newest first.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunFiles>, Failure> {
+        let failed = |error: &std::io::Error| Failure::io("list", &self.path, error);
+        let mut runs = vec![];
+        for entry in std::fs::read_dir(&self.path).map_err(|error| failed(&error))? {
+            let name = entry.map_err(|error| failed(&error))?.file_name();
+            let run = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(STEM)?.strip_suffix(".journal"));
+            if let Some(run) = run {
+                let files = self.files(run);
+                if is_ours(&files.journal) {
+                    runs.push(files);
+                }
+            }
+        }
+        runs.sort_by_key(|files| std::cmp::Reverse(age_key(&files.run)));
+        Ok(runs)
+    }
+
+    /// Finds the run that a path means: a summary, a journal, `LATEST` or `backup`, there or already removed.
+    ///
+    /// # Errors
+    /// If it leads to no journal.
+    pub fn resolve(&self, path: &Path) -> Result<RunFiles, Failure> {
+        let named = candidates(path);
+        match named.iter().find(|files| files.journal.is_file()) {
+            Some(files) if is_ours(&files.journal) => Ok(files.clone()),
+            Some(files) => Err(Failure::new(
+                Exit::Denied,
+                format!("{} belongs to another user", files.journal.display()),
+            )
+            .hint("run the command as the user who ran the migration")),
+            None => match self.pointer_without_summary(path)? {
+                Some(files) => Ok(files),
+                None => Err(self.not_found(path)),
+            },
+        }
+    }
+
+    /// `LATEST` and `backup` that were removed mean the newest journal.
+    fn pointer_without_summary(&self, path: &Path) -> Result<Option<RunFiles>, Failure> {
+        let is_pointer = |name: &str| name == super::LATEST || name == super::BACKUP;
+        let named = path.file_name().and_then(|name| name.to_str());
+        if path.exists() || !named.is_some_and(is_pointer) {
+            return Ok(None);
+        }
+        Ok(sibling(path)?.runs()?.into_iter().next())
+    }
+
+    fn not_found(&self, path: &Path) -> Failure {
+        let mut failure = Failure::new(
+            Exit::NoStore,
+            format!("{} leads to no journal of a migration", path.display()),
+        )
+        .kind("no-state-file");
+        let runs = self.runs().unwrap_or_default();
+        for files in runs.iter().take(5) {
+            failure = failure.cause(format!("there is {}", files.journal.display()));
+        }
+        failure.hint(if runs.is_empty() {
+            "name the directory with --state-dir; `--rollback` without a file works from the copy in the bucket"
+        } else {
+            "name one of them; `--status` says more about each"
+        })
+    }
+}
+
+/// Every place that a path may mean, the likeliest first.
+fn candidates(path: &Path) -> Vec<RunFiles> {
+    let mut found = vec![];
+    if let Some(summary) = std::fs::read(path).ok().as_deref().and_then(parse) {
+        found.extend(from_journal(&summary.journal));
+        found.extend(beside(path, &summary));
+    }
+    found.extend(from_journal(&path.with_extension("journal")));
+    found.extend(from_journal(path));
+    found
+}
+
+/// The directory may have been moved since the summary was written.
+fn beside(path: &Path, summary: &Summary) -> Option<RunFiles> {
+    Some(sibling(path).ok()?.files(&summary.run))
+}
+
+fn from_journal(journal: &Path) -> Option<RunFiles> {
+    if journal.extension()? != "journal" {
+        return None;
+    }
+    let stem = journal.file_stem()?.to_str()?;
+    let run = stem.strip_prefix(STEM).unwrap_or(stem).to_owned();
+    let journal = std::path::absolute(journal).ok()?;
+    Some(RunFiles {
+        run,
+        summary: journal.with_extension("json"),
+        journal,
+    })
+}
+
+fn sibling(path: &Path) -> Result<StateDir, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| Failure::io("find", path, &error))?;
+    Ok(StateDir {
+        path: absolute.parent().map_or_else(PathBuf::new, Path::to_owned),
+    })
+}
+
+/// In a directory like /tmp anybody can plant a file; a journal says which objects a rollback removes.
+fn is_ours(journal: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    std::fs::symlink_metadata(journal).is_ok_and(|metadata| {
+        metadata.is_file() && (own == 0 || metadata.uid() == own || metadata.uid() == 0)
+    })
+}
+
+/// `20241201_143022` comes before `20241201_143022_2`, and that before `…_10`.
+fn age_key(run: &str) -> (String, u64) {
+    let number = run.get(16..).and_then(|number| number.parse().ok());
+    (run.get(..15).unwrap_or(run).to_owned(), number.unwrap_or(1))
+}

@@ -1,0 +1,113 @@
+//! Tests of the state files.
+
+use super::*;
+
+fn summary(dir: &StateDir, run: &str) -> Summary {
+    Summary {
+        format: FORMAT,
+        tool: "migrate_to_s3 0.1.0".into(),
+        run: run.into(),
+        state: RunState::Stopped,
+        started: String::new(),
+        updated: String::new(),
+        parameters: Parameters {
+            direction: "local-to-s3".into(),
+            database: String::new(),
+            source: String::new(),
+            target: String::new(),
+            application: "readur".into(),
+            user: None,
+        },
+        journal: dir.files(run).journal,
+        counts: Counts::default(),
+        exceptions: vec![],
+        next: String::new(),
+    }
+}
+
+fn directory() -> (tempfile::TempDir, StateDir) {
+    let temporary = tempfile::tempdir().expect("temporary directory");
+    let dir = StateDir::open(temporary.path()).expect("opens");
+    (temporary, dir)
+}
+
+fn begin(dir: &StateDir, run: &str) -> RunFiles {
+    let files = dir.files(run);
+    std::fs::write(&files.journal, run).expect("writes");
+    dir.write(&summary(dir, run)).expect("writes");
+    files
+}
+
+#[test]
+fn two_runs_of_one_second_have_two_names() {
+    let (_temporary, dir) = directory();
+    let now: jiff::Timestamp = "2024-12-01T14:30:22Z".parse().expect("time");
+    let first = dir.new_run(now);
+    assert_eq!(first.run, "20241201_143022");
+    std::fs::write(&first.journal, "").expect("writes");
+    assert_eq!(dir.new_run(now).run, "20241201_143022_2");
+}
+
+#[test]
+fn every_name_leads_to_the_journal() {
+    let (_temporary, dir) = directory();
+    let first = begin(&dir, "20241201_143022");
+    let second = begin(&dir, "20241202_143022");
+    assert_eq!(dir.runs().expect("lists"), [second.clone(), first.clone()]);
+    let resolve = |name: &str| dir.resolve(&dir.path().join(name)).expect("resolves");
+    assert_eq!(resolve(LATEST), second);
+    assert_eq!(resolve(BACKUP), first);
+    assert_eq!(resolve("migration_state_20241201_143022.json"), first);
+    assert_eq!(resolve("migration_state_20241201_143022.journal"), first);
+}
+
+#[test]
+fn the_guides_clean_up_loses_nothing() {
+    let (_temporary, dir) = directory();
+    let files = begin(&dir, "20241201_143022");
+    for entry in std::fs::read_dir(dir.path()).expect("lists") {
+        let path = entry.expect("entry").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            std::fs::remove_file(path).expect("removes");
+        }
+    }
+    let resolve = |name: &str| dir.resolve(&dir.path().join(name)).expect("resolves");
+    assert_eq!(resolve(LATEST), files);
+    assert_eq!(resolve(BACKUP), files);
+    assert_eq!(resolve("migration_state_20241201_143022.json"), files);
+}
+
+#[test]
+fn a_moved_directory_is_understood() {
+    let (temporary, dir) = directory();
+    begin(&dir, "20241201_143022");
+    let moved = tempfile::tempdir().expect("temporary directory");
+    let there = moved.path().join("state");
+    std::fs::rename(temporary.path(), &there).expect("moves");
+    let dir = StateDir::open(&there).expect("opens");
+    assert_eq!(
+        dir.resolve(&there.join(LATEST)).expect("resolves"),
+        dir.files("20241201_143022")
+    );
+}
+
+#[test]
+fn a_name_that_leads_nowhere_lists_what_there_is() {
+    let (_temporary, dir) = directory();
+    let failure = dir
+        .resolve(&dir.path().join("migration_state_20200101_000000.json"))
+        .expect_err("refuses");
+    assert_eq!(failure.exit(), Exit::NoStore);
+    begin(&dir, "20241201_143022");
+    let text = dir
+        .resolve(&dir.path().join("migration_state_20200101_000000.json"))
+        .expect_err("refuses")
+        .render(false);
+    assert!(
+        text.contains("migration_state_20241201_143022.journal"),
+        "{text}"
+    );
+}

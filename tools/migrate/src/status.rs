@@ -1,0 +1,123 @@
+//! `--status` and `--rollback-status`: where the documents are, and which runs there were.
+//!
+//! What must hold: it changes nothing and needs no bucket; it works while a run is at work.
+//!
+//! What it deliberately does not do: check anything; `--verify-state` and `--audit-files` do.
+
+use console::{Exit, Failure, Table, human};
+use serde::Serialize;
+
+use crate::db::Count;
+use crate::run::existing;
+use crate::run::failures::database_failure;
+use crate::run::session::Session;
+use crate::state::Summary;
+
+#[derive(Serialize)]
+struct Status {
+    database: String,
+    state_dir: String,
+    tables: Vec<Count>,
+    runs: Vec<Summary>,
+}
+
+/// Runs `--status`.
+///
+/// # Errors
+/// If database or state directory cannot be read.
+pub async fn run(session: &Session) -> Result<Exit, Failure> {
+    let counts = session.database.counts().await;
+    let status = Status {
+        database: session.database.info().place.clone(),
+        state_dir: session.state.path().display().to_string(),
+        tables: counts.map_err(|error| database_failure(&error))?,
+        runs: summaries(session)?,
+    };
+    if session.ui.is_json() {
+        session.ui.json(&status);
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(["table", "column", "local", "bytes", "in S3", "empty"]);
+    for count in &status.tables {
+        table.row([
+            count.table.clone(),
+            count.column.clone(),
+            human::number(count.local),
+            human::bytes(count.local_bytes),
+            human::number(count.stored),
+            human::number(count.empty),
+        ]);
+    }
+    for column in 2..6 {
+        table.right(column);
+    }
+    session.ui.out(table.render());
+    show_runs(session, &status.runs);
+    Ok(Exit::Ok)
+}
+
+/// Runs `--rollback-status`.
+///
+/// # Errors
+/// If the state directory cannot be read.
+pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
+    let mut runs = summaries(session)?;
+    runs.retain(|summary| existing::can_be_undone(summary) || summary.counts.reverted > 0);
+    if session.ui.is_json() {
+        session.ui.json(&serde_json::json!({ "runs": runs }));
+        return Ok(Exit::Ok);
+    }
+    show_runs(session, &runs);
+    if let Some(newest) = runs.iter().find(|summary| existing::can_be_undone(summary)) {
+        let file = session.state.files(&newest.run).summary;
+        session
+            .ui
+            .out(format!("Next: migrate_to_s3 --rollback {}", file.display()));
+    }
+    Ok(Exit::Ok)
+}
+
+fn summaries(session: &Session) -> Result<Vec<Summary>, Failure> {
+    let mut found = vec![];
+    for (files, summary) in existing::all(session)? {
+        match summary {
+            Some(summary) => found.push(summary),
+            None => session.ui.warn(format!(
+                "{} cannot be read as a journal of this tool",
+                files.journal.display()
+            )),
+        }
+    }
+    Ok(found)
+}
+
+fn show_runs(session: &Session, runs: &[Summary]) {
+    if runs.is_empty() {
+        session
+            .ui
+            .out(format!("No runs in {}.", session.state.path().display()));
+        return;
+    }
+    let mut table = Table::new([
+        "run",
+        "direction",
+        "switched",
+        "undone",
+        "exceptions",
+        "state",
+    ]);
+    for summary in runs {
+        table.row([
+            summary.run.clone(),
+            summary.parameters.direction.clone(),
+            human::number(summary.counts.committed),
+            human::number(summary.counts.reverted),
+            human::number(summary.counts.exceptions),
+            summary.state.words().to_owned(),
+        ]);
+    }
+    for column in 2..5 {
+        table.right(column);
+    }
+    session.ui.out(table.render());
+}

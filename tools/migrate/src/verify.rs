@@ -1,0 +1,201 @@
+//! `--verify-state`: a run's journal against the database and against the bucket.
+//!
+//! What must hold: it changes nothing; every object and every row that is not as the journal says is named.
+//!
+//! What it deliberately does not do: look at what no run touched; `--audit-files` does.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use console::{Exit, Failure, Ui, human};
+use serde::Serialize;
+use transfer::{
+    Engine, Entry, Exception, ExceptionKind, Journal, Sample, State, StopSignal, VerifyOptions,
+    VerifyReport,
+};
+
+use crate::db::{Change, Switched};
+use crate::plan::Context;
+use crate::report::show_exceptions;
+use crate::run::existing::{self, Named, Purpose};
+use crate::run::failures::{database_failure, journal_failure, run_failure};
+use crate::run::parts::{self, Ends};
+use crate::run::session::Session;
+use crate::run::{Watch, listen};
+use crate::state::RunState;
+
+/// Rows are asked for so many documents at a time.
+const BATCH: usize = 500;
+
+#[derive(Serialize)]
+struct StateReport {
+    run: String,
+    state: RunState,
+    rows_checked: u64,
+    rows_differing: u64,
+    objects: VerifyReport,
+    exceptions: Vec<Exception>,
+}
+
+/// Runs `--verify-state`.
+///
+/// # Errors
+/// If database, bucket or journal cannot be read. What differs is no error but gives [`Exit::Partial`].
+pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Failure> {
+    let named = Named {
+        file,
+        purpose: Purpose::Look,
+        is_forced: false,
+    };
+    let (record, journal) = existing::take_up(&mut session, named).await?;
+    let ends = Ends::open(&session).await?;
+    let action = &session.line.action;
+    let options = match (action.full, action.sample_size) {
+        (true, _) => options(Sample::All, true),
+        (false, Some(n)) => options(Sample::Count(n), true),
+        (false, None) => options(Sample::All, false),
+    };
+    let mut rows = Rows::default();
+    check_rows(&session, &journal, &mut rows).await?;
+    let total = journal.tally().switched();
+    let is_verbose = session.line.output.verbose;
+    let watch = Arc::new(Watch::new(
+        &session.ui,
+        Some(total),
+        0,
+        "verifying",
+        is_verbose,
+    ));
+    let stop = StopSignal::new();
+    let _listening = listen(&session.ui, &stop)?;
+    let parts = parts::engine_parts(&session, &ends, journal.clone(), watch.clone(), stop);
+    let mut objects = Engine::new(parts)
+        .verify(options)
+        .await
+        .map_err(|error| run_failure(&error, "then run the same command again"))?;
+    watch.finish();
+    let mut exceptions = rows.exceptions;
+    exceptions.append(&mut objects.exceptions);
+    let report = StateReport {
+        run: record.files.run.clone(),
+        state: record.summary.state,
+        rows_checked: rows.checked,
+        rows_differing: rows.differing,
+        objects,
+        exceptions,
+    };
+    show(&session.ui, &report);
+    Ok(if report.exceptions.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Partial
+    })
+}
+
+fn options(sample: Sample, read_back: bool) -> VerifyOptions {
+    VerifyOptions { sample, read_back }
+}
+
+#[derive(Default)]
+struct Rows {
+    checked: u64,
+    differing: u64,
+    exceptions: Vec<Exception>,
+}
+
+/// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old.
+async fn check_rows(session: &Session, journal: &Journal, rows: &mut Rows) -> Result<(), Failure> {
+    let is_settled =
+        |state: State| state.is_switched() || matches!(state, State::Reverted | State::Undone);
+    let mut batch: Vec<(Entry, Change)> = vec![];
+    for entry in journal.entries(is_settled) {
+        let entry = entry.map_err(|error| journal_failure(&error))?;
+        if let Some(change) = own_change(&entry) {
+            batch.push((entry, change));
+        }
+        if batch.len() == BATCH {
+            check_batch(session, &mut batch, rows).await?;
+        }
+    }
+    check_batch(session, &mut batch, rows).await
+}
+
+/// The change of the item's own row, in the direction that is in effect.
+fn own_change(entry: &Entry) -> Option<Change> {
+    let context: Context = serde_json::from_value(entry.item.context.clone()).ok()?;
+    let change = context.changes.into_iter().next()?;
+    Some(if entry.state.is_switched() {
+        change
+    } else {
+        change.reversed()
+    })
+}
+
+async fn check_batch(
+    session: &Session,
+    batch: &mut Vec<(Entry, Change)>,
+    rows: &mut Rows,
+) -> Result<(), Failure> {
+    let changes: Vec<Change> = batch.iter().map(|(_, change)| change.clone()).collect();
+    let answers = session
+        .database
+        .peek(&changes)
+        .await
+        .map_err(|error| database_failure(&error))?;
+    for ((entry, change), answer) in batch.drain(..).zip(answers) {
+        rows.checked += 1;
+        let (kind, message) = match answer {
+            Switched::AlreadyDone => continue,
+            Switched::Done if change.old == change.new => continue,
+            Switched::Done => (
+                ExceptionKind::ItemChanged,
+                format!("the row holds {} again", change.old),
+            ),
+            Switched::Changed(current) => (
+                ExceptionKind::ItemChanged,
+                format!("the row holds `{current}`, not {}", change.new),
+            ),
+            Switched::Gone => (
+                ExceptionKind::ItemGone,
+                format!("the row that held {} is gone", change.new),
+            ),
+        };
+        rows.differing += 1;
+        let blob = entry.item.blobs.first();
+        rows.exceptions.push(Exception {
+            item: entry.item.id.clone(),
+            role: String::new(),
+            source: blob.map(|blob| blob.source.clone()).unwrap_or_default(),
+            key: blob.map(|blob| blob.key.clone()).unwrap_or_default(),
+            kind,
+            message,
+            remedy: "nothing, if the application or a person changed it on purpose; else --rollback mends what it can".into(),
+        });
+    }
+    Ok(())
+}
+
+fn show(ui: &Ui, report: &StateReport) {
+    if ui.is_json() {
+        ui.json(report);
+        return;
+    }
+    ui.out(format!("Run {}: {}.", report.run, report.state.words()));
+    ui.out(format!(
+        "  rows: {} checked, {} differ",
+        human::number(report.rows_checked),
+        human::number(report.rows_differing)
+    ));
+    ui.out(format!(
+        "  objects: {} checked, {} read back ({}), {} missing, {} differ",
+        human::number(report.objects.checked),
+        human::number(report.objects.read_back),
+        human::bytes(report.objects.bytes),
+        human::number(report.objects.missing),
+        human::number(report.objects.differing)
+    ));
+    show_exceptions(ui, &report.exceptions);
+    if report.exceptions.is_empty() {
+        ui.out("Journal, database and bucket agree.");
+    }
+}

@@ -1,0 +1,239 @@
+//! Each command once, on a site that is as it should be.
+
+use crate::world::{Ended, Site};
+
+#[test]
+fn there_and_back_leaves_everything_as_it_was() {
+    let site = Site::new(40);
+    let before = site.moment();
+    site.run(&["--enable-rollback"])
+        .assert_code(0)
+        .assert_says(&["Migrated", "Balance"]);
+    site.run(&["--verify-state", "--full"])
+        .assert_code(0)
+        .assert_says(&["agree"]);
+    site.run(&["--rollback"])
+        .assert_code(0)
+        .assert_says(&["Rolled back"]);
+    before.assert_same(&site.moment(), "after the rollback");
+    site.run(&["--verify-state"])
+        .assert_code(0)
+        .assert_says(&["rolled back"]);
+}
+
+#[test]
+fn a_dry_run_touches_nothing_and_needs_no_bucket() {
+    let site = Site::with_traps(20);
+    let before = site.moment();
+    let report = site.run(&["--dry-run", "--json"]).assert_code(0).json();
+    assert!(report["documents"].as_u64() > Some(20), "{report:#}");
+    for name in [
+        "missing",
+        "truncated",
+        "too_long",
+        "already_there",
+        "legacy_paths",
+    ] {
+        assert!(report[name].as_u64() > Some(0), "{name} {report:#}");
+    }
+    let mut command = site.command(&["--dry-run", "--no-s3"]);
+    for name in [
+        "S3_BUCKET_NAME",
+        "S3_ACCESS_KEY_ID",
+        "S3_SECRET_ACCESS_KEY",
+        "S3_ENDPOINT_URL",
+    ] {
+        command.env_remove(name);
+    }
+    Ended::of(command, &["--dry-run", "--no-s3"])
+        .assert_code(0)
+        .assert_says(&["was not asked", "requests", "time"]);
+    before.assert_same(&site.moment(), "after a dry run");
+    assert_eq!(
+        std::fs::read_dir(site.state()).expect("lists").count(),
+        0,
+        "no state file is made"
+    );
+}
+
+#[test]
+fn an_audit_names_what_does_not_fit() {
+    let site = Site::with_traps(10);
+    let before = site.moment();
+    let report = site.run(&["--audit-files", "--json"]).assert_code(3).json();
+    for kind in [
+        "row_without_file",
+        "bent_path",
+        "empty_path",
+        "row_without_object",
+        "size_differs",
+        "hash_differs",
+        "not_a_file",
+        "symlink",
+        "key_too_long",
+        "legacy_path",
+        "shared_file",
+        "file_without_row",
+    ] {
+        assert!(
+            report["counts"][kind].as_u64() > Some(0),
+            "{kind} {:#}",
+            report["counts"]
+        );
+    }
+    before.assert_same(&site.moment(), "after an audit");
+    let sound = Site::new(10);
+    sound
+        .run(&["--audit-files"])
+        .assert_code(0)
+        .assert_says(&["agree"]);
+}
+
+#[test]
+fn the_storage_test_says_what_the_bucket_does() {
+    let site = Site::new(1);
+    site.run(&["--test-storage"]).assert_code(0).assert_says(&[
+        "put",
+        "multipart",
+        "checksum",
+        "2 objects of this test",
+        "0 failed",
+    ]);
+    assert!(site.moment().bucket.is_empty(), "nothing is left");
+}
+
+#[test]
+fn sources_go_in_a_later_step_and_come_back() {
+    let site = Site::new(25);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let latest = site
+        .state()
+        .join("migration_state_LATEST.json")
+        .display()
+        .to_string();
+    let delete = ["--delete-source", "--state-file", &latest];
+    site.run(&delete)
+        .assert_code(0)
+        .assert_says(&["Nothing was removed"]);
+    assert_eq!(
+        site.moment().tree.len(),
+        before.tree.len(),
+        "seven days have not passed"
+    );
+    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
+        .assert_code(0)
+        .assert_says(&["Removed"]);
+    let files = site.fleet.files();
+    assert!(
+        files.iter().all(|file| !file.exists()),
+        "every file of the fleet is gone"
+    );
+    site.run(&["--verify-state", "--sample-size", "5"])
+        .assert_code(0);
+    site.run(&["--rollback", &latest]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn a_rollback_works_with_the_machine_gone() {
+    let site = Site::new(15);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    std::fs::remove_dir_all(site.state()).expect("the state directory goes");
+    site.run(&["--rollback"])
+        .assert_code(0)
+        .assert_says(&["from the bucket"]);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn status_lists_tables_and_runs() {
+    let site = Site::new(12);
+    site.run(&["--status"])
+        .assert_code(0)
+        .assert_says(&["documents", "12", "No runs"]);
+    site.run(&["--limit", "5"]).assert_code(0);
+    let status = site.run(&["--status", "--json"]).assert_code(0).json();
+    assert_eq!(status["runs"][0]["counts"]["committed"], 5, "{status:#}");
+    assert_eq!(site.switched(), 5);
+    site.run(&["--rollback-status"])
+        .assert_code(0)
+        .assert_says(&["--rollback "]);
+}
+
+#[test]
+fn the_quickstart_does_everything_once() {
+    let mut command = Site::program();
+    command.args(["quickstart", "--documents", "200", "--json"]);
+    let steps = Ended::of(command, &["quickstart"]).assert_code(0).json();
+    let names: Vec<&str> = steps
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|step| step["step"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "sample",
+            "dry run",
+            "migrate",
+            "resume",
+            "verify",
+            "delete source",
+            "roll back",
+            "compare"
+        ]
+    );
+}
+
+#[test]
+fn progress_and_settings_are_shown_when_asked_for() {
+    let site = Site::new(5);
+    let ended = site.run(&["--verbose", "--progress"]).assert_code(0);
+    ended.assert_says(&[
+        "database: postgres://",
+        "(environment DATABASE_URL)",
+        "bucket: s3://docs",
+        "stored documents/",
+    ]);
+}
+
+#[test]
+fn an_env_file_of_the_application_is_read() {
+    let site = Site::new(3);
+    let mut lines = String::from("# settings of the application\n");
+    let mut command = Site::program();
+    for (name, value) in site.command(&[]).get_envs() {
+        let (name, value) = (
+            name.to_string_lossy(),
+            value.expect("a value").to_string_lossy(),
+        );
+        lines.push_str(&format!("{name}=\"{value}\"\n"));
+    }
+    std::fs::write(site.folder().join(".env"), lines).expect("writes");
+    command.current_dir(site.folder());
+    Ended::of(command, &[]).assert_code(0);
+    assert_eq!(site.switched(), 3);
+}
+
+#[test]
+fn one_users_documents_can_be_moved_alone() {
+    let site = Site::new(30);
+    let user = &site.fleet.users[0];
+    let of_user: usize = site
+        .sql(&format!(
+            "SELECT count(*) FROM documents WHERE user_id = '{user}'"
+        ))
+        .parse()
+        .expect("a number");
+    site.run(&["--user-id", user]).assert_code(0);
+    assert_eq!(site.switched(), of_user);
+    let others = site.sql(&format!(
+        "SELECT count(*) FROM documents WHERE user_id <> '{user}' AND file_path LIKE 's3://%'"
+    ));
+    assert_eq!(others, "0");
+    site.run(&[]).assert_code(0);
+    assert_eq!(site.switched(), 30);
+}

@@ -1,0 +1,14 @@
+//! The real program against a real PostgreSQL with Readur's tables and a real S3 server.
+//!
+//! What must hold for each test: what a person sees (exit code, words), and what is on the disk, in the tables and in the bucket.
+//!
+//! It deliberately mocks nothing inside the program: servers, proxies and files make the trouble.
+
+mod commands;
+mod crash;
+mod defects;
+mod directions;
+mod failures;
+mod state;
+mod traps;
+mod world;

@@ -1,0 +1,260 @@
+//! A site with a running application's data: database, upload path, bucket, and the program to run on them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use assert_cmd::cargo::CommandCargoExt;
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::readur::{Fleet, FleetOptions, Snapshot, Trap, install};
+use testkit::s3::{ACCESS_KEY, SECRET_KEY};
+use testkit::{Postgres, S3Options, S3Server};
+
+/// The bucket of every site.
+pub const BUCKET: &str = "docs";
+
+/// One site.
+pub struct Site {
+    /// The documents.
+    pub fleet: Fleet,
+    /// The traps among them.
+    pub traps: Vec<Trap>,
+    /// The S3 server.
+    pub s3: S3Server,
+    folder: TempDir,
+    endpoint: Option<String>,
+}
+
+/// Everything there is at one moment.
+pub struct Moment {
+    /// The files.
+    pub tree: Snapshot,
+    /// The rows.
+    pub tables: Snapshot,
+    /// The objects.
+    pub bucket: Snapshot,
+}
+
+impl Site {
+    /// A site without traps.
+    pub fn new(documents: usize) -> Site {
+        Site::build(Postgres::shared(), documents, false, None)
+    }
+
+    /// A site with every trap.
+    pub fn with_traps(documents: usize) -> Site {
+        Site::build(Postgres::shared(), documents, true, None)
+    }
+
+    /// A site in a cluster of its own.
+    pub fn over(postgres: &Postgres, documents: usize) -> Site {
+        Site::build(postgres, documents, false, None)
+    }
+
+    /// A site whose rows place the files elsewhere than this machine has them.
+    pub fn shown_as(documents: usize, shown: &str) -> Site {
+        Site::build(Postgres::shared(), documents, false, Some(shown.to_owned()))
+    }
+
+    fn build(
+        postgres: &Postgres,
+        documents: usize,
+        has_traps: bool,
+        shown: Option<String>,
+    ) -> Site {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let database = postgres.database();
+        install(&database);
+        let options = FleetOptions {
+            documents,
+            shown,
+            ..FleetOptions::default()
+        };
+        let mut fleet = Fleet::build(&database, folder.path(), &options);
+        let s3 = S3Server::with(S3Options {
+            buckets: vec![BUCKET.into()],
+            ..S3Options::default()
+        })
+        .expect("an S3 server starts");
+        let mut traps = vec![];
+        if has_traps {
+            let (set, objects) = fleet.traps();
+            traps = set;
+            for (key, bytes) in objects {
+                let path = s3.root().join(BUCKET).join(key);
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("makes folders");
+                std::fs::write(path, bytes).expect("writes an object");
+            }
+        }
+        std::fs::create_dir(folder.path().join("state")).expect("makes a folder");
+        Site {
+            fleet,
+            traps,
+            s3,
+            folder,
+            endpoint: None,
+        }
+    }
+
+    /// Sends the program through another endpoint, a proxy.
+    pub fn through(&mut self, endpoint: String) {
+        self.endpoint = Some(endpoint);
+    }
+
+    /// The directory of the state files.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The journals in it, in order.
+    pub fn journals(&self) -> Vec<PathBuf> {
+        self.state_files("journal")
+    }
+
+    /// The state files with this extension, in order.
+    pub fn state_files(&self, extension: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.state()).expect("lists");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let mut paths: Vec<PathBuf> = paths
+            .filter(|path| path.extension().is_some_and(|found| found == extension))
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    /// The site's scratch folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The program with no variables at all.
+    pub fn program() -> Command {
+        let mut command = Command::cargo_bin("migrate_to_s3").expect("the program is built");
+        command.env_clear().stdin(Stdio::null());
+        command
+    }
+
+    /// The program with the application's variables and nobody else's.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Site::program();
+        let endpoint = self.endpoint.clone().unwrap_or_else(|| self.s3.endpoint());
+        command
+            .env("DATABASE_URL", self.fleet.database.url())
+            .env("UPLOAD_PATH", &self.fleet.shown)
+            .env("S3_ENABLED", "true")
+            .env("S3_BUCKET_NAME", BUCKET)
+            .env("S3_ENDPOINT_URL", endpoint)
+            .env("S3_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("S3_SECRET_ACCESS_KEY", SECRET_KEY)
+            .env("MIGRATION_STATE_DIR", self.state())
+            .current_dir(self.folder())
+            .args(arguments);
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(self.command(arguments), arguments)
+    }
+
+    /// Takes everything down.
+    pub fn moment(&self) -> Moment {
+        Moment {
+            tree: Snapshot::tree(&self.fleet.uploads),
+            tables: Snapshot::tables(&self.fleet.database),
+            bucket: Snapshot::bucket(self.s3.root(), BUCKET),
+        }
+    }
+
+    /// One value of the database.
+    pub fn sql(&self, statement: &str) -> String {
+        self.fleet.database.sql(statement).trim().to_owned()
+    }
+
+    /// How many documents' rows name an object.
+    pub fn switched(&self) -> usize {
+        let count = "SELECT count(*) FROM documents WHERE file_path LIKE 's3://%'";
+        self.sql(count).parse().expect("a number")
+    }
+}
+
+impl Moment {
+    /// Fails unless both are the same, byte for byte.
+    pub fn assert_same(&self, after: &Moment, what: &str) {
+        self.tree
+            .assert_same(&after.tree, &format!("{what}: the files"));
+        self.tables
+            .assert_same(&after.tables, &format!("{what}: the rows"));
+        self.bucket
+            .assert_same(&after.bucket, &format!("{what}: the objects"));
+    }
+}
+
+/// How a command ended.
+pub struct Ended {
+    /// The exit code; none after a signal.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub err: String,
+    line: String,
+}
+
+impl Ended {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command, arguments: &[&str]) -> Ended {
+        let output = command.output().expect("the program starts");
+        Ended::from(output, arguments)
+    }
+
+    /// Of a command that has ended.
+    pub fn from(output: Output, arguments: &[&str]) -> Ended {
+        let ended = Ended {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            line: arguments.join(" "),
+        };
+        assert!(
+            !ended.out.contains(SECRET_KEY) && !ended.err.contains(SECRET_KEY),
+            "a secret is shown: {}",
+            ended.all()
+        );
+        ended
+    }
+
+    /// Fails unless the exit code is this one.
+    #[track_caller]
+    pub fn assert_code(self, code: i32) -> Ended {
+        assert_eq!(self.code, Some(code), "{}", self.all());
+        self
+    }
+
+    /// Fails unless the words are in the output.
+    #[track_caller]
+    pub fn assert_says(self, words: &[&str]) -> Ended {
+        for word in words {
+            assert!(
+                self.out.contains(word) || self.err.contains(word),
+                "`{word}` is not in {}",
+                self.all()
+            );
+        }
+        self
+    }
+
+    /// The output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.all()))
+    }
+
+    /// Everything it said.
+    pub fn all(&self) -> String {
+        format!(
+            "migrate_to_s3 {} ({:?})\n{}\n{}",
+            self.line, self.code, self.out, self.err
+        )
+    }
+}
