@@ -34,6 +34,9 @@ const SECRET_NAMES: [&str; 18] = [
 /// What stands for a key in an example to be typed: it is no secret, and hiding it would make the example useless.
 const PLACEHOLDERS: [&str; 2] = ["ACCESS_KEY", "SECRET_KEY"];
 
+/// Parameters of a store URL that are no secret. A misspelt one may be meant for a secret, so every other is masked.
+const OPEN_PARAMETERS: [&str; 4] = ["region", "endpoint", "path_style", "profile"];
+
 /// A recovery phrase has 24 words; a run of at least this many words of its shape is taken for one.
 const PHRASE_WORDS_MIN: usize = 20;
 
@@ -44,6 +47,7 @@ const PHRASE_WORDS_MIN: usize = 20;
 #[must_use]
 pub fn redact(text: &str) -> String {
     let text = mask_url_users(text);
+    let text = mask_parameters(&text);
     let text = mask_named_values(&text);
     let text = mask_key_ids(&text);
     mask_phrases(&text)
@@ -80,6 +84,43 @@ fn mask_url_users(text: &str) -> String {
     }
     masked.push_str(rest);
     masked
+}
+
+/// Masks the values of all parameters of a URL but those that are known to be harmless; URLs of the web and their paths keep theirs.
+fn mask_parameters(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || "\"'`<>".contains(c);
+    let mut masked = String::with_capacity(text.len());
+    for token in text.split_inclusive(is_end) {
+        let body = token.trim_end_matches(is_end);
+        let web = body.contains("http:") || body.contains("https:") || body.starts_with('/');
+        let Some((before, query)) = body.split_once('?').filter(|_| !web) else {
+            masked.push_str(token);
+            continue;
+        };
+        masked.push_str(before);
+        for (index, pair) in query.split('&').enumerate() {
+            masked.push(if index == 0 { '?' } else { '&' });
+            masked.push_str(&shown_parameter(pair));
+        }
+        masked.push_str(&token[body.len()..]);
+    }
+    masked
+}
+
+fn shown_parameter(pair: &str) -> String {
+    match pair.split_once('=') {
+        Some((name, value))
+            if !value.is_empty()
+                && !name.is_empty()
+                && !OPEN_PARAMETERS.contains(&name)
+                && !PLACEHOLDERS.contains(&value) =>
+        {
+            // What ends a sentence is no part of the value.
+            let end = value.len() - value.trim_end_matches([')', ',', ';', ':']).len();
+            format!("{name}={MASK}{}", &value[value.len() - end..])
+        }
+        _ => pair.to_owned(),
+    }
 }
 
 /// Masks the value behind every secret name followed by `=` or `:`.
@@ -246,6 +287,22 @@ mod tests {
         check(
             "s3://b/p?region=us-west-2&access_key=a1&secret_key=b/2+3=",
             "s3://b/p?region=us-west-2&access_key=***&secret_key=***",
+        );
+        for name in [
+            "secret_kye",
+            "secret-key",
+            "secretkey",
+            "SECRETKEY",
+            "acces_key",
+        ] {
+            check(
+                &format!("`s3://b/p?region=eu&{name}=b/2+3=&endpoint=h:9000` is wrong"),
+                &format!("`s3://b/p?region=eu&{name}=***&endpoint=h:9000` is wrong"),
+            );
+        }
+        check(
+            "my-bucket?secret_kye=abc, or",
+            "my-bucket?secret_kye=***, or",
         );
         check(
             "http://user:pa:ss@proxy:8080/x and https://h/",

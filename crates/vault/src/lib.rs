@@ -48,7 +48,7 @@ pub use keys::{
     KdfCost, Keyring, Secret, Slot, SlotKind, VaultFile, WrappedKey, new_recovery_phrase,
 };
 pub use maintain::{RepairReport, ResetMode};
-pub use manifest::{Manifest, ManifestRef, SegmentEntry};
+pub use manifest::{Manifest, ManifestRef, SegmentEntry, Takeover};
 pub use overview::{DeviceOverview, Overview};
 pub use pull::{PullMode, PullReport};
 pub use push::{PushMode, PushReport};

@@ -15,7 +15,7 @@ use crate::state::{self, Intent, OwnState};
 /// How much a reset forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResetMode {
-    /// Everything, the identity too, unless nothing was ever published under it.
+    /// Everything, the identity too; unless all that was ever done under it is a push that stopped before its manifest.
     NewIdentity,
     /// Everything but the identity: the next pull learns from the store what this device published.
     LocalOnly,
@@ -46,11 +46,12 @@ pub(crate) struct Removal {
 }
 
 impl<R: Replica> Device<'_, R> {
-    /// Forgets what was published and seen. The history, the keys and the store are not touched.
+    /// Forgets what was published and seen. The history, the keys and the store are not touched. Returns whether the device has a
+    /// new identity.
     ///
     /// # Errors
     /// The database's.
-    pub fn reset(&mut self, mode: ResetMode) -> Result<(), VaultError> {
+    pub fn reset(&mut self, mode: ResetMode) -> Result<bool, VaultError> {
         let own = self.own()?;
         let names = self
             .replica
@@ -59,29 +60,33 @@ impl<R: Replica> Device<'_, R> {
                 doing: "list the sync state",
                 source,
             })?;
-        // An identity that wrote no manifest is nobody's yet. It stays, so that what an interrupted push left in the store is cleared
-        // away by the next one.
+        let intent: Option<Intent> = state::load(self.replica, &self.state_keys.intent())?;
         let is_published = own.newest.is_some() || own.relearn;
+        // What an interrupted push left in the store is cleared away only by who goes on under its identity. Without any, an image of
+        // this machine may be about to use the same identity; with a manifest under way it may be published.
+        let attempts = self.attempts()?;
+        let is_interrupted = !attempts.is_empty() && intent.is_none();
         let stays = match mode {
-            ResetMode::NewIdentity => !is_published,
+            ResetMode::NewIdentity => !is_published && is_interrupted,
             ResetMode::LocalOnly => true,
             ResetMode::Emptied => false,
         };
-        let attempts = self.state_keys.attempts();
+        let attempts_name = self.state_keys.attempts();
         let mut changes: Vec<Change> = names
             .into_iter()
-            .filter(|name| !stays || *name != attempts)
+            .filter(|name| !stays || *name != attempts_name)
             .map(state::forget)
             .collect();
         let mut next = if stays {
             // A manifest that was under way may name what is garbage without it.
-            let garbage = if self.has_intent()? {
+            let garbage = if intent.is_some() {
                 vec![]
             } else {
                 own.garbage
             };
             OwnState {
                 relearn: is_published || mode == ResetMode::LocalOnly,
+                unclaimed: true,
                 lacking: own.lacking,
                 former: own.former,
                 earlier: own.earlier,
@@ -91,12 +96,18 @@ impl<R: Replica> Device<'_, R> {
                 ..OwnState::fresh(own.node)
             }
         } else {
-            own.reborn((self.options.new_node)(), mode == ResetMode::Emptied)
+            let mut next = own.reborn((self.options.new_node)(), mode == ResetMode::Emptied);
+            if !is_published {
+                let first = intent.and_then(|intent| intent.then.newest);
+                next.leave_unpublished(own.node, first, attempts, self.now_ms());
+            }
+            next
         };
         next.lacking |= mode == ResetMode::Emptied;
         next.lenient = true;
         changes.push(state::keep(self.state_keys.own(), &next));
-        state::save(self.replica, &changes)
+        state::save(self.replica, &changes)?;
+        Ok(!stays)
     }
 
     /// Reads every segment that survives, named by a manifest or not; takes in what is unknown; publishes again what this device
@@ -136,10 +147,6 @@ impl<R: Replica> Device<'_, R> {
             gives_up_unreadable: true,
         }))
         .await
-    }
-
-    fn has_intent(&self) -> Result<bool, VaultError> {
-        Ok(state::load::<_, Intent>(self.replica, &self.state_keys.intent())?.is_some())
     }
 
     async fn mend(&mut self, remove: Option<Removal>) -> Result<RepairReport, VaultError> {

@@ -4,6 +4,7 @@
 //! records. What it deliberately does not do: list records, or say anything about another node but what was seen of it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,11 +69,67 @@ impl ManifestRef {
     }
 }
 
-/// Whether a line, of which `refs` are listed, has anything that a takeover at `at` does not cover.
-pub(crate) fn outlives(refs: &[ManifestRef], at: ManifestRef) -> bool {
-    refs.iter().any(|found| {
-        found.sequence > at.sequence || (found.sequence == at.sequence && found.hash != at.hash)
-    })
+/// How far a line was taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// The last of its manifests.
+    #[serde(flatten)]
+    pub at: ManifestRef,
+    /// The hashes of other manifests with that number, if two machines wrote there: they were taken over too. A reader that does not
+    /// know of this field takes the line for alive, and loses nothing by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<ObjectHash>,
+}
+
+impl Takeover {
+    /// Of a whole line, of which `refs` are listed, ascending; `None` if nothing is.
+    pub(crate) fn of(refs: &[ManifestRef]) -> Option<Self> {
+        let (at, older) = refs.split_last()?;
+        let has_its_number = |other: &&ManifestRef| other.sequence == at.sequence;
+        Some(Self {
+            at: *at,
+            twins: older
+                .iter()
+                .filter(has_its_number)
+                .map(|twin| twin.hash)
+                .collect(),
+        })
+    }
+
+    /// Whether a line, of which `refs` are listed, has anything that this does not cover.
+    pub(crate) fn is_outlived(&self, refs: &[ManifestRef]) -> bool {
+        let is_covered = |hash: &ObjectHash| *hash == self.at.hash || self.twins.contains(hash);
+        refs.iter().any(|found| {
+            found.sequence > self.at.sequence
+                || (found.sequence == self.at.sequence && !is_covered(&found.hash))
+        })
+    }
+
+    /// Covers what either of the two does: the holder of both has the records of both.
+    pub(crate) fn join(&mut self, other: Self) {
+        if other.at.sequence > self.at.sequence {
+            *self = other;
+        } else if other.at.sequence == self.at.sequence {
+            let hashes = other.twins.into_iter().chain([other.at.hash]);
+            self.twins.extend(hashes);
+            self.twins.sort_unstable();
+            self.twins.dedup();
+            self.twins.retain(|hash| *hash != self.at.hash);
+        }
+    }
+}
+
+/// Adds takeovers to others; what was taken over further stays so.
+pub(crate) fn join_takeovers(
+    known: &mut BTreeMap<NodeId, Takeover>,
+    others: impl IntoIterator<Item = (NodeId, Takeover)>,
+) {
+    for (node, takeover) in others {
+        match known.entry(node) {
+            Entry::Vacant(entry) => drop(entry.insert(takeover)),
+            Entry::Occupied(mut entry) => entry.get_mut().join(takeover),
+        }
+    }
 }
 
 /// A manifest this far behind its node's newest is none that the node itself kept (it keeps 40 at most).
@@ -110,7 +167,7 @@ pub struct Manifest {
     pub seen: BTreeMap<NodeId, ManifestRef>,
     /// Nodes whose records this one has taken over; their manifests up to the one named are to be ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub removed: BTreeMap<NodeId, ManifestRef>,
+    pub removed: BTreeMap<NodeId, Takeover>,
 }
 
 impl Manifest {

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, RecordId};
 use crate::maintain::{Removal, RepairReport};
-use crate::manifest::ManifestRef;
+use crate::manifest::{ManifestRef, Takeover};
 use crate::push::check_line;
 use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
@@ -253,8 +253,8 @@ impl Shown {
         };
         let refs = |node: &NodeId| survey.manifests.get(node).map_or(&[][..], Vec::as_slice);
         let line = survey.lines.get(&node);
-        let (Some(at), true) = (
-            refs(&node).last().copied(),
+        let (Some(takeover), true) = (
+            Takeover::of(refs(&node)),
             line.is_some() || removal.gives_up_unreadable,
         ) else {
             return Err(refused("no manifest of this device can be read"));
@@ -270,9 +270,7 @@ impl Shown {
         if !is_read && !removal.gives_up_unreadable {
             return Err(refused("not everything of this device can be read now"));
         }
-        let removed = line
-            .map(|line| line.manifest.removed.clone())
-            .unwrap_or_default();
+        let removed = line.map(|line| line.removed.clone()).unwrap_or_default();
         let heirs: Vec<NodeId> = removed.keys().copied().chain([node]).collect();
         let is_theirs =
             |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
@@ -285,6 +283,10 @@ impl Shown {
         let mut keys: Vec<String> = self.readable.iter().filter(is_theirs).cloned().collect();
         keys.extend(heirs.iter().flat_map(manifest_keys));
         keys.sort();
-        Ok(Leaving { at, keys, removed })
+        Ok(Leaving {
+            takeover,
+            keys,
+            removed,
+        })
     }
 }

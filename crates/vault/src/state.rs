@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Problem, VaultError};
 use crate::ids::{NodeId, ObjectHash, VaultId};
-use crate::manifest::{Manifest, ManifestRef, SegmentEntry};
+use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, join_takeovers};
 use crate::replica::{Change, Replica};
 use crate::seal::Place;
 
@@ -40,7 +40,7 @@ pub struct OwnState {
     pub former: Vec<NodeId>,
     /// Nodes whose records this one took over, as its newest manifest says.
     #[serde(default)]
-    pub removed: BTreeMap<NodeId, ManifestRef>,
+    pub removed: BTreeMap<NodeId, Takeover>,
     /// Nodes whose records this one is taking over: the next manifest says so and holds them. Until then nothing of theirs is
     /// touched, and no record of this device comes to count as learnt.
     #[serde(default)]
@@ -51,6 +51,10 @@ pub struct OwnState {
     /// What is known of the lines of those identities, until this device takes them over.
     #[serde(default)]
     pub left: BTreeMap<NodeId, Left>,
+    /// When the lines that this device took over were last searched for what came late, in milliseconds since the Unix epoch by this
+    /// device's clock.
+    #[serde(default)]
+    pub searched_ms: i64,
     /// Set by a reset: the next pull takes the store as it is.
     #[serde(default)]
     pub lenient: bool,
@@ -68,6 +72,10 @@ pub struct OwnState {
     /// Set by a reset that keeps the identity: the next pull learns from the store what was published.
     #[serde(default)]
     pub relearn: bool,
+    /// Set by a reset that keeps the identity, until a manifest is written: should the store show one all the same, it is somebody
+    /// else's (an image of this machine was started twice, say), and the identity is given up.
+    #[serde(default)]
+    pub unclaimed: bool,
 }
 
 /// A live segment of this device.
@@ -95,12 +103,13 @@ pub struct Garbage {
 /// A node whose records are being taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaving {
-    /// Its newest manifest, all of whose records this device has made its own.
-    pub at: ManifestRef,
+    /// Its newest manifests, all of whose records this device has made its own.
+    #[serde(rename = "at")]
+    pub takeover: Takeover,
     /// Its objects, to be removed once the grace period after the takeover is over.
     pub keys: Vec<String>,
     /// What it had taken over itself.
-    pub removed: BTreeMap<NodeId, ManifestRef>,
+    pub removed: BTreeMap<NodeId, Takeover>,
 }
 
 /// The line of an identity that this device gave up.
@@ -112,6 +121,9 @@ pub struct Left {
     pub seen: Option<ManifestRef>,
     /// Since when it does, in milliseconds since the Unix epoch by this device's clock.
     pub since_ms: i64,
+    /// Whether it may well have no manifest: at most `written` was under way when the identity was given up, and nothing before it.
+    #[serde(default)]
+    pub unpublished: bool,
 }
 
 /// A manifest that this device removed.
@@ -140,9 +152,12 @@ pub struct NodeState {
     pub records: u64,
     /// How many bytes they take in the store.
     pub bytes: u64,
-    /// Who took over its records, if it was removed.
+    /// Who took over its records, if it was removed: as far as `newest`.
     #[serde(default)]
     pub removed_by: Option<NodeId>,
+    /// The hashes of other manifests with the number of `newest` that were taken over with it.
+    #[serde(default)]
+    pub twins: Vec<ObjectHash>,
     /// Second manifests with the number of another (a conflict) whose records were applied too.
     #[serde(default)]
     pub forks: Vec<ObjectHash>,
@@ -300,11 +315,13 @@ impl OwnState {
             leaving: BTreeMap::new(),
             earlier: vec![],
             left: BTreeMap::new(),
+            searched_ms: 0,
             lenient: false,
             full: false,
             outdated: false,
             lacking: false,
             relearn: false,
+            unclaimed: false,
         }
     }
 
@@ -337,21 +354,41 @@ impl OwnState {
         next
     }
 
-    /// Whether a reset kept this identity because nothing was published under it: should the store show otherwise, it is given up.
+    /// Notes that the line of `node` was given up before its first manifest, or while that was under way (`first`). Should it never
+    /// have arrived, nobody else clears the segments away.
+    pub(crate) fn leave_unpublished(
+        &mut self,
+        node: NodeId,
+        first: Option<ManifestRef>,
+        segments: Vec<String>,
+        now_ms: i64,
+    ) {
+        let left = self.left.entry(node).or_default();
+        left.written = first;
+        left.unpublished = true;
+        self.garbage.extend(segments.into_iter().map(|key| Garbage {
+            key,
+            since_ms: now_ms,
+            forgotten: true,
+        }));
+    }
+
+    /// Whether a reset kept this identity and nothing is known to be published under it: should the store show otherwise, it is given up.
     pub(crate) fn is_unclaimed(&self) -> bool {
-        self.lenient && self.newest.is_none()
+        self.unclaimed && self.newest.is_none()
     }
 
     /// Makes what was being taken over part of the next manifest.
     pub(crate) fn take_over(&mut self, now_ms: i64) {
         for (node, leaving) in std::mem::take(&mut self.leaving) {
-            self.removed.extend(
-                leaving
-                    .removed
-                    .into_iter()
-                    .filter(|(other, _)| *other != self.node),
+            let inherited = leaving
+                .removed
+                .into_iter()
+                .filter(|(other, _)| *other != self.node);
+            join_takeovers(
+                &mut self.removed,
+                inherited.chain([(node, leaving.takeover)]),
             );
-            self.removed.insert(node, leaving.at);
             self.garbage
                 .extend(leaving.keys.into_iter().map(|key| Garbage {
                     key,
@@ -393,18 +430,50 @@ impl OwnState {
 
 impl NodeState {
     /// A device of which only its removal is known.
-    pub(crate) fn gone(at: ManifestRef) -> Self {
+    pub(crate) fn gone(takeover: &Takeover) -> Self {
         Self {
             name: String::new(),
-            newest: at,
+            newest: takeover.at,
             written_ms: 0,
             complete: true,
             applied: vec![],
             records: 0,
             bytes: 0,
             removed_by: None,
+            twins: vec![],
             forks: vec![],
         }
+    }
+
+    /// Notes a takeover, and returns whether that is new. An older one does not hide a newer.
+    pub(crate) fn remove(&mut self, by: NodeId, takeover: Takeover) -> bool {
+        let taken = match self.taken_over() {
+            None => takeover,
+            Some(mut taken) => {
+                taken.join(takeover);
+                taken
+            }
+        };
+        let is_new = self.taken_over().as_ref() != Some(&taken);
+        if is_new {
+            self.removed_by = Some(by);
+            self.newest = taken.at;
+            self.twins = taken.twins;
+        }
+        is_new
+    }
+
+    fn taken_over(&self) -> Option<Takeover> {
+        self.removed_by.map(|_| Takeover {
+            at: self.newest,
+            twins: self.twins.clone(),
+        })
+    }
+
+    /// Whether somebody took it over, and a line of which `refs` are listed has nothing beyond that.
+    pub(crate) fn is_removed(&self, refs: &[ManifestRef]) -> bool {
+        self.taken_over()
+            .is_some_and(|takeover| !takeover.is_outlived(refs))
     }
 
     /// Makes the next pull fetch everything again.
@@ -425,6 +494,7 @@ impl NodeState {
             records: manifest.records(),
             bytes: manifest.bytes(),
             removed_by: None,
+            twins: vec![],
             forks: vec![],
         }
     }

@@ -199,17 +199,6 @@ impl Ui {
         }
     }
 
-    /// Writes a value as one line of JSON, one of many.
-    pub fn json_line(&self, value: &impl Serialize) {
-        match serde_json::to_vec(value) {
-            Ok(mut bytes) => {
-                bytes.push(b'\n');
-                self.raw(&bytes);
-            }
-            Err(error) => self.inner.out.fail(io::Error::from(error)),
-        }
-    }
-
     /// Writes a status line to stderr, unless `--quiet`.
     pub fn status(&self, line: impl Display) {
         if !self.is_quiet() {
@@ -243,12 +232,19 @@ impl Ui {
     }
 
     fn write_err(&self, text: &str) {
-        // Both streams may end in the same file: what was said first must stand first there.
-        self.inner.out.flush();
+        // Both streams may end in the same file: what was said first must stand first there. What another thread is just writing is
+        // not waited for: its reader may never come.
+        self.inner.out.flush_if_free();
         self.inner.bar.suspended(self.inner.terminal.stderr, || {
             self.inner.err.write(text.as_bytes())
         });
         self.inner.err.flush();
+    }
+
+    /// Sends off what was written to stdout, and tells whether all of it could be. [`Ui::finish`] reports what went wrong.
+    pub fn flush(&self) -> bool {
+        self.inner.out.flush();
+        !self.inner.out.is_closed()
     }
 
     /// Tells whether the reader of stdout has gone, so that a long listing can stop.
@@ -270,10 +266,11 @@ impl Ui {
 
     /// Writes a failure for a person to stderr. With `--json` it becomes a part of the document instead: see [`Ui::finish`].
     pub fn failure(&self, failure: &Failure) {
+        let mut document = lock(&self.inner.document);
         if self.is_json() && !self.inner.has_raw.load(Ordering::Relaxed) {
-            let mut document = lock(&self.inner.document);
             *document = Some(document::with_failure(document.take(), failure));
         } else {
+            drop(document);
             self.write_err(&failure.render(self.inner.color_err));
         }
     }
@@ -307,14 +304,16 @@ impl Ui {
     }
 
     fn write_document(&self) {
-        let document = lock(&self.inner.document).take();
+        // Held to the end: an interruption in another thread must not write a second document.
+        let mut given = lock(&self.inner.document);
+        let document = given.take();
         let nothing = || {
             (self.is_json() && !self.inner.has_raw.load(Ordering::Relaxed)).then(|| b"{}".to_vec())
         };
         if let Some(mut bytes) = document.or_else(nothing) {
             bytes.push(b'\n');
-            self.write_out(&bytes);
             self.inner.has_raw.store(true, Ordering::Relaxed);
+            self.write_out(&bytes);
         }
     }
 }

@@ -112,6 +112,16 @@ impl Sink {
         }
     }
 
+    /// Flushes, unless another thread is writing.
+    pub(super) fn flush_if_free(&self) {
+        if let Ok(mut state) = self.state.try_lock()
+            && !state.closed
+        {
+            let flushed = state.writer.flush();
+            state.note(flushed);
+        }
+    }
+
     pub(super) fn fail(&self, error: io::Error) {
         lock(&self.state).note(Err(error));
     }

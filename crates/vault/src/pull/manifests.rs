@@ -12,7 +12,7 @@ use super::{PullMode, PullReport, Work};
 use crate::device::{Device, Listing, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
-use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks, outlives};
+use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks};
 use crate::replica::{Replica, Source};
 use crate::state::{NodeState, OwnState};
 
@@ -204,7 +204,7 @@ fn new_manifests(
     }
     let mut floor = 0;
     if let Some(state) = known {
-        if state.removed_by.is_some() && !outlives(refs, state.newest) {
+        if state.is_removed(refs) {
             return None;
         }
         let up_to_date = state.newest == newest && state.complete;

@@ -22,6 +22,8 @@ impl<R: Replica> Device<'_, R> {
             .await?;
         let refs = listing.nodes.get(&own.node).cloned().unwrap_or_default();
         let Some((newest, older)) = refs.split_last() else {
+            // An empty listing may be that of a disk that is not mounted: only the vault's description shows that it is the place.
+            self.vault.check_file().await?;
             own.relearn = false;
             state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
             return Ok(own);

@@ -9,7 +9,7 @@ use super::{PullMode, PullReport, Work};
 use crate::device::{Device, Listing};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
-use crate::manifest::{Manifest, ManifestRef, outlives};
+use crate::manifest::{Manifest, ManifestRef, Takeover};
 use crate::replica::Replica;
 use crate::state::{self, NodeState, OwnState};
 use crate::vault::MANIFESTS;
@@ -23,12 +23,14 @@ impl<R: Replica> Device<'_, R> {
         known: &mut BTreeMap<NodeId, NodeState>,
         work: &mut BTreeMap<NodeId, (Work, Manifest)>,
     ) -> Result<OwnState, VaultError> {
-        let removals: Vec<(NodeId, NodeId, ManifestRef)> = work
+        let said = |by: NodeId, removed: &BTreeMap<NodeId, Takeover>| {
+            let taken = removed.clone().into_iter();
+            taken.map(move |(node, takeover)| (by, node, takeover))
+        };
+        let removals: Vec<(NodeId, NodeId, Takeover)> = work
             .iter()
-            .flat_map(|(by, (_, manifest))| {
-                manifest.removed.iter().map(|(node, at)| (*by, *node, *at))
-            })
-            .chain(own.removed.iter().map(|(node, at)| (own.node, *node, *at)))
+            .flat_map(|(by, (_, manifest))| said(*by, &manifest.removed))
+            .chain(said(own.node, &own.removed))
             .collect();
         let mut changes = vec![];
         let takeovers = own.leaving.len();
@@ -36,31 +38,30 @@ impl<R: Replica> Device<'_, R> {
             listing
                 .nodes
                 .get(node)
-                .is_none_or(|refs| !outlives(refs, leaving.at))
+                .is_none_or(|refs| !leaving.takeover.is_outlived(refs))
         });
         if own.leaving.len() < takeovers {
             // It came back before its records were published under this identity: it keeps them.
             state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
         }
-        for (by, node, at) in removals {
+        for (by, node, takeover) in removals {
             if node == own.node {
                 // Somebody took this device's records over and will remove its objects: it goes on under a new identity.
                 own = self.reborn(own, true)?;
-                continue;
             }
             // What a removed device wrote later is still read: nothing is lost. A rotated key is what shuts it out.
             if listing
                 .nodes
                 .get(&node)
-                .is_some_and(|refs| outlives(refs, at))
+                .is_some_and(|refs| takeover.is_outlived(refs))
             {
                 continue;
             }
             work.remove(&node);
-            let node_state = known.entry(node).or_insert_with(|| NodeState::gone(at));
-            if node_state.removed_by.is_none() {
-                node_state.removed_by = Some(by);
-                node_state.newest = at;
+            let node_state = known
+                .entry(node)
+                .or_insert_with(|| NodeState::gone(&takeover));
+            if node_state.remove(by, takeover) {
                 changes.push(state::keep(self.state_keys.node(node), node_state));
             }
         }

@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::device::{Device, Step};
-use crate::error::VaultError;
+use crate::error::{ProblemKind, VaultError};
 use crate::ids::NodeId;
-use crate::manifest::{forks, outlives};
+use crate::manifest::forks;
 use crate::replica::Replica;
 use crate::seal::Place;
-use crate::state::{self, Garbage, OwnState, Retired};
+use crate::state::{self, Garbage, Left, NodeState, OwnState, Retired};
 use crate::vault::MANIFESTS;
 
 /// So many manifests before the newest always stay; more are removed in bulk once the second number is reached.
@@ -42,6 +42,13 @@ impl<R: Replica> Device<'_, R> {
         let grace_ms = self.options.grace_ms;
         let mut then = draft.own.clone();
         if then.redate(now_ms) {
+            state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
+            draft.own = then.clone();
+        }
+        let has_left = !then.removed.is_empty() || !then.earlier.is_empty();
+        if has_left && now_ms.abs_diff(then.searched_ms) >= grace_ms.unsigned_abs() {
+            self.find_latecomers(&mut then).await;
+            then.searched_ms = now_ms;
             state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
             draft.own = then.clone();
         }
@@ -83,6 +90,33 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 
+    /// Notes as garbage what is in the lines that this device took over (or left to others who did) and was not there then: somebody (a clone of a machine that is
+    /// gone) may have uploaded it and never come to name it in a manifest. It waits like all garbage, for the manifest may be under
+    /// way. Costs two listings a line, once a grace period.
+    async fn find_latecomers(&mut self, own: &mut OwnState) {
+        let known: BTreeSet<String> = own
+            .garbage
+            .iter()
+            .map(|garbage| garbage.key.clone())
+            .collect();
+        let since_ms = self.now_ms();
+        let lines = own.removed.keys().chain(&own.earlier).copied();
+        for node in lines.collect::<BTreeSet<_>>() {
+            if !matches!(self.verdict(own, node).await, Ok(Verdict::Gone)) {
+                continue;
+            }
+            let Ok(late) = self.segments_of(node).await else {
+                continue;
+            };
+            let unknown = late.into_keys().filter(|key| !known.contains(key));
+            own.garbage.extend(unknown.map(|key| Garbage {
+                key,
+                since_ms,
+                forgotten: true,
+            }));
+        }
+    }
+
     /// The keys that may go, and what has to be asked about again. What belongs to somebody is in neither.
     async fn sort_out(&mut self, own: &OwnState, due: Vec<Garbage>) -> (Vec<String>, Vec<Garbage>) {
         let (mut keys, mut unsure) = (BTreeSet::new(), vec![]);
@@ -97,13 +131,7 @@ impl<R: Replica> Device<'_, R> {
         }
         for (node, garbage) in lines {
             match self.verdict(own, node).await {
-                Ok(Verdict::Gone) => {
-                    keys.extend(garbage.into_iter().map(|garbage| garbage.key));
-                    // Also what somebody was still writing there when the line was taken over.
-                    if let Ok(late) = self.segments_of(node).await {
-                        keys.extend(late.into_keys());
-                    }
-                }
+                Ok(Verdict::Gone) => keys.extend(garbage.into_iter().map(|garbage| garbage.key)),
                 Ok(Verdict::But(live)) => keys.extend(
                     garbage
                         .into_iter()
@@ -124,15 +152,15 @@ impl<R: Replica> Device<'_, R> {
     async fn verdict(&mut self, own: &OwnState, node: NodeId) -> Result<Verdict, VaultError> {
         let listing = self.list_manifests(&format!("{MANIFESTS}{node}/")).await?;
         let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
-        if let Some(at) = own.removed.get(&node) {
-            return Ok(if outlives(refs, *at) {
+        if let Some(takeover) = own.removed.get(&node) {
+            return Ok(if takeover.is_outlived(refs) {
                 Verdict::Alive
             } else {
                 Verdict::Gone
             });
         }
         let Some(newest) = refs.last() else {
-            return Ok(Verdict::Unsure);
+            return self.verdict_on_unlisted(own, node).await;
         };
         let mut live = BTreeSet::new();
         for head in forks(refs).iter().chain([newest]) {
@@ -142,5 +170,34 @@ impl<R: Replica> Device<'_, R> {
             live.extend(manifest.segments.iter().map(|entry| entry.key(node)));
         }
         Ok(Verdict::But(live))
+    }
+
+    /// Of a line of which no manifest is listed. It is known to be gone where somebody took it over; and where this device gave it up
+    /// before its first manifest it may be that there never was one.
+    async fn verdict_on_unlisted(
+        &self,
+        own: &OwnState,
+        node: NodeId,
+    ) -> Result<Verdict, VaultError> {
+        let known: Option<NodeState> = state::load(self.replica, &self.state_keys.node(node))?;
+        if own.earlier.contains(&node) && known.is_some_and(|known| known.removed_by.is_some()) {
+            return Ok(Verdict::Gone);
+        }
+        let Some(Left {
+            unpublished: true,
+            written,
+            ..
+        }) = own.left.get(&node)
+        else {
+            return Ok(Verdict::Unsure);
+        };
+        let Some(first) = written else {
+            return Ok(Verdict::Gone);
+        };
+        Ok(match self.fetch_manifest(node, *first).await? {
+            Err(problem) if problem.kind == ProblemKind::Missing => Verdict::Gone,
+            // It is there all the same: the next listing shows it, and what it names.
+            _ => Verdict::Unsure,
+        })
     }
 }

@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{Device, Listing, Step};
 use crate::error::VaultError;
-use crate::ids::{from_hex, to_hex};
-use crate::manifest::{Manifest, ManifestRef};
+use crate::ids::{NodeId, from_hex, to_hex};
+use crate::manifest::{Manifest, ManifestRef, Takeover};
 use crate::replica::Replica;
 use crate::seal::{self, ObjectKind, Place, Sealed};
-use crate::state::{self, Garbage, Intent, OwnSegment, OwnState};
+use crate::state::{self, Garbage, Intent, NodeState, OwnSegment, OwnState};
 
 /// How a push treats what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,14 +97,7 @@ impl<R: Replica> Device<'_, R> {
         } else {
             own
         };
-        let (own, listing) = match self.check_own_line(&own).await {
-            Err(error) if error.is_conflict() && own.is_unclaimed() => {
-                let own = self.reborn(own, true)?;
-                let listing = self.check_own_line(&own).await?;
-                (own, listing)
-            }
-            listing => (own, listing?),
-        };
+        let (own, listing) = self.look_at_own_line(own).await?;
         if own.newest.is_none() {
             self.vault.check_file().await?;
         }
@@ -137,8 +130,10 @@ impl<R: Replica> Device<'_, R> {
         };
         // Months may have passed: if others took this line over meanwhile, nothing may be added to it.
         let own = self.own()?;
-        let own = self.with_intended(&own)?;
-        self.check_own_line(&own).await?;
+        let node = own.node;
+        if self.look_at_own_line(own).await?.0.node != node {
+            return Ok(());
+        }
         let object = from_hex(&intent.object).unwrap_or_default();
         self.put(&intent.key, object.into()).await?;
         self.commit(intent.then, &intent.erased)
@@ -196,13 +191,50 @@ impl<R: Replica> Device<'_, R> {
         Ok(own)
     }
 
-    /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote.
-    async fn check_own_line(&mut self, own: &OwnState) -> Result<Listing, VaultError> {
+    /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote. An identity that was never used,
+    /// or that another device says it took over, is given up for a new one at once.
+    async fn look_at_own_line(&mut self, own: OwnState) -> Result<(OwnState, Listing), VaultError> {
         let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
-        self.heed_emptiness(own, &listing).await?;
+        self.heed_emptiness(&own, &listing).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
-        check_line(own, found)?;
-        Ok(listing)
+        let Err(error) = check_line(&self.with_intended(&own)?, found) else {
+            return Ok((own, listing));
+        };
+        if own.is_unclaimed() {
+            return Ok((self.reborn(own, true)?, listing));
+        }
+        let Some((by, takeover)) = self.taken_over(own.node, &listing).await? else {
+            return Err(error);
+        };
+        tracing::info!(node = %own.node, %by, "another device took this one's records over: everything is published under a new identity");
+        if !takeover.is_outlived(found) {
+            let mut state = NodeState::gone(&takeover);
+            state.remove(by, takeover);
+            let change = state::keep(self.state_keys.node(own.node), &state);
+            state::save(self.replica, &[change])?;
+        }
+        Ok((self.reborn(own, true)?, listing))
+    }
+
+    /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked
+    /// only where the line is not as this device left it.
+    async fn taken_over(
+        &self,
+        node: NodeId,
+        listing: &Listing,
+    ) -> Result<Option<(NodeId, Takeover)>, VaultError> {
+        for (by, refs) in listing.nodes.iter().filter(|(by, _)| **by != node) {
+            for newest in refs.iter().rev() {
+                // One that cannot be read says nothing: the one before it is asked, as by a pull.
+                if let Ok(mut manifest) = self.fetch_manifest(*by, *newest).await? {
+                    if let Some(takeover) = manifest.removed.remove(&node) {
+                        return Ok(Some((*by, takeover)));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn draft(&mut self, own: OwnState) -> Result<Draft, VaultError> {
@@ -262,6 +294,7 @@ impl<R: Replica> Device<'_, R> {
             .max(own.published);
         then.full = false;
         then.outdated = false;
+        then.unclaimed = false;
         then.garbage.extend(replaced(draft, now_ms));
         if !draft.erased.is_empty() {
             then.hasten();

@@ -4,15 +4,15 @@
 //! device's own line (the takeover is published by the same manifest that holds it, as for a removed device). A line that somebody
 //! else may still be writing to (a clone of this machine) is left alone until it has not moved for a grace period; should the other
 //! come back later, it finds itself taken over, goes on under a new identity and publishes again what it has.
-//! What it deliberately does not do: fail a push because an old line cannot be read now; take over a line whose newest number was
-//! given twice, since a takeover names one manifest and nobody could tell which of the two it covers.
+//! Where two machines gave the newest number twice, both ends are taken over and named.
+//! What it deliberately does not do: fail a push because an old line cannot be read now.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::device::{Device, Listing, Step};
-use crate::error::{Problem, VaultError};
+use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, RecordId};
-use crate::manifest::{Manifest, ManifestRef, forks, outlives};
+use crate::manifest::{Manifest, ManifestRef, Takeover, forks, join_takeovers};
 use crate::replica::{Replica, Source};
 use crate::seal::{ObjectKind, Place};
 use crate::state::{self, Leaving, Left, NodeState, OwnState};
@@ -41,7 +41,9 @@ impl<R: Replica> Device<'_, R> {
         let mut held = HashSet::new();
         let mut changes = vec![];
         for (node, at) in due {
-            match self.take_in_line(&own, node, listing).await {
+            let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
+            let is_held = self.is_held_by_another(node, refs)?;
+            match self.take_in_line(&own, node, listing, is_held).await {
                 Ok(Ok((leaving, records))) => {
                     held.extend(records);
                     own.leaving.insert(node, leaving);
@@ -80,14 +82,11 @@ impl<R: Replica> Device<'_, R> {
             let is_gone = own
                 .removed
                 .get(&node)
-                .is_some_and(|at| !outlives(refs, *at));
-            // Two newest manifests: a takeover could name only one of them.
-            if is_gone || own.leaving.contains_key(&node) || outlives(refs, at) {
+                .is_some_and(|takeover| !takeover.is_outlived(refs));
+            if is_gone || own.leaving.contains_key(&node) {
                 continue;
             }
-            let known: Option<NodeState> = state::load(self.replica, &self.state_keys.node(node))?;
-            let is_others = known
-                .is_some_and(|known| known.removed_by.is_some() && !outlives(refs, known.newest));
+            let is_others = self.is_held_by_another(node, refs)?;
             let patience_ms = self.options.grace_ms * if is_others { OTHERS_PATIENCE } else { 1 };
             let left = own.left.entry(node).or_default();
             if left.written == Some(at) && forks(refs).is_empty() && !is_others {
@@ -102,28 +101,38 @@ impl<R: Replica> Device<'_, R> {
         Ok(due)
     }
 
+    /// Whether another line is known to hold all of this one.
+    fn is_held_by_another(&self, node: NodeId, refs: &[ManifestRef]) -> Result<bool, VaultError> {
+        let known: Option<NodeState> = state::load(self.replica, &self.state_keys.node(node))?;
+        Ok(known.is_some_and(|known| known.is_removed(refs)))
+    }
+
     /// What cannot be read today is looked at again after a grace period, not at every push.
     fn put_off(&self, own: &mut OwnState, node: NodeId, at: ManifestRef) {
         let left = Left {
             written: None,
             seen: Some(at),
             since_ms: self.now_ms(),
+            unpublished: false,
         };
         own.left.insert(node, left);
     }
 
-    /// Reads a whole line and applies it as this device's own. The inner error is what could not be read.
+    /// Reads a whole line and applies it as this device's own. The inner error is what could not be read. Where another line holds all
+    /// of it (`is_held`), that one's writer may have removed a part of it already.
     async fn take_in_line(
         &mut self,
         own: &OwnState,
         node: NodeId,
         listing: &Listing,
+        is_held: bool,
     ) -> Result<Result<(Leaving, HashSet<RecordId>), Problem>, VaultError> {
         let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
-        let (at, manifests) = match self.heads(node, refs).await? {
+        let manifests = match self.heads(node, refs).await? {
             Ok(heads) => heads,
             Err(problem) => return Ok(Err(problem)),
         };
+        let takeover = Takeover::of(refs).expect("only lines that are listed are due");
         let live: BTreeSet<String> = manifests
             .iter()
             .flat_map(|manifest| manifest.segments.iter().map(|entry| entry.key(node)))
@@ -142,6 +151,7 @@ impl<R: Replica> Device<'_, R> {
                     keys.push(key.to_owned());
                     this.salvage(batch)?;
                 }
+                Err(problem) if is_held && problem.kind == ProblemKind::Missing => drop(problem),
                 Err(problem) if live.contains(key) => unread = Some(problem),
                 Err(_) => {}
             }
@@ -152,35 +162,39 @@ impl<R: Replica> Device<'_, R> {
             return Ok(Err(problem));
         }
         keys.extend(refs.iter().map(|manifest| manifest.key(node)));
-        let removed = manifests
-            .into_iter()
-            .next()
-            .map_or_else(BTreeMap::new, |newest| newest.removed);
-        for (heir, heir_at) in removed
+        let mut removed = BTreeMap::new();
+        for manifest in manifests {
+            join_takeovers(&mut removed, manifest.removed);
+        }
+        for (heir, taken) in removed
             .iter()
             .filter(|(heir, _)| !own.removed.contains_key(heir))
         {
-            keys.extend(self.remains(*heir, *heir_at, listing).await?);
+            keys.extend(self.remains(*heir, taken, listing).await?);
         }
         keys.sort();
-        Ok(Ok((Leaving { at, keys, removed }, records)))
+        let leaving = Leaving {
+            takeover,
+            keys,
+            removed,
+        };
+        Ok(Ok((leaving, records)))
     }
 
-    /// A line's newest manifest, and its content followed by that of every second history.
+    /// A line's newest manifest, followed by that of every second history.
     async fn heads(
         &self,
         node: NodeId,
         refs: &[ManifestRef],
-    ) -> Result<Result<(ManifestRef, Vec<Manifest>), Problem>, VaultError> {
-        let at = *refs.last().expect("only lines that are listed are due");
+    ) -> Result<Result<Vec<Manifest>, Problem>, VaultError> {
         let mut manifests = vec![];
-        for head in [at].iter().chain(&forks(refs)) {
+        for head in refs.last().into_iter().chain(&forks(refs)) {
             match self.fetch_manifest(node, *head).await? {
                 Ok(manifest) => manifests.push(manifest),
                 Err(problem) => return Ok(Err(problem)),
             }
         }
-        Ok(Ok((at, manifests)))
+        Ok(Ok(manifests))
     }
 
     fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
@@ -197,11 +211,11 @@ impl<R: Replica> Device<'_, R> {
     async fn remains(
         &self,
         node: NodeId,
-        at: ManifestRef,
+        taken: &Takeover,
         listing: &Listing,
     ) -> Result<Vec<String>, VaultError> {
         let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
-        if outlives(refs, at) {
+        if taken.is_outlived(refs) {
             return Ok(vec![]);
         }
         let mut keys: Vec<String> = self.segments_of(node).await?.into_keys().collect();

@@ -11,7 +11,7 @@ use super::VerifyReport;
 use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
-use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks, outlives};
+use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, forks, join_takeovers};
 use crate::pull::foreign;
 use crate::replica::Replica;
 use crate::seal::{ObjectKind, Place};
@@ -98,11 +98,15 @@ impl<R: Replica> Device<'_, R> {
             if line.is_none() {
                 line = Some(Line {
                     live: manifest.segments.clone(),
+                    removed: manifest.removed.clone(),
                     manifest,
                     is_whole: false,
                 });
-            } else if forks.contains(manifest_ref) {
+            } else if let Some(line) = &mut line
+                && is_head
+            {
                 of_forks.extend(manifest.segments);
+                join_takeovers(&mut line.removed, manifest.removed);
             }
         }
         for pair in refs
@@ -176,6 +180,8 @@ pub(crate) struct Line {
     pub(crate) manifest: Manifest,
     /// The live segments: its own, and those of second histories.
     pub(crate) live: Vec<SegmentEntry>,
+    /// What it took over, second histories included.
+    pub(crate) removed: BTreeMap<NodeId, Takeover>,
     /// Whether the newest manifest there is, and every second history, could be read.
     pub(crate) is_whole: bool,
 }
@@ -200,18 +206,18 @@ impl Survey {
 
     /// Leaves the lines out that somebody took over: what is left of them speaks for nobody.
     fn leave_out_removed(&mut self, own: &OwnState) {
-        let said: Vec<(NodeId, ManifestRef)> = self
+        let said: Vec<(NodeId, Takeover)> = self
             .lines
             .values()
             .flat_map(|line| &line.manifest.removed)
             .chain(&own.removed)
-            .map(|(node, at)| (*node, *at))
+            .map(|(node, takeover)| (*node, takeover.clone()))
             .collect();
-        for (node, at) in said {
+        for (node, takeover) in said {
             if self
                 .manifests
                 .get(&node)
-                .is_none_or(|refs| !outlives(refs, at))
+                .is_none_or(|refs| !takeover.is_outlived(refs))
             {
                 self.lines.remove(&node);
             }

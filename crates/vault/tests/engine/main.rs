@@ -13,6 +13,7 @@ mod repair;
 mod replica;
 mod requests;
 mod retire;
+mod review;
 mod rotate;
 mod tamper;
 mod twins;

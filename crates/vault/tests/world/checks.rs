@@ -11,6 +11,10 @@ use testkit::Faults;
 
 /// So often every device syncs while the grace periods pass: a line that was left is seen, taken over, removed.
 const SEASONS: usize = 5;
+/// So often before that, all at once and with faults.
+const STORMS: usize = 3;
+/// Whatever was under way has arrived after so many ticks: a folder is late, but not by a grace period.
+const DELIVERED_TICKS: u64 = 1_000;
 /// So often a device may run into a conflict before it must be out of it.
 const ATTEMPTS_MAX: usize = 6;
 
@@ -151,6 +155,10 @@ impl World {
     /// Once the grace periods are over, no object that a device which still works wrote, under whatever identity, holds what was
     /// forgotten; and nothing else went with it.
     fn check_oblivion(&mut self, living: &[usize], newcomer: usize) -> Result<(), String> {
+        for _ in 0..STORMS {
+            self.storm(&[living, &[newcomer]].concat())?;
+        }
+        self.store.heal();
         self.log.push("the grace periods pass".into());
         for _ in 0..SEASONS {
             for index in living.iter().copied().chain([newcomer]) {
@@ -171,7 +179,6 @@ impl World {
             };
             if place.kind != vault::ObjectKind::Segment
                 || !identities.contains(&place.node)
-                || self.is_forked(place.node)
                 || self.is_broken(place.node)
                 || self.is_shared(place.node, living)
             {
@@ -182,8 +189,11 @@ impl World {
                 if let SimRecord::Put(id, _) = record
                     && forgotten.contains(&id)
                 {
+                    let line = format!("/{}/", place.node);
+                    let all = self.store.objects().into_keys();
+                    let line: Vec<_> = all.filter(|key| key.contains(&line)).collect();
                     return Err(format!(
-                        "{id} was forgotten and is still in {key}\n  {}",
+                        "{id} was forgotten and is still in {key}\n  of {line:#?}\n  {}",
                         self.places(id)
                     ));
                 }
@@ -192,12 +202,51 @@ impl World {
         Ok(())
     }
 
-    /// All identities that these machines have or had.
+    /// A grace period passes; then everybody is at work at once on a store with faults.
+    fn storm(&mut self, machines: &[usize]) -> Result<(), String> {
+        let faults = match self.rng.below(4) {
+            0 => Faults::mild(),
+            1 => Faults::harsh(),
+            _ => Faults::synced_folder(),
+        };
+        self.log.push("a grace period passes, and a storm".into());
+        self.store.set_faults(faults);
+        for index in machines.iter().copied() {
+            let clock = &self.machines[index].clock;
+            clock.fetch_add(2 * super::GRACE_MS, super::Ordering::Relaxed);
+            match self.rng.below(4) {
+                0 | 1 => self.import(index),
+                2 => self.forget(index),
+                _ => {}
+            }
+        }
+        for _ in 0..2 {
+            let mut acts = vec![];
+            for index in machines.iter().copied() {
+                let pulls = self.rng.chance(400);
+                let pull = Act::Pull(PullMode::New);
+                let push = Act::Push(PushMode::Pending);
+                acts.push((index, if pulls { pull } else { push }));
+            }
+            self.crowds += 1;
+            self.together(acts)?;
+        }
+        self.store.set_faults(Faults::none());
+        self.store.advance(DELIVERED_TICKS);
+        Ok(())
+    }
+
+    /// All identities that these machines have, had, or took over.
     fn identities(&self, machines: &[usize]) -> BTreeSet<NodeId> {
         machines
             .iter()
             .filter_map(|index| self.own(*index))
-            .flat_map(|own| own.earlier.into_iter().chain([own.node]))
+            .flat_map(|own| {
+                let taken = own.removed.into_iter();
+                let gone = taken.filter(|(node, takeover)| self.is_all_of(*node, takeover));
+                let gone: Vec<NodeId> = gone.map(|(node, _)| node).collect();
+                gone.into_iter().chain(own.earlier).chain([own.node])
+            })
             .collect()
     }
 
@@ -229,16 +278,20 @@ impl World {
         })
     }
 
-    /// Whether two manifests of a line share a number: it may never be taken over by itself, since one of the two histories cannot be
-    /// read any more, or since both end there.
-    fn is_forked(&self, node: NodeId) -> bool {
-        let mut numbers = BTreeSet::new();
+    /// Whether nothing was written to a line after a takeover: else a device came back, and was lost again.
+    fn is_all_of(&self, node: NodeId, takeover: &vault::Takeover) -> bool {
+        let prefix = format!("manifests/{node}/");
         let objects = self.store.objects();
-        let mut places = objects.keys().filter_map(|key| vault::Place::parse(key));
-        places.any(|(place, _)| {
-            place.kind == vault::ObjectKind::Manifest
-                && place.node == node
-                && !numbers.insert(place.first)
+        let mut refs = objects.keys().filter_map(|key| {
+            let (place, hash) = key
+                .starts_with(&prefix)
+                .then(|| vault::Place::parse(key))??;
+            Some((place.first, hash))
+        });
+        let at = takeover.at;
+        refs.all(|(number, hash)| {
+            number < at.sequence
+                || (number == at.sequence && (hash == at.hash || takeover.twins.contains(&hash)))
         })
     }
 

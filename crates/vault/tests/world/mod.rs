@@ -319,11 +319,10 @@ impl World {
     }
 
     fn reset(&mut self, index: usize) {
-        let local = self.rng.chance(500);
-        let mode = if local {
-            ResetMode::LocalOnly
-        } else {
-            ResetMode::NewIdentity
+        let mode = match self.rng.below(10) {
+            0..5 => ResetMode::LocalOnly,
+            5..9 => ResetMode::NewIdentity,
+            _ => ResetMode::Emptied,
         };
         let machine = &mut self.machines[index];
         let mut silent = ();

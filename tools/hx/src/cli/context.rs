@@ -5,6 +5,8 @@
 
 mod interrupt;
 
+use std::time::Duration;
+
 use console::spec::Flags;
 use console::{Env, Exit, Failure, Problem, Severity, Ui, Unasked, init_logging};
 use store::Environment;
@@ -13,6 +15,9 @@ use self::interrupt::interruptible;
 use crate::history::{History, HistoryErrorKind};
 use crate::settings::{Paths, Settings};
 use crate::sync::history_failure;
+
+/// So long work in the background may take to clean up after a command.
+const CLEAN_UP_MAX: Duration = Duration::from_millis(500);
 
 /// What a command works with.
 pub struct Context {
@@ -149,8 +154,12 @@ impl Context {
                 )
             })?;
         let outcome = runtime.block_on(interruptible(work, self.ui.clone()));
-        // What still runs in the background after an interruption is not waited for.
-        runtime.shutdown_background();
+        match &outcome {
+            // The person waits no longer.
+            Err(failure) if failure.exit() == Exit::Interrupted => runtime.shutdown_background(),
+            // A write that a failure beside it made useless removes its unfinished file, if it is let.
+            _ => runtime.shutdown_timeout(CLEAN_UP_MAX),
+        }
         outcome
     }
 }

@@ -12,7 +12,9 @@ use console::{Exit, Failure, Ui, human};
 use serde_json::json;
 
 use super::{Context, find};
-use crate::history::export::{ExportFilter, ExportFormat, ExportReport, export, export_file};
+use crate::history::export::{
+    ExportFilter, ExportFormat, ExportReport, export, export_file, export_or_tell,
+};
 use crate::history::import::Shell;
 use crate::history::{History, HistoryError};
 use crate::sync::history_failure;
@@ -138,9 +140,13 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
     let history = find::open(context)?;
     if to_stdout_asked {
         let report = to_stdout(&history, ui, format, &filter)?;
-        ui.status(sentence(&report, "to the standard output"));
+        // Where it did not arrive, the error is said at the end.
+        if ui.flush() {
+            ui.status(sentence(&report, "to the standard output"));
+        }
         return Ok(Exit::Ok);
     }
+    refuse_own(&args.file, context)?;
     let report = to_file(&history, &args.file, format, &filter)?;
     let n_bytes = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     if ui.is_json() {
@@ -173,6 +179,56 @@ fn sentence(report: &ExportReport, place: &str) -> String {
         "exported {}{others} {place}{marked}",
         human::count(report.events, "command")
     )
+}
+
+/// Refuses to write over the files of hx itself, also by way of links.
+fn refuse_own(file: &Path, context: &Context) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        std::fs::canonicalize(path).or_else(|_| {
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            let parent = std::fs::canonicalize(parent.unwrap_or(Path::new(".")))?;
+            Ok::<_, io::Error>(parent.join(path.file_name().unwrap_or_default()))
+        })
+    };
+    let paths = &context.paths;
+    let is_own = |target: &Path| {
+        let below = |dir: &Path| real(dir).is_ok_and(|dir| target.starts_with(dir));
+        below(paths.data_dir()) || below(paths.config_file())
+    };
+    // The link itself would be replaced where the file it leads to is not.
+    let link = file
+        .file_name()
+        .and_then(|name| Some(real(file.parent()?).ok()?.join(name)));
+    let targets = [real(file).ok(), link];
+    if !targets.iter().flatten().any(|target| is_own(target)) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} is in the place where hx keeps its own files",
+        file.display()
+    ))
+    .kind("own-file")
+    .hint("Name a file elsewhere, for example `hx export --file ~/hx-backup.json`. Nothing was changed."))
+}
+
+/// Opens a device or a pipe. A pipe without a reader would make us wait for ever.
+fn open_device(path: &Path, metadata: &std::fs::Metadata) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    if metadata.file_type().is_fifo() {
+        let flags = rustix::fs::OFlags::NONBLOCK.bits();
+        let probed = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags as i32)
+            .open(path);
+        if probed.is_err_and(|error| {
+            error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error())
+        }) {
+            return Err(io::Error::other("it is a pipe that nobody reads"));
+        }
+    }
+    OpenOptions::new().write(true).open(path)
 }
 
 fn to_file(
@@ -211,11 +267,15 @@ fn to_file(
     }
     let now_us = jiff::Timestamp::now().as_microsecond();
     // A device or a pipe is written to. Replacing it by a file is what nobody means.
-    if found.is_ok_and(|metadata| !metadata.is_file()) {
-        let mut device = OpenOptions::new()
-            .write(true)
-            .open(path)
-            .map_err(|error| Failure::io("write", path, &error))?;
+    if let Some(metadata) = found.ok().filter(|metadata| !metadata.is_file()) {
+        let mut device = open_device(path, &metadata).map_err(|error| {
+            let failure = Failure::io("write", path, &error);
+            if failure.hint_text().is_some() {
+                failure
+            } else {
+                failure.hint("Start what is to read it first, or write to a file.")
+            }
+        })?;
         return export(history, &mut device, format, filter, now_us)
             .map_err(|error| failed(&error, path));
     }
@@ -247,12 +307,17 @@ fn to_stdout(
     filter: &ExportFilter,
 ) -> Result<ExportReport, Failure> {
     let mut out = Stdout(ui);
-    let outcome = export(
+    let tell = |error: &HistoryError| match history_failure(error).to_json() {
+        serde_json::Value::Object(mut document) => document.remove("error").unwrap_or_default(),
+        other => other,
+    };
+    let outcome = export_or_tell(
         history,
         &mut out,
         format,
         filter,
         jiff::Timestamp::now().as_microsecond(),
+        Some(&tell),
     );
     match outcome {
         Err(_) if ui.is_reader_gone() => Ok(ExportReport::default()),

@@ -113,7 +113,9 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     }
     report::show(&context.ui, &imported, args.dry_run);
     let n_failed = imported.iter().filter(|one| one.outcome.is_err()).count();
+    let is_incomplete = |one: &Imported| one.outcome.as_ref().is_ok_and(|report| report.incomplete);
     Ok(match n_failed {
+        0 if imported.iter().any(is_incomplete) => Exit::Partial,
         0 => Exit::Ok,
         n if n == imported.len() => Exit::Failed,
         _ => Exit::Partial,

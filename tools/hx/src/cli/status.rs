@@ -212,10 +212,13 @@ fn show(args: &StatusArgs, context: &Context, status: &Status) {
 fn history_rows(table: &mut Table, status: &Status) {
     let Some(counts) = &status.history else {
         table.row(["history", "none on this machine yet"]);
-        table.row([
-            "database",
-            &format!("{} (not there)", status.paths.database),
-        ]);
+        let path = &status.paths.database;
+        let state = if std::path::Path::new(path).exists() {
+            "there, with nothing in it"
+        } else {
+            "not there"
+        };
+        table.row(["database", &format!("{path} ({state})")]);
         return;
     };
     table.row([

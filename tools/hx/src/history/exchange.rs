@@ -8,8 +8,11 @@
 //! {"format":"syncline-hx-history","version":1,"exported_at":"2024-03-13T14:30:20Z","events":[…],"sessions":[…],"pins":[…],"tombstones":[…]}
 //! ```
 //!
-//! In JSON Lines the first line is `{"type":"header","format":…,"version":…,"exported_at":…}`, and each further line one of the
-//! objects with its `type`: `event`, `session`, `pin` or `tombstone`. Times that end in `_us` are microseconds since the Unix epoch;
+//! A document that could not be finished has `error` as its last key.
+//!
+//! In JSON Lines the first line is `{"type":"header","format":…,"version":…,"exported_at":…,"has_end":true}`, and each further line one
+//! of the objects with its `type`: `event`, `session`, `pin` or `tombstone`. The last is `{"type":"end","records":N}`, with the number
+//! of these. Times that end in `_us` are microseconds since the Unix epoch;
 //! `time` repeats one for people. Absent means unknown.
 
 use std::sync::Arc;
@@ -33,6 +36,29 @@ pub(crate) struct Header {
     pub(crate) version: u64,
     #[serde(default)]
     pub(crate) exported_at: String,
+    /// In JSON Lines: whether there is a last line that says so. Files of older versions have none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) has_end: bool,
+}
+
+/// The last line of JSON Lines.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct End {
+    #[serde(rename = "type")]
+    pub(crate) kind: EndKind,
+    /// How many records the file has.
+    pub(crate) records: u64,
+}
+
+/// What tells the last line of JSON Lines from the others.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum EndKind {
+    #[serde(rename = "end")]
+    End,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn yes() -> bool {

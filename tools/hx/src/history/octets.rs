@@ -13,6 +13,8 @@ use std::borrow::Cow;
 /// The characters that stand for bytes.
 const FIRST: u32 = 0x10_FE80;
 const LAST: u32 = 0x10_FEFF;
+/// For SQL: texts that have one of them.
+pub(crate) const GLOB: &str = "*[\u{10fe80}-\u{10feff}]*";
 const BASE: u32 = 0x10_FE00;
 
 /// The bytes as text; and whether some of them were no text.
@@ -69,6 +71,11 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The text as hx kept it before it kept such bytes: they were replaced for good. Ids that were made then are found with it.
+pub(crate) fn formerly(text: &str) -> String {
+    String::from_utf8_lossy(&to_bytes(text)).into_owned()
+}
+
 fn has_octets(text: &str) -> bool {
     // All of them begin with this byte: a look that costs little where there are none, as almost always.
     text.as_bytes().contains(&0xf4) && text.chars().any(stands_for_byte)
@@ -98,6 +105,7 @@ mod tests {
         assert!(escaped && text == "caf\u{10fee9} ok");
         assert_eq!(&*to_bytes(&text), b"caf\xe9 ok");
         assert_eq!(shown(&text), "caf\\xe9 ok");
+        assert_eq!(formerly(&text), "caf\u{fffd} ok");
         // The character itself, in a file.
         let (twice, _) = to_text(text.as_bytes());
         assert_ne!(twice, text);

@@ -119,6 +119,16 @@ pub(crate) fn open_read_only(path: &Path) -> Result<Connection, HistoryError> {
         )),
         // A journal beside the file cannot be opened in a directory where we may not write. Nobody else writes there either.
         Err(error) if error.kind() == HistoryErrorKind::Permission => open_immutable(path, error),
+        // Nor on a full disk, as which SQLite does not name all failures: the memory that processes share is a file too.
+        Err(error)
+            if matches!(
+                error.kind(),
+                HistoryErrorKind::DiskFull | HistoryErrorKind::Other
+            ) =>
+        {
+            drop(connection);
+            open_alone(path).or(Err(error))
+        }
         Err(error) => Err(error),
     }
 }
@@ -132,6 +142,17 @@ pub(crate) fn shadow_state(connection: &Connection) -> rusqlite::Result<()> {
          CREATE TEMP TABLE vaults(alias INTEGER PRIMARY KEY, vault TEXT NOT NULL UNIQUE);
          INSERT INTO temp.vaults SELECT alias, vault FROM main.vaults;",
     )
+}
+
+/// Opens the database for reading with the index of its journal in our own memory; nobody else can use it meanwhile.
+fn open_alone(path: &Path) -> Result<Connection, HistoryError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;")?;
+    check_version(&connection)?;
+    Ok(connection)
 }
 
 fn open_immutable(path: &Path, first: HistoryError) -> Result<Connection, HistoryError> {

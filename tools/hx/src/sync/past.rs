@@ -81,6 +81,10 @@ pub struct Month {
 pub struct Past {
     /// The vault this machine is in.
     pub membership: Option<Membership>,
+    /// The vault whose store was found emptied: whatever this machine has is to be published again by the next sync. Kept before the
+    /// vault's description is put back, since after that nothing shows it any more.
+    #[serde(default)]
+    pub emptied: Option<VaultId>,
     /// The last push that was tried.
     pub push: Option<LastSync>,
     /// The last pull that was tried.

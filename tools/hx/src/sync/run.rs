@@ -9,7 +9,7 @@ use std::time::Duration;
 use console::{Exit, Failure, exit};
 use jiff::Timestamp;
 use store::{Environment, Store, StoreKind, StoreUrl};
-use vault::{Device, NodeId, Options, Problem, ProblemKind, Vault, VaultError};
+use vault::{Device, NodeId, Options, Problem, ProblemKind, ResetMode, Vault, VaultError};
 
 use super::past::PastError;
 use super::{KeyFile, LastSync, Membership, Past, Watcher};
@@ -91,6 +91,27 @@ impl Link {
         credentials::attach(paths, url)
     }
 
+    /// If the store was found to have lost everything of the vault: makes whatever this machine has count as not published.
+    ///
+    /// # Errors
+    /// The database's. The next sync tries again.
+    pub fn begin_again(&self, history: &mut History) -> Result<(), Failure> {
+        let vault = self.vault.keys().vault();
+        let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
+        if past.emptied != Some(vault) {
+            return Ok(());
+        }
+        {
+            let mut replica =
+                HistoryReplica::new(history, vault).map_err(|error| history_failure(&error))?;
+            Device::new(&self.vault, &mut replica, &self.options, &mut ())
+                .reset(ResetMode::Emptied)
+                .map_err(|error| failure_of(&error))?;
+        }
+        past.emptied = None;
+        past.write(history).map_err(|error| history_failure(&error))
+    }
+
     /// Runs one piece of work on the vault, and remembers what it did or why it failed.
     ///
     /// # Errors
@@ -104,6 +125,7 @@ impl Link {
     ) -> Result<(T, LastSync), Failure> {
         let at = Timestamp::now();
         let before = self.vault.store().usage();
+        self.begin_again(history)?;
         let outcome = {
             let mut replica = HistoryReplica::new(history, self.vault.keys().vault())
                 .map_err(|error| history_failure(&error))?;

@@ -70,8 +70,13 @@ impl Call {
     }
 
     /// Starts it and lets it run.
-    pub(crate) fn start(mut self) -> Running {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn start(self) -> Running {
+        self.start_into(Stdio::piped())
+    }
+
+    /// Starts it with its standard output going elsewhere.
+    pub(crate) fn start_into(mut self, out: impl Into<Stdio>) -> Running {
+        self.command.stdout(out).stderr(Stdio::piped());
         let child = self.command.spawn().expect("the program can be started");
         Running {
             child,
@@ -103,6 +108,12 @@ impl Running {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it still runs");
         self.child.wait().expect("it was started here");
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let state = self.child.try_wait();
+        state.expect("it was started here").is_some()
     }
 
     /// Waits for its end.

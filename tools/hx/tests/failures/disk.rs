@@ -118,3 +118,32 @@ fn the_configuration_at_init() {
     assert!(!tablet.config().exists());
     tablet.init(FOLDER).run().ok();
 }
+
+#[test]
+fn reading_needs_no_space() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let before = laptop.history();
+    let reads = || {
+        let finds = limited(0) + "find cargo";
+        laptop.shell(&finds).run().ok().shows("cargo");
+        laptop.shell(&(limited(0) + "status")).run().ok();
+        let export = limited(0) + "export --file - --format zsh";
+        laptop.shell(&export).run().ok().shows("cargo");
+    };
+    reads();
+    // The same with a journal that a process left behind which could not put it into the database any more.
+    let database = laptop.data().join("hx.db");
+    let journal = laptop.data().join("hx.db-wal");
+    let writer = rusqlite::Connection::open(&database).expect("the database");
+    writer
+        .execute_batch("INSERT INTO state(key, value) VALUES ('test', x'00')")
+        .expect("a write");
+    let left = [&database, &journal].map(|path| std::fs::read(path).expect("it is there"));
+    assert!(!left[1].is_empty(), "the write is in the journal");
+    drop(writer);
+    std::fs::write(&database, &left[0]).expect("put back");
+    std::fs::write(&journal, &left[1]).expect("put back");
+    reads();
+    assert_eq!(laptop.history(), before);
+}

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::FileTypeExt;
 
-use crate::device::Device;
+use crate::device::{Device, Ran};
 
 /// An export without the time at which it was made.
 fn timeless(export: &str) -> String {
@@ -152,4 +152,82 @@ fn without_a_history_there_is_nothing_to_export() {
         .fails(1, "no history on this machine yet");
     assert!(ran.err.contains("hx import"), "{ran:?}");
     assert_eq!(device.entries(), [""; 0]);
+}
+
+#[test]
+fn its_own_files_are_never_written_over() {
+    let device = Device::with_history();
+    let data = device.name(".local/share/hx");
+    let before = std::fs::read(device.path(".local/share/hx/hx.db")).expect("the database");
+    std::os::unix::fs::symlink(&data, device.path("link")).expect("a link");
+    std::os::unix::fs::symlink(format!("{data}/hx.db"), device.path("db")).expect("a link");
+    device.write(".config/hx/config.yaml", "# mine\n");
+    for file in [
+        format!("{data}/hx.db"),
+        format!("{data}/hx.db-wal"),
+        format!("{data}/../hx/hx.db-shm"),
+        format!("{data}/keys/x.json"),
+        device.name("link/hx.db"),
+        device.name("db"),
+        device.name(".config/hx/config.yaml"),
+    ] {
+        let ran = device.hx(&["export", "--file", &file]);
+        ran.fails(2, "hx keeps its own files");
+    }
+    let after = std::fs::read(device.path(".local/share/hx/hx.db")).expect("the database");
+    assert!(before == after, "the database is as it was");
+    assert_eq!(device.read(".config/hx/config.yaml"), "# mine\n");
+    device
+        .hx(&["export", "--file", &device.name("elsewhere.json")])
+        .succeeds();
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for() {
+    let device = Device::with_history();
+    let pipe = device.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is there").success());
+    device
+        .hx(&["export", "--file", &device.name("pipe")])
+        .fails(1, "nobody reads");
+}
+
+/// Some of it was imported, and that some is missing was said.
+#[track_caller]
+fn incomplete(ran: Ran) {
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.err.contains("is not complete"), "{ran:?}");
+}
+
+#[test]
+fn a_backup_that_lost_its_end_is_imported_and_told() {
+    let device = Device::with_history();
+    for name in ["full.json", "full.jsonl"] {
+        device
+            .hx(&["export", "--file", &device.name(name)])
+            .succeeds();
+        let full = device.read(name);
+        let lines: Vec<&str> = full.lines().collect();
+        // Whole lines of the one form; half a line of the other.
+        let cut = if name == "full.jsonl" {
+            format!("{}\n", lines[..3].join("\n"))
+        } else {
+            lines[..4].join("\n")
+        };
+        let file = device.write("cut", cut);
+        let other = Device::new();
+        incomplete(other.hx(&["import", "--file", &file]));
+        assert_eq!(other.hx(&["import", "--file", &device.name(name)]).code, 0);
+        // A line from the middle is missed too, and a file from before there was a last line is whole.
+        if name == "full.jsonl" {
+            let without = [&lines[..2], &lines[3..]].concat().join("\n");
+            let file = device.write("holed", without);
+            incomplete(Device::new().hx(&["import", "--file", &file]));
+            let old = lines[..lines.len() - 1].join("\n");
+            let old = old.replace(",\"has_end\":true", "") + "\n";
+            let file = device.write("old", old);
+            Device::new().hx(&["import", "--file", &file]).succeeds();
+        }
+    }
 }

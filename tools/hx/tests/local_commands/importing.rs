@@ -247,3 +247,25 @@ fn without_a_home_the_data_directory_is_enough() {
         .expect("the program starts");
     assert_eq!(output.status.code(), Some(4), "{output:?}");
 }
+
+#[test]
+fn what_only_looks_like_a_history_is_refused() {
+    let device = Device::new();
+    for path in ["/proc/kmsg", "/proc/version", "/sys/kernel/notes"] {
+        let ran = device.hx(&["import", "--file", path, "--shell", "bash"]);
+        assert_ne!(ran.code, 0, "{path}: {ran:?}");
+    }
+    let file = device.write("y.json", "[\n");
+    device
+        .hx(&["import", "--file", &file])
+        .fails(1, "JSON of another program");
+    let file = device.write(
+        "fish_history",
+        "- cmd: ls\n  when: 17x\n- cmd: make\n  when: 1700000000\n- cmd: cd\n  when: soon\n",
+    );
+    let ran = device.hx(&["import", "--file", &file]).succeeds();
+    assert!(
+        ran.out.contains("skipped 2: not readable") && !ran.out.contains("cut off"),
+        "{ran:?}"
+    );
+}

@@ -191,3 +191,33 @@ fn files_with_secrets_that_others_can_read_are_warned_of() {
             .starts_with("The settings are valid.")
     );
 }
+
+#[test]
+fn a_misspelt_parameter_is_taken_for_a_secret() {
+    for name in [
+        "secret_kye",
+        "secret-key",
+        "secretkey",
+        "SECRETKEY",
+        "acces_key",
+    ] {
+        let url = format!("s3://bucket/x?region=us-west-2&{name}=hunter2/abc");
+        let mut device = Device::new();
+        device.set("HX_SYNC_STORE", &url);
+        for args in [
+            &["config", "show"][..],
+            &["config", "show", "--json"],
+            &["config", "validate"],
+            &["sync", "diagnose"],
+            &["sync", "init", "--store", &url],
+            &["status"],
+        ] {
+            let ran = device.hx(args);
+            assert!(
+                !ran.out.contains("hunter2") && !ran.err.contains("hunter2"),
+                "{args:?} {ran:?}"
+            );
+            assert!(!ran.out.is_empty() || !ran.err.is_empty());
+        }
+    }
+}

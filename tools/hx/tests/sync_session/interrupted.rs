@@ -256,3 +256,36 @@ fn ctrl_c_ends_work_that_does_not_listen() {
     laptop.hx("sync pull").run().ok();
     assert!(laptop.has("something new"));
 }
+
+/// The writing end of a pipe that takes nothing more, and the other end, which nobody reads.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use std::io::Write;
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = fcntl_getfl(&writer).expect("flags");
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).expect("set");
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    while writer.write(b"x").is_ok() {}
+    fcntl_setfl(&writer, flags).expect("set");
+    (reader, writer)
+}
+
+#[test]
+fn ctrl_c_ends_a_command_whose_work_is_done() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    for words in ["sync push", "sync", "sync --json"] {
+        laptop.types(&format!("make it after {words}"));
+        let (reader, writer) = full_pipe();
+        let mut running = laptop.hx(words).start_into(writer);
+        until("it has pushed", || laptop.pending() == 0);
+        // It waits for the lock, so that the first has let go of it when this ends.
+        laptop.hx("sync push").run().ok();
+        assert!(!running.is_over(), "nobody reads what it prints");
+        running.interrupt();
+        until("Ctrl-C is heard", || running.is_over());
+        let run = running.wait();
+        assert_eq!(run.code, Some(130), "{run}");
+        drop(reader);
+    }
+}

@@ -146,6 +146,11 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             ui.out(format!("  line {line}: {excerpt}"));
         }
     }
+    if report.incomplete {
+        ui.warn(format!(
+            "{path} is not complete: its end or a part of it is missing. What it has was imported; look for a better copy."
+        ));
+    }
     if report.escaped > 0 {
         let what = human::count(report.escaped, "command");
         ui.out(format!(

@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::{Store, StoreKind, StoreUrl};
 use vault::{
-    Device, KdfCost, Keyring, MANIFESTS, Overview, ResetMode, Secret, Vault, VaultError, VaultFile,
-    VaultId, new_recovery_phrase,
+    KdfCost, Keyring, MANIFESTS, Overview, Secret, Vault, VaultError, VaultFile, VaultId,
+    new_recovery_phrase,
 };
 
 use super::passphrase::{self, Purpose};
@@ -25,7 +25,7 @@ use crate::history::History;
 use crate::replica::HistoryReplica;
 use crate::settings::{credentials, write_store};
 use crate::sync::{
-    KeyFile, Membership, Past, SyncLock, failure_of, history_failure, vault_options,
+    KeyFile, Link, Membership, Past, SyncLock, failure_of, history_failure, vault_options,
 };
 
 /// The name under which hx keeps its vaults apart from other tools'.
@@ -253,18 +253,11 @@ pub(crate) async fn join(
                 .map_err(|error| failure_of(&error))?;
             (keys, None)
         }
-        None => create(context, store.clone(), &past, url, passphrase_file).await?,
+        None => {
+            let place = (store.clone(), url);
+            create(context, history, &mut past, place, passphrase_file).await?
+        }
     };
-    let was_emptied = file.is_none()
-        && past
-            .membership
-            .as_ref()
-            .is_some_and(|old| old.vault == keys.vault())
-        && store
-            .list(MANIFESTS)
-            .await
-            .map_err(Failure::from)?
-            .is_empty();
     let created = recovery.is_some();
     let membership = Membership {
         vault: keys.vault(),
@@ -277,9 +270,13 @@ pub(crate) async fn join(
     past.write(history)
         .map_err(|error| history_failure(&error))?;
     write_store(&context.paths, url)?;
-    if was_emptied {
-        begin_again(context, history, Vault::new(store, keys))?;
-    }
+    let link = Link {
+        vault: Vault::new(store, keys),
+        options: vault_options(&context.settings),
+        membership: membership.clone(),
+        kind: url.kind(),
+    };
+    link.begin_again(history)?;
     Ok(Joined {
         created,
         recovery,
@@ -287,14 +284,20 @@ pub(crate) async fn join(
     })
 }
 
-/// The store lost everything of the vault: whatever this machine has is to be published again.
-fn begin_again(context: &Context, history: &mut History, vault: Vault) -> Result<(), Failure> {
-    let mut replica = HistoryReplica::new(history, vault.keys().vault())
-        .map_err(|error| history_failure(&error))?;
-    let options = vault_options(&context.settings);
-    Device::new(&vault, &mut replica, &options, &mut ())
-        .reset(ResetMode::Emptied)
-        .map_err(|error| failure_of(&error))
+/// Notes that the store lost everything of this machine's vault, if it did. That comes before the vault's description is put back: once
+/// it is there again, nothing shows that the rest is not.
+async fn note_emptiness(
+    history: &mut History,
+    past: &mut Past,
+    (store, vault): (&Store, VaultId),
+) -> Result<(), Failure> {
+    let manifests = store.list(MANIFESTS).await.map_err(Failure::from)?;
+    if manifests.is_empty() {
+        past.emptied = Some(vault);
+        past.write(history)
+            .map_err(|error| history_failure(&error))?;
+    }
+    Ok(())
 }
 
 /// Opens a vault that exists: with the key that is already here, else with the passphrase.
@@ -328,9 +331,9 @@ fn open(
 /// Creates a vault; or, where this machine's own vault lost its description, puts that back.
 async fn create(
     context: &Context,
-    store: Store,
-    past: &Past,
-    url: &StoreUrl,
+    history: &mut History,
+    past: &mut Past,
+    (store, url): (Store, &StoreUrl),
     passphrase_file: Option<&std::path::Path>,
 ) -> Result<(Keyring, Option<String>), Failure> {
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
@@ -347,6 +350,7 @@ async fn create(
     };
     let vault = match known {
         Some(keys) => {
+            note_emptiness(history, past, (&store, keys.vault())).await?;
             context.ui.status("The vault's description was gone from the store; it is put back under the same key.");
             let file = VaultFile::build(
                 &keys,

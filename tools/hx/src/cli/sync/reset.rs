@@ -64,31 +64,32 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
     };
     let mut replica = HistoryReplica::new(&mut history, membership.vault)
         .map_err(|error| history_failure(&error))?;
-    Device::new(&vault, &mut replica, &options, &mut ())
+    let is_new = Device::new(&vault, &mut replica, &options, &mut ())
         .reset(mode)
         .map_err(|error| failure_of(&error))?;
     clear_cache(context)?;
     let kept = Past {
         membership: past.membership,
+        emptied: past.emptied,
         ..Past::default()
     };
     kept.write(&mut history)
         .map_err(|error| history_failure(&error))?;
     let done = told(
         context,
-        Some(mode),
+        Some(is_new),
         "Reset. The store, the key and the history are as they were.",
     );
     context.ui.status("Next: hx sync pull");
     Ok(done)
 }
 
-fn told(context: &Context, done: Option<ResetMode>, words: &str) -> Exit {
-    let new_identity = done.map(|mode| matches!(mode, ResetMode::NewIdentity));
+/// Says what was done: nothing, or a reset, and then whether there is a new identity.
+fn told(context: &Context, done: Option<bool>, words: &str) -> Exit {
     if context.ui.is_json() {
-        context.ui.json(
-            &json!({ "reset": done.is_some(), "new_identity": new_identity.unwrap_or(false) }),
-        );
+        context
+            .ui
+            .json(&json!({ "reset": done.is_some(), "new_identity": done.unwrap_or(false) }));
     }
     context.ui.out(words);
     Exit::Ok

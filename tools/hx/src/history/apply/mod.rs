@@ -135,6 +135,17 @@ impl<'c> Applier<'c> {
         Ok(outcome)
     }
 
+    /// What would become of a record with this id, if that is told by what was in the database before; nothing is noted.
+    pub(crate) fn fate(&mut self, id: RecordId) -> Result<Option<Outcome>, HistoryError> {
+        if self.deferred.is_some() {
+            return Ok(None);
+        }
+        if self.select.exists([&id.0[..]])? {
+            return Ok(Some(Outcome::Known));
+        }
+        Ok(self.is_forgotten(id)?.then_some(Outcome::Forgotten))
+    }
+
     /// Writes everything that was gathered, makes the indexes if they are missing, and lets the tombstones take effect.
     pub(crate) fn finish(mut self) -> Result<Applied, HistoryError> {
         self.commands.write()?;

@@ -7,10 +7,10 @@
 use std::io::Write;
 
 use super::order::Selection;
-use super::{ExportReport, write_failed};
+use super::{ExportReport, Tell, write_failed};
 use crate::history::History;
 use crate::history::error::HistoryError;
-use crate::history::exchange::{FORMAT, Header, Object, VERSION, written};
+use crate::history::exchange::{End, EndKind, FORMAT, Header, Object, VERSION, written};
 use crate::history::model::Record;
 use crate::history::rows;
 
@@ -26,27 +26,44 @@ pub(super) fn document(
     selection: &Selection,
     writer: &mut dyn Write,
     now_us: i64,
+    tell: Option<Tell<'_>>,
 ) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
     let mut header = serde_json::to_string(&header(None, now_us)).unwrap_or_default();
     header.pop();
     writer.write_all(header.as_bytes()).map_err(write_failed)?;
     for (name, kind) in ARRAYS {
-        write!(writer, ",\n\"{name}\":[").map_err(write_failed)?;
-        let mut first = true;
-        for_each(history, selection, kind, &mut report, |record| {
-            writer
-                .write_all(if first { b"\n" } else { b",\n" })
-                .map_err(write_failed)?;
-            first = false;
-            Object::from(record).write_bare(writer).map_err(json_failed)
-        })?;
-        writer
-            .write_all(if first { b"]" } else { b"\n]" })
-            .map_err(write_failed)?;
+        if let Err(error) = array(history, selection, writer, (name, kind), &mut report) {
+            if let Some(tell) = tell {
+                // Records are written whole, so that here an array is open and nothing else.
+                write!(writer, "\n],\n\"error\":{}}}\n", tell(&error)).map_err(write_failed)?;
+            }
+            return Err(error);
+        }
     }
     writer.write_all(b"}\n").map_err(write_failed)?;
     Ok(report)
+}
+
+fn array(
+    history: &History,
+    selection: &Selection,
+    writer: &mut dyn Write,
+    (name, kind): (&str, i64),
+    report: &mut ExportReport,
+) -> Result<(), HistoryError> {
+    write!(writer, ",\n\"{name}\":[").map_err(write_failed)?;
+    let mut first = true;
+    for_each(history, selection, kind, report, |record| {
+        writer
+            .write_all(if first { b"\n" } else { b",\n" })
+            .map_err(write_failed)?;
+        first = false;
+        Object::from(record).write_bare(writer).map_err(json_failed)
+    })?;
+    writer
+        .write_all(if first { b"]" } else { b"\n]" })
+        .map_err(write_failed)
 }
 
 pub(super) fn lines(
@@ -65,11 +82,18 @@ pub(super) fn lines(
             writer.write_all(b"\n").map_err(write_failed)
         })?;
     }
+    let end = End {
+        kind: EndKind::End,
+        records: report.events + report.others,
+    };
+    serde_json::to_writer(&mut *writer, &end).map_err(json_failed)?;
+    writer.write_all(b"\n").map_err(write_failed)?;
     Ok(report)
 }
 
 fn header(kind: Option<String>, now_us: i64) -> Header {
     Header {
+        has_end: kind.is_some(),
         kind,
         format: FORMAT.to_owned(),
         version: VERSION,

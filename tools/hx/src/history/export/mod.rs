@@ -93,19 +93,38 @@ pub fn export(
     filter: &ExportFilter,
     now_us: i64,
 ) -> Result<ExportReport, HistoryError> {
+    export_or_tell(history, writer, format, filter, now_us, None)
+}
+
+/// What an error is in a JSON document.
+pub type Tell<'a> = &'a dyn Fn(&HistoryError) -> serde_json::Value;
+
+/// As [`export`]. If reading fails half-way, a JSON document is ended all the same, with what `tell` says under `error`: whoever reads
+/// it as it is written gets a whole document, and an import of it says that it is not complete.
+///
+/// # Errors
+/// As [`export`], also if the document could be ended.
+pub fn export_or_tell(
+    history: &History,
+    writer: &mut dyn Write,
+    format: ExportFormat,
+    filter: &ExportFilter,
+    now_us: i64,
+    tell: Option<Tell<'_>>,
+) -> Result<ExportReport, HistoryError> {
     // One transaction, so that a sync meanwhile does not show in the middle.
     let _snapshot = history.connection().unchecked_transaction()?;
     let selection = order::Selection::new(history, filter)?;
     let mut writer = BufWriter::with_capacity(1 << 16, writer);
     let report = match format {
-        ExportFormat::Json => json::document(history, &selection, &mut writer, now_us),
+        ExportFormat::Json => json::document(history, &selection, &mut writer, now_us, tell),
         ExportFormat::JsonLines => json::lines(history, &selection, &mut writer, now_us),
         ExportFormat::Csv => table::csv(history, &selection, &mut writer),
         ExportFormat::Markdown => table::markdown(history, &selection, &mut writer),
         ExportFormat::Shell(shell) => shells::write(history, &selection, &mut writer, shell),
-    }?;
-    writer.flush().map_err(write_failed)?;
-    Ok(report)
+    };
+    let flushed = writer.flush().map_err(write_failed);
+    report.and_then(|report| flushed.map(|()| report))
 }
 
 /// Writes the history to a file, which appears, or changes, only when it is complete.

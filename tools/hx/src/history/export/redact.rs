@@ -1,15 +1,18 @@
 //! Puts a mark in place of what is probably a secret in a command.
 //!
 //! What must hold: a text is never cut within a character; what is marked once stays as it is; references such as `$TOKEN` stay, for
-//! they are no secrets.
+//! they are no secrets; a secret goes as a whole, however it is quoted.
 //!
 //! What it deliberately does not do: promise to find everything. It knows names, well-known forms of tokens, and long random texts.
 
 mod programs;
+mod shell;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
+
+use self::shell::Word;
 
 /// What stands in place of a secret.
 const MARK: &str = "«redacted»";
@@ -73,34 +76,102 @@ const TOKENS: [(&str, usize); 27] = [
 /// Long texts of mixed letters and digits are taken for secrets from this length on; a hash in hexadecimal digits is not mixed.
 const RANDOM_MIN: usize = 40;
 
+/// So deep commands within quotes or substitutions of others are looked at.
+const DEPTH_MAX: usize = 6;
+
 /// Replaces likely secrets.
 pub fn redact(text: &str) -> String {
-    let mut spans = private_keys(text);
-    spans.extend(named(text));
-    spans.extend(words(text));
-    spans.extend(in_urls(text));
-    spans.extend(programs::options(text));
-    spans.extend(programs::piped(text));
-    spans.retain(|span| {
-        !span.is_empty()
-            && !text[span.clone()].starts_with('$')
-            && !text[span.clone()].starts_with('`')
-    });
+    let mut spans = secrets(text, 0);
+    spans.retain(|span| !span.is_empty());
     spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
     let mut redacted = String::with_capacity(text.len());
     let mut done = 0;
     for span in spans {
-        if span.start < done {
-            // Within, or over the end of, what is marked already.
-            done = done.max(span.end);
-            continue;
+        // Within what is marked already, or over its end, or right after it: one mark is enough.
+        if span.start > done || done == 0 {
+            redacted.push_str(&text[done..span.start]);
+            redacted.push_str(MARK);
         }
-        redacted.push_str(&text[done..span.start]);
-        redacted.push_str(MARK);
-        done = span.end;
+        done = done.max(span.end);
     }
     redacted.push_str(&text[done..]);
     redacted
+}
+
+/// Where secrets are: in the text as it stands, in what its words say without their quotes, and in the commands within these.
+fn secrets(text: &str, depth: usize) -> Vec<Range<usize>> {
+    let mut spans = as_written(text);
+    let commands = shell::commands(text);
+    spans.extend(programs::piped(&commands));
+    for command in &commands {
+        spans.extend(programs::options(command));
+        for (index, word) in command.words.iter().enumerate() {
+            spans.extend(assigned(word, command.words.get(index + 1)));
+        }
+        for word in command.all().filter(|_| depth < DEPTH_MAX) {
+            if word.plain != text[word.raw.clone()] {
+                let within = secrets(&word.plain, depth + 1);
+                spans.extend(within.into_iter().flat_map(|span| word.cover(span)));
+                spans.extend(in_quoted_url(word));
+                continue;
+            }
+            for part in &word.substitutions {
+                let within = secrets(&text[part.clone()], depth + 1);
+                spans.extend(
+                    within
+                        .iter()
+                        .map(|s| part.start + s.start..part.start + s.end),
+                );
+            }
+        }
+    }
+    spans
+}
+
+/// What shows without regard to a shell.
+fn as_written(text: &str) -> Vec<Range<usize>> {
+    let mut spans = private_keys(text);
+    spans.extend(named(text));
+    spans.extend(words(text));
+    spans.extend(in_urls(text));
+    spans.retain(|span| {
+        let secret = &text[span.clone()];
+        !secret.starts_with('$') && !secret.starts_with('`')
+    });
+    spans.retain(|span| !span.is_empty());
+    spans
+}
+
+/// The rest of a word after `NAME=`, or the next word after `--name`, to its real end through all quotes.
+fn assigned(word: &Word, next: Option<&Word>) -> Vec<Range<usize>> {
+    let mut at = 0;
+    loop {
+        let rest = &word.plain[at..];
+        let length = rest
+            .bytes()
+            .take_while(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte))
+            .count();
+        let (name, after) = rest.split_at(length);
+        let means_secret = is_header(&simple(name)) || means_secret(name);
+        match after.as_bytes().first() {
+            Some(b'=' | b':') if !after.starts_with("://") => at += length + 1,
+            None if at == 0 && means_secret && name.starts_with("--") => {
+                return next
+                    .filter(|next| !next.plain.starts_with("--"))
+                    .map(|next| next.secret(0))
+                    .unwrap_or_default();
+            }
+            _ => return Vec::new(),
+        }
+        if means_secret {
+            let value = &word.plain[at..];
+            at += value.len() - value.trim_start_matches(' ').len();
+            if is_header(&simple(name)) {
+                at += scheme_length(&word.plain[at..]);
+            }
+            return word.secret(at);
+        }
+    }
 }
 
 /// `-----BEGIN … PRIVATE KEY-----` to its end, or to the end of the text.
@@ -135,10 +206,7 @@ fn named(text: &str) -> Vec<Range<usize>> {
 
 fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     let name = &text[run.clone()];
-    let plain = name
-        .trim_start_matches('-')
-        .to_ascii_lowercase()
-        .replace('-', "_");
+    let plain = simple(name);
     let after = &text[run.end..];
     if plain == "bearer" {
         let value = after.trim_start_matches(' ');
@@ -146,13 +214,8 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
         let span = value_at(text, start);
         return (span.len() >= 8 && start > run.end).then_some(span);
     }
-    let header = matches!(
-        plain.as_str(),
-        "authorization" | "proxy_authorization" | "cookie"
-    );
-    let loud = name.bytes().all(|byte| !byte.is_ascii_lowercase())
-        && (plain.ends_with("_key") || plain.ends_with("_pass"));
-    if !header && !loud && !is_secret_name(&plain) {
+    let header = is_header(&plain);
+    if !header && !means_secret(name) {
         return None;
     }
     // The name itself may be quoted, as in JSON.
@@ -169,15 +232,9 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     } else {
         return None;
     };
-    let mut start = text.len() - value.len();
+    let start = text.len() - value.len();
     if header {
-        for scheme in ["Bearer ", "Basic ", "Token ", "token ", "bearer ", "basic "] {
-            start += if text[start..].starts_with(scheme) {
-                scheme.len()
-            } else {
-                0
-            };
-        }
+        let start = start + scheme_length(value);
         let end = text[start..]
             .find(['"', '\'', '\n'])
             .map_or(text.len(), |at| start + at);
@@ -185,6 +242,32 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     }
     // `--password --user x` has no value.
     (!text[start..].starts_with("--")).then(|| value_at(text, start))
+}
+
+/// A name as the lists above have it.
+fn simple(name: &str) -> String {
+    name.trim_start_matches('-')
+        .to_ascii_lowercase()
+        .replace('-', "_")
+}
+
+fn is_header(simple: &str) -> bool {
+    matches!(simple, "authorization" | "proxy_authorization" | "cookie")
+}
+
+/// The length of the words before the secret in such a header.
+fn scheme_length(value: &str) -> usize {
+    ["Bearer ", "Basic ", "Token ", "token ", "bearer ", "basic "]
+        .iter()
+        .find(|scheme| value.starts_with(**scheme))
+        .map_or(0, |scheme| scheme.len())
+}
+
+/// Whether the value of a variable or option of this name is a secret.
+fn means_secret(name: &str) -> bool {
+    let plain = simple(name);
+    let is_loud = name.bytes().all(|byte| !byte.is_ascii_lowercase());
+    is_secret_name(&plain) || (is_loud && (plain.ends_with("_key") || plain.ends_with("_pass")))
 }
 
 fn is_secret_name(plain: &str) -> bool {
@@ -198,15 +281,14 @@ fn is_secret_name(plain: &str) -> bool {
 /// The value that begins here: what is in the quotes, or up to a blank or a sign that ends a word.
 fn value_at(text: &str, start: usize) -> Range<usize> {
     let rest = &text[start..];
-    if let Some(quote) = rest
-        .chars()
-        .next()
-        .filter(|first| matches!(first, '"' | '\''))
-    {
-        let end = rest[1..]
-            .find(quote)
-            .map_or(text.len(), |at| start + 1 + at);
-        return start + 1..end;
+    if let Some(quote @ (b'"' | b'\'')) = rest.bytes().next() {
+        let (mut at, bytes) = (1, rest.as_bytes());
+        while at < bytes.len() && bytes[at] != quote {
+            // In double quotes a backslash hides the next sign.
+            at += 1 + usize::from(quote == b'"' && bytes[at] == b'\\');
+        }
+        let at = if at < bytes.len() { at } else { bytes.len() };
+        return start + 1..start + at;
     }
     let end = rest.find(|c: char| {
         c.is_whitespace()
@@ -279,6 +361,19 @@ fn in_urls(text: &str) -> Vec<Range<usize>> {
         }
     }
     spans
+}
+
+/// As [`in_urls`] for a URL that has quotes in it: these may hide any sign.
+fn in_quoted_url(word: &Word) -> Vec<Range<usize>> {
+    let Some(start) = word.plain.find("://").map(|at| at + 3) else {
+        return Vec::new();
+    };
+    let authority = &word.plain[start..];
+    let authority = authority.split('/').next().unwrap_or_default();
+    match (authority.find(':'), authority.rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => word.secret_part(start + colon + 1..start + at),
+        _ => Vec::new(),
+    }
 }
 
 /// The longest stretches of bytes that `within` accepts. It must accept no part of a longer character only.

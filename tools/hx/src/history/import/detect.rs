@@ -130,9 +130,9 @@ pub(super) fn without_mark(head: &[u8]) -> &[u8] {
 
 fn json(head: &[u8], sample: &Sample<'_>) -> Option<Result<Kind, String>> {
     let text = head.trim_ascii_start();
-    let after = text.get(1..)?.trim_ascii_start();
-    let object = text[0] == b'{' && matches!(after.first(), None | Some(b'"' | b'}'));
-    let array = text[0] == b'[' && matches!(after.first(), Some(b'{' | b']'));
+    let after = text.get(1..).unwrap_or_default().trim_ascii_start();
+    let object = text.first() == Some(&b'{') && matches!(after.first(), None | Some(b'"' | b'}'));
+    let array = text.first() == Some(&b'[') && matches!(after.first(), Some(b'{' | b']'));
     if object && contains(text, b"syncline-hx-history") {
         let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let header = contains(first, b"\"type\"")
@@ -144,7 +144,11 @@ fn json(head: &[u8], sample: &Sample<'_>) -> Option<Result<Kind, String>> {
     if late {
         return Some(Ok(Kind::Json));
     }
-    let json = (object || array) && sample.shell.is_none();
+    let name = sample.name.to_string_lossy().to_lowercase();
+    let named = [".json", ".jsonl", ".ndjson"]
+        .iter()
+        .any(|ending| name.ends_with(ending));
+    let json = (object || array || named) && sample.shell.is_none();
     json.then(|| Err("it is JSON of another program, not an export of hx".to_owned()))
 }
 

@@ -25,24 +25,35 @@ impl<R: BufRead> Fish<R> {
         }
     }
 
-    /// The lines that belong to a command: its time, and whether they end in the middle of a line.
-    fn details(&mut self) -> io::Result<(Option<i64>, bool)> {
+    /// The lines that belong to a command: its time, or why it has none that can be used.
+    fn details(&mut self) -> io::Result<Result<Option<i64>, SkipReason>> {
         let mut second = None;
         let mut cut = false;
+        let mut unreadable = false;
         while let Some(line) = self.lines.read()? {
             if self.lines.bytes().starts_with(COMMAND) {
                 self.lines.unread();
-                self.undated = second.is_none();
-                return Ok((second, false));
+                self.undated = second.is_none() && !unreadable;
+                return Ok(if unreadable {
+                    Err(SkipReason::Damaged)
+                } else {
+                    Ok(second)
+                });
             }
             cut = !line.terminated;
             if let Some(digits) = self.lines.bytes().trim_ascii_start().strip_prefix(b"when:") {
                 second = std::str::from_utf8(digits)
                     .ok()
                     .and_then(|digits| digits.trim().parse().ok());
+                unreadable = second.is_none() && line.terminated;
             }
         }
-        Ok((second, cut || (second.is_none() && !self.undated)))
+        Ok(match second {
+            _ if unreadable => Err(SkipReason::Damaged),
+            None if !self.undated => Err(SkipReason::CutOff),
+            _ if cut => Err(SkipReason::CutOff),
+            second => Ok(second),
+        })
     }
 }
 
@@ -62,16 +73,15 @@ impl<R: BufRead> Parser for Fish<R> {
             let raw = command.strip_prefix(b" ").unwrap_or(command);
             if line.too_long || raw.len() > self.lines.limit() {
                 let item = Item::skipped(line.number, SkipReason::TooLong, raw);
-                self.details()?;
+                let _ = self.details()?;
                 return Ok(Some(item));
             }
             let command = unescaped(raw);
-            let (second, cut) = self.details()?;
             // Within the time a cut is not seen from what is there: it would be a wrong time.
-            let item = if cut || !line.terminated {
-                Item::skipped(line.number, SkipReason::CutOff, &command)
-            } else {
-                Item::entry(line.number, second, None, &command)
+            let item = match self.details()? {
+                _ if !line.terminated => Item::skipped(line.number, SkipReason::CutOff, &command),
+                Err(reason) => Item::skipped(line.number, reason, &command),
+                Ok(second) => Item::entry(line.number, second, None, &command),
             };
             return Ok(Some(item));
         }

@@ -20,7 +20,7 @@ use super::{Applier, ImportOptions, ImportReport, Input, SkipReason, Source, ref
 use crate::history::apply::Outcome;
 use crate::history::error::{HistoryError, HistoryErrorKind, shown};
 use crate::history::exchange::{
-    EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject, VERSION,
+    End, EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject, VERSION,
 };
 use crate::history::model::Record;
 
@@ -86,7 +86,8 @@ impl Import<'_> {
     fn lines(&mut self, input: &mut Input<'_>) -> Result<(), HistoryError> {
         let (path, crlf) = (input.path(), input.crlf);
         let mut lines = Lines::new(input.reader()?, crlf);
-        let mut header = None;
+        let mut header: Option<Header> = None;
+        let (mut ended, mut last) = (false, 0);
         while let Some(line) = lines
             .read()
             .map_err(|error| HistoryError::io("read", &path, error))?
@@ -106,6 +107,9 @@ impl Import<'_> {
                     SkipReason::TooLong,
                     super::entry::excerpt(lines.bytes()),
                 );
+            } else if let Ok(end) = serde_json::from_slice::<End>(lines.bytes()) {
+                // With fewer records before it, the middle was lost.
+                ended = end.records == self.report.read;
             } else if let Ok(object) = serde_json::from_slice::<Object>(lines.bytes()) {
                 self.add(object.into(), line.number)?;
             } else {
@@ -116,6 +120,13 @@ impl Import<'_> {
                 };
                 self.report
                     .skip(line.number, reason, super::entry::excerpt(lines.bytes()));
+            }
+            last = line.number;
+        }
+        if header.is_some_and(|header| header.has_end) && !ended {
+            self.report.incomplete = true;
+            if self.report.skipped.is_empty() {
+                self.report.skip(last, SkipReason::CutOff, String::new());
             }
         }
         Ok(())
@@ -158,6 +169,7 @@ impl Import<'_> {
             Some(Stop::HeaderLate) => Ok(Parsed::HeaderLate),
             Some(Stop::Failed(failure)) => Err(failure),
             None if error.is_eof() && self.report.read > 0 => {
+                self.report.incomplete = true;
                 self.report
                     .skip(error.line() as u64, SkipReason::CutOff, String::new());
                 Ok(Parsed::Whole)
@@ -228,6 +240,12 @@ impl<'de> Visitor<'de> for Document<'_, '_, '_> {
                 "sessions" => self.array::<A, SessionObject>(&mut map)?,
                 "pins" => self.array::<A, PinObject>(&mut map)?,
                 "tombstones" => self.array::<A, TombstoneObject>(&mut map)?,
+                "error" => {
+                    map.next_value::<IgnoredAny>()?;
+                    self.import.report.incomplete = true;
+                    let what = "the export failed half-way".to_owned();
+                    self.import.report.skip(0, SkipReason::CutOff, what);
+                }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
             if let (Some(format), Some(version), false) = (&format, version, self.checked) {

@@ -141,8 +141,27 @@ pub fn import_file(
         };
         return Err(refusal(path, what));
     }
+    if is_of_the_kernel(path) {
+        return Err(refusal(
+            path,
+            "it is a file of the kernel, which may never end; save its content to a file first",
+        ));
+    }
     let mut file = File::open(path).map_err(|error| HistoryError::io("read", path, error))?;
     import_source(history, &mut file, path, options)
+}
+
+/// Whether a file only looks like one: some of those in `/proc` and `/sys` wait for news when they are read.
+#[cfg(target_os = "linux")]
+fn is_of_the_kernel(path: &Path) -> bool {
+    const PROC: u32 = 0x9fa0;
+    const SYS: u32 = 0x6265_6572;
+    rustix::fs::statfs(path).is_ok_and(|stat| matches!(stat.f_type as u32, PROC | SYS))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_of_the_kernel(_path: &Path) -> bool {
+    false
 }
 
 /// Imports bytes that are in memory; `name` stands for the file's name.

@@ -41,6 +41,8 @@ pub struct ImportReport {
     pub escaped: u64,
     /// Entries from which NUL bytes were dropped; no command can have one.
     pub lossy: u64,
+    /// Whether the file is an export of hx that does not have all that was to be in it.
+    pub incomplete: bool,
     /// The oldest time in the file, in microseconds since the Unix epoch.
     pub first_us: Option<i64>,
     /// The newest time in the file.
@@ -61,6 +63,7 @@ impl ImportReport {
             skipped: Vec::new(),
             escaped: 0,
             lossy: 0,
+            incomplete: false,
             first_us: None,
             last_us: None,
             dry_run,

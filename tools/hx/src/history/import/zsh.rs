@@ -118,7 +118,9 @@ fn is_cut_prefix(bytes: &[u8]) -> bool {
         && rest.all(|byte| byte.is_ascii_digit() || byte == b':')
 }
 
-/// Undoes zsh's escape. Text that is valid as it stands was written by something else: the escape never gives valid UTF-8.
+/// Undoes zsh's escape, but not in what is valid UTF-8 as it stands: that was most likely written by another program. Zsh itself writes
+/// valid UTF-8 with its escape in it only for some bytes that are no text (E1 84 becomes E1 83 A4): these are read as what they look
+/// like.
 fn unmetafied(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&META) || std::str::from_utf8(bytes).is_ok() {
         return Cow::Borrowed(bytes);

@@ -2,12 +2,13 @@
 //!
 //! What must hold: every span lies within the text and on character borders.
 //!
-//! What it deliberately does not do: parse the shell. A program's name counts wherever it stands, so that `sudo`, `env` and
-//! `docker exec` before it do not hide it.
+//! What it deliberately does not do: tell a program's name from its arguments. A name counts wherever it stands in a command, so that
+//! `sudo`, `env` and `docker exec` before it do not hide it.
 
 use std::ops::Range;
 
-use super::runs;
+use super::is_secret_name;
+use super::shell::{Command, Word};
 
 /// How a group of programs takes secrets.
 struct Rule {
@@ -20,6 +21,8 @@ struct Rule {
     glued: &'static [&'static str],
     /// Options whose next word is a name, one of these signs, and the secret.
     half: &'static [(&'static str, char)],
+    /// Letters without a value that may stand before an option in one word: `-su name:secret`.
+    flags: &'static str,
 }
 
 const NONE: Rule = Rule {
@@ -28,6 +31,7 @@ const NONE: Rule = Rule {
     apart: &[],
     glued: &[],
     half: &[],
+    flags: "",
 };
 
 const RULES: &[Rule] = &[
@@ -43,6 +47,7 @@ const RULES: &[Rule] = &[
             "mariadb-admin",
         ],
         glued: &["-p"],
+        flags: "ABCEGHNLbcfinoqrstvwWX",
         ..NONE
     },
     Rule {
@@ -66,6 +71,7 @@ const RULES: &[Rule] = &[
         ],
         apart: &["-p"],
         glued: &["-p"],
+        flags: "vV",
         ..NONE
     },
     Rule {
@@ -82,6 +88,8 @@ const RULES: &[Rule] = &[
             ("-U", ':'),
             ("--proxy-user", ':'),
         ],
+        apart: &["--oauth2-bearer"],
+        flags: "#0123456789afgGiIjJklLMnNOpqRsSvVZ",
         ..NONE
     },
     Rule {
@@ -114,12 +122,14 @@ const RULES: &[Rule] = &[
         ],
         apart: &["-w"],
         glued: &["-w"],
+        flags: "LxnvcZQ",
         ..NONE
     },
     Rule {
         programs: &["zip", "unzip", "sqlcmd", "bcp"],
         apart: &["-P"],
         glued: &["-P"],
+        flags: "0123456789AcCdDefFjJklLmopqrSTuvXyz",
         ..NONE
     },
     Rule {
@@ -155,98 +165,135 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Values of options.
-pub(super) fn options(text: &str) -> Vec<Range<usize>> {
-    let mut spans = Vec::new();
-    let (mut rules, mut seen): (Vec<&Rule>, Vec<&str>) = (Vec::new(), Vec::new());
-    let mut words = runs(text, |byte| !byte.is_ascii_whitespace()).peekable();
-    while let Some(run) = words.next() {
-        let word = &text[run.clone()];
-        let base = word.rsplit('/').next().unwrap_or(word);
-        if matches!(word, "|" | "||" | "&&" | ";") {
-            rules.clear();
-            seen.clear();
-            continue;
+/// Values of options, and of arguments that are known by their place.
+pub(super) fn options(command: &Command) -> Vec<Range<usize>> {
+    let words = &command.words;
+    let mut spans = by_place(words);
+    let mut rules: Vec<&Rule> = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let base = base(word);
+        if !word.plain.starts_with('-') {
+            rules.extend(RULES.iter().filter(|rule| rule.programs.contains(&base)));
         }
-        let named: Vec<&Rule> = RULES
-            .iter()
-            .filter(|rule| rule.programs.contains(&base))
-            .collect();
-        if !named.is_empty() && !word.starts_with('-') {
-            rules = named;
-        }
-        seen.push(word);
-        let next = words.peek().map(|next| next.start);
         for rule in &rules {
-            if rule.only_with.is_none_or(|with| seen.contains(&with)) {
-                spans.extend(value(rule, text, &run, next));
+            let applies = rule
+                .only_with
+                .is_none_or(|with| words[..=index].iter().any(|word| word.plain == with));
+            if let Some((at, from)) = value(rule, words, index).filter(|_| applies) {
+                spans.extend(words[at].secret(from));
             }
         }
     }
     spans
 }
 
-/// The secret that a word is, has in it, or announces.
-fn value(rule: &Rule, text: &str, run: &Range<usize>, next: Option<usize>) -> Option<Range<usize>> {
-    let word = &text[run.clone()];
-    if rule.apart.contains(&word) {
-        return next.map(|start| shell_word(text, start));
+/// A program's name without its directory.
+fn base(word: &Word) -> &str {
+    word.plain.rsplit('/').next().unwrap_or(&word.plain)
+}
+
+/// The word that has a secret for an option in word `index`, and where the secret begins in it.
+fn value(rule: &Rule, words: &[Word], index: usize) -> Option<(usize, usize)> {
+    let plain = &words[index].plain;
+    let next = Some(index + 1).filter(|next| *next < words.len());
+    let is_apart = |option: &&str| end_of(rule, plain, option) == Some(plain.len());
+    if rule.apart.iter().any(is_apart) {
+        return next.map(|next| (next, 0));
     }
     for (option, sign) in rule.half {
-        let start = match word.strip_prefix(option) {
-            Some("") => next,
+        let (at, from) = match (end_of(rule, plain, option), next) {
+            (Some(end), Some(next)) if end == plain.len() => (next, 0),
             // `--user=name:secret`, and `-uname:secret` after one dash.
-            Some(rest) if rest.starts_with('=') => Some(run.start + option.len() + 1),
-            Some(_) if !option.starts_with("--") && option.len() == 2 => {
-                Some(run.start + option.len())
-            }
-            _ => None,
+            (Some(end), _) if plain[end..].starts_with('=') => (index, end + 1),
+            (Some(end), _) if option.len() == 2 => (index, end),
+            _ => continue,
         };
-        let Some(start) = start else { continue };
-        let whole = shell_word(text, start);
-        return text[whole.clone()]
-            .find(*sign)
-            .map(|at| whole.start + at + sign.len_utf8()..whole.end);
+        return words[at].after_sign(from, *sign).map(|from| (at, from));
     }
-    let glued = rule
-        .glued
+    rule.glued
         .iter()
-        .filter(|option| word.len() > option.len() && word.starts_with(**option))
-        .max_by_key(|option| option.len())?;
-    Some(shell_word(text, run.start + glued.len()))
+        .filter_map(|option| end_of(rule, plain, option))
+        .filter(|end| *end < plain.len())
+        .max()
+        .map(|end| (index, end))
+}
+
+/// Where an option ends in a word that begins with it, or with letters that may stand before it.
+fn end_of(rule: &Rule, plain: &str, option: &str) -> Option<usize> {
+    if plain.starts_with(option) {
+        return Some(option.len());
+    }
+    let letter = option.strip_prefix('-').filter(|name| name.len() == 1)?;
+    let letters = plain.strip_prefix('-')?;
+    let at = letters.find(letter)?;
+    let are_flags = letters[..at].chars().all(|flag| rule.flags.contains(flag));
+    are_flags.then_some(at + 2)
+}
+
+/// `htpasswd -b file name secret`, `vault login secret`, `aws configure set aws_secret_access_key secret`.
+fn by_place(words: &[Word]) -> Vec<Range<usize>> {
+    let find = |from: usize, name: &str| {
+        let rest = words.get(from..).unwrap_or_default();
+        rest.iter()
+            .position(|word| base(word) == name)
+            .map(|at| from + at)
+    };
+    let mut spans = Vec::new();
+    if let Some(at) = find(0, "htpasswd")
+        && words[at..].iter().any(|word| is_batch(&word.plain))
+    {
+        spans.extend(words.last().map(|last| last.secret(0)).unwrap_or_default());
+    }
+    if let Some(at) = find(0, "vault").and_then(|at| find(at, "login")) {
+        let token = words[at + 1..]
+            .iter()
+            .find(|word| !word.plain.starts_with('-') && !word.plain.contains('='));
+        spans.extend(token.map(|token| token.secret(0)).unwrap_or_default());
+    }
+    if let Some(at) = find(0, "set").or_else(|| find(0, "config")) {
+        for pair in words[at..].windows(2) {
+            let name = pair[0].plain.to_ascii_lowercase().replace(['-', '.'], "_");
+            let is_value = !pair[0].plain.contains('=') && !pair[1].plain.starts_with('-');
+            if is_value && is_secret_name(&name) {
+                spans.extend(pair[1].secret(0));
+            }
+        }
+    }
+    spans
+}
+
+/// Whether an option of `htpasswd` has the password on the command line.
+fn is_batch(option: &str) -> bool {
+    option.starts_with('-') && !option.starts_with("--") && option.contains('b')
 }
 
 /// What a program reads from a pipe or a here-string: `echo secret | sudo -S ls`, `chpasswd <<< name:secret`.
-pub(super) fn piped(text: &str) -> Vec<Range<usize>> {
+pub(super) fn piped(commands: &[Command]) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
-    for (at, _) in text.match_indices('|') {
-        let is_or = text[at + 1..].starts_with('|') || text[..at].ends_with('|');
-        let reader = &text[at + 1..];
-        let reader = &reader[..reader.find(['|', ';', '\n']).unwrap_or(reader.len())];
-        if !is_or && reads_secret(reader) {
-            spans.extend(said_before(text, at));
+    for (index, command) in commands.iter().enumerate() {
+        if !reads_secret(command) {
+            continue;
         }
-    }
-    for (at, _) in text.match_indices("<<<") {
-        let reader = text[..at]
-            .rsplit(['|', ';', '\n'])
-            .next()
-            .unwrap_or_default();
-        if reads_secret(reader) {
-            let value = text[at + 3..].trim_start();
-            spans.push(shell_word(text, text.len() - value.len()));
-        }
+        spans.extend(command.here.iter().flat_map(|word| word.secret(0)));
+        let Some(before) = index.checked_sub(1).filter(|_| command.piped) else {
+            continue;
+        };
+        // A group that ends before the pipe speaks as a whole.
+        let last = commands[before].words.last();
+        let is_group = last.is_none_or(|word| matches!(&*word.plain, "}" | "done" | "fi"));
+        let first = if is_group { 0 } else { before };
+        spans.extend(commands[first..=before].iter().filter_map(said));
     }
     spans
 }
 
 /// Whether a command takes a secret from its standard input.
-fn reads_secret(command: &str) -> bool {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let has = |word: &str| words.contains(&word);
-    let short_s = words
-        .iter()
-        .any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('S'));
+fn reads_secret(command: &Command) -> bool {
+    let words = &command.words;
+    let has = |text: &str| words.iter().any(|word| word.plain == text);
+    let short_s = words.iter().any(|word| {
+        word.plain.starts_with('-') && !word.plain.starts_with("--") && word.plain.contains('S')
+    });
     (has("sudo") && (short_s || has("--stdin")))
         || (has("passwd") && has("--stdin"))
         || (has("openssl") && has("stdin"))
@@ -264,53 +311,24 @@ fn reads_secret(command: &str) -> bool {
         .any(|option| has(option))
 }
 
-/// What `echo` or `printf` says before a pipe.
-fn said_before(text: &str, pipe: usize) -> Option<Range<usize>> {
-    let before = &text[..pipe];
-    let word_at = |program: &str| {
-        before
-            .rmatch_indices(program)
-            .map(|(at, _)| at)
-            .find(|at| {
-                before[..*at]
-                    .chars()
-                    .next_back()
-                    .is_none_or(|c| !c.is_alphanumeric() && c != '-')
-            })
-            .map(|at| at + program.len())
+/// What `echo` or `printf` says.
+fn said(command: &Command) -> Option<Range<usize>> {
+    let speaks = |word: &Word| matches!(base(word), "echo" | "printf" | "print");
+    let program = command.words.iter().position(speaks)?;
+    let is_option = |word: &&Word| {
+        matches!(
+            &*word.plain,
+            "-n" | "-e" | "-ne" | "-en" | "-E" | "-r" | "--"
+        )
     };
-    let mut start = word_at("echo ").max(word_at("printf "))?;
-    loop {
-        let rest = before[start..].trim_start();
-        start = before.len() - rest.len();
-        let word = rest.split_whitespace().next()?;
-        if !matches!(word, "-n" | "-e" | "-ne" | "-en" | "-E" | "--") {
-            break;
-        }
-        start += word.len();
+    let rest = &command.words[program + 1..];
+    let rest = &rest[rest.iter().take_while(is_option).count()..];
+    let (first, last) = (rest.first()?, rest.last()?);
+    if rest.len() == 1 {
+        // One quoted word stays in its quotes; several words go together.
+        let spans = first.secret(0);
+        return Some(spans.first()?.start..spans.last()?.end);
     }
-    let said = before[start..].trim_end();
-    let whole = shell_word(text, start);
-    // One quoted word stays in its quotes; several words go together.
-    Some(
-        if whole.end + 1 == start + said.len() && whole.start > start {
-            whole
-        } else {
-            start..start + said.len()
-        },
-    )
-}
-
-/// The word of a shell that begins here, without its quotes.
-fn shell_word(text: &str, start: usize) -> Range<usize> {
-    let rest = &text[start..];
-    if let Some(quote @ ('"' | '\'')) = rest.chars().next() {
-        let end = rest[1..]
-            .find(quote)
-            .map_or(text.len(), |at| start + 1 + at);
-        return start + 1..end;
-    }
-    let end =
-        rest.find(|c: char| c.is_whitespace() || matches!(c, ';' | '|' | '&' | ')' | '"' | '\''));
-    start..end.map_or(text.len(), |at| start + at)
+    let is_harmless = |word: &Word| word.only_refers() || word.plain.starts_with('%');
+    (!rest.iter().all(is_harmless)).then_some(first.raw.start..last.raw.end)
 }

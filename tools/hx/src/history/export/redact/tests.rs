@@ -1,5 +1,7 @@
 //! Secrets in commands as people type them. Each must go, and what stands beside it must stay.
 
+use proptest::prelude::*;
+
 use super::redact;
 
 /// The text in brackets is the secret.
@@ -100,5 +102,208 @@ fn any_text_survives() {
     ] {
         let once = redact(text);
         assert_eq!(redact(&once), once, "{text}");
+    }
+}
+
+#[test]
+fn a_word_ends_where_the_shell_ends_it() {
+    for marked in [
+        "mysql -p⟦'hun'ter2sec⟧ shop",
+        "mysql -p⟦'it'\\''ssecret'⟧ shop",
+        "mysql -p⟦foo\\&secretpart⟧",
+        "mysql -p⟦foo\\;secretpart⟧; ls",
+        "mysql -p⟦foo\"secretpart\"⟧ x",
+        "mysql -p\"⟦foo\\\"secretpart⟧\" x",
+        "sshpass -p⟦'hun'ter2sec⟧ ssh host",
+        "sshpass -vp ⟦hun\\ ter2⟧ ssh host",
+        "curl -u me:'⟦pw⟧' https://example.org",
+        "curl -u 'me:⟦pw and the rest⟧",
+        "curl -u 'me:⟦p⟧'⟦w\\'x⟧ https://example.org",
+        "curl -su me:⟦pw⟧ https://example.org",
+        "curl -sSLku 'me:⟦p w⟧' https://example.org",
+        "mysql -p$'⟦p\\'w⟧' x",
+        "mysql -p'⟦$pw⟧' x",
+        "mysql -p\"⟦\\$pw⟧\" x",
+        "mysql -p⟦\\$pw⟧ x",
+        "mysql -p⟦$pw'tail'⟧ x",
+        "mysql -p⟦${PW:-hunter2}⟧ x",
+        "mysql -p⟦$(echo hunter2)⟧ x",
+        "PASSWORD='⟦$ecret⟧' run",
+        "PASSWORD=⟦'hun'ter2⟧ run",
+        "tool --password ⟦it\\'s⟧ -v",
+        "curl -d \"{\\\"secret\\\": \\\"⟦s3⟧\\\"}\" x",
+        "zip -rP ⟦hunter2⟧ out.zip in",
+        "echo \"⟦a>(b)⟧\" | sudo -S ls",
+        "git clone 'https://me:⟦p w⟧'@example.org/r.git",
+    ] {
+        check(marked);
+    }
+    for reference in [
+        "mysql -p$PW x",
+        "mysql -p\"$PW\" x",
+        "mysql -p\"${PW}\" x",
+        "mysql -p$(pass show db) x",
+        "mysql -p`pass show db` x",
+        "curl -u \"$USER:$PW\" https://example.org",
+        "PASSWORD=\"$(pass show x)\" run",
+        "bash -c 'mysql -p$PW x'",
+    ] {
+        assert_eq!(redact(reference), reference);
+    }
+}
+
+#[test]
+fn a_program_is_found_wherever_a_command_begins() {
+    for marked in [
+        "cd a;mysql -p⟦pw⟧",
+        "(mysql -p⟦pw⟧)",
+        "x=$(mysql -p⟦pw⟧ -e 'select 1')",
+        "echo \"n: $(mysql -p⟦pw⟧)\"",
+        "x=`mysql -p⟦pw⟧`",
+        "true&&mysql -p⟦pw⟧",
+        "true||mysql -p⟦pw⟧&",
+        "cat x|mysql -p⟦pw⟧>out",
+        "cd a\nmysql -p⟦pw⟧\nls",
+        "mysql \\\n  -p⟦pw⟧",
+        "sudo mysql -p⟦pw⟧",
+        "sudo -u db /usr/bin/mysql -p⟦pw⟧",
+        "env A=b mysql -p⟦pw⟧",
+        "time mysql -p⟦pw⟧",
+        "if ! mysql -p⟦pw⟧; then ls; fi",
+        "bash -c 'cd a && mysql -p⟦pw⟧'",
+        "ssh host \"sudo sh -c 'mysql -p⟦pw⟧'\"",
+        "diff <(mysql -p⟦pw⟧) x",
+        "{ echo ⟦pw⟧; cat; } | sudo -S ls",
+        "(echo '⟦p|w⟧') | sudo -S ls",
+        "htpasswd -b .htpasswd me ⟦pw⟧",
+        "htpasswd -nbB me ⟦pw⟧ > .htpasswd",
+        "htpasswd .htpasswd me",
+        "vault login ⟦s.TOKEN⟧",
+        "vault login -method=oidc",
+        "aws configure set aws_secret_access_key ⟦pw⟧",
+        "aws configure set region us-west-2",
+        "echo don't; mysql -p⟦pw⟧",
+    ] {
+        check(marked);
+    }
+}
+
+#[test]
+fn secrets_are_replaced() {
+    let check = |text: &str, expected: &str| {
+        assert_eq!(redact(text), expected);
+        assert_eq!(redact(expected), expected, "again");
+    };
+    let key = format!("AKIA{}", "ABCDEFGHIJKLMNOP");
+    check(
+        &format!("aws configure set id {key}"),
+        "aws configure set id «redacted»",
+    );
+    check(
+        "export GITHUB_TOKEN=abc123",
+        "export GITHUB_TOKEN=«redacted»",
+    );
+    check("API_KEY='a b' ./run", "API_KEY='«redacted»' ./run");
+    check(
+        "DB_PASSWORD=x make && ls",
+        "DB_PASSWORD=«redacted» make && ls",
+    );
+    check(
+        "psql postgres://me:pässword@db/x?sslmode=on",
+        "psql postgres://me:«redacted»@db/x?sslmode=on",
+    );
+    check(
+        "tool --password hunter2 -v",
+        "tool --password «redacted» -v",
+    );
+    check(
+        "tool --api-key=k1 --user me",
+        "tool --api-key=«redacted» --user me",
+    );
+    check("tool --password --user me", "tool --password --user me");
+    check(
+        "curl -H 'Authorization: Bearer abc.def' https://x",
+        "curl -H 'Authorization: Bearer «redacted»' https://x",
+    );
+    check(
+        "curl -d '{\"secret\": \"s3\", \"a\": 1}' x",
+        "curl -d '{\"secret\": \"«redacted»\", \"a\": 1}' x",
+    );
+    check(
+        "curl 'https://x/?token=abc&b=1'",
+        "curl 'https://x/?token=«redacted»&b=1'",
+    );
+    check("curl -u me:pw https://x", "curl -u me:«redacted» https://x");
+    check("mysql -u root -psecret db", "mysql -u root -p«redacted» db");
+    check("sshpass -p pw ssh x", "sshpass -p «redacted» ssh x");
+    check(
+        &format!("git clone https://ghp_{}@github.com/a/b", "a1".repeat(15)),
+        "git clone https://«redacted»@github.com/a/b",
+    );
+    check(
+        "echo '-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----' > k",
+        "echo '«redacted»' > k",
+    );
+    check(&format!("login {}", "aB3".repeat(14)), "login «redacted»");
+    for harmless in [
+        "git checkout 0123456789abcdef0123456789abcdef01234567",
+        "export TOKEN=$OTHER",
+        "tool --password-file /run/x",
+        "ls /usr/share/Fonts/Very/Long/Path/With/Many/Parts/And/Numbers/123",
+        "mkdir -p a/b",
+        "ssh me@host:22",
+        "pwd",
+        "echo naïve ünïcode «x»",
+    ] {
+        check(harmless, harmless);
+    }
+}
+
+/// One way to quote a part of a word.
+fn quoted(part: &str, style: u8) -> String {
+    let escaped = |signs: &str| -> String {
+        let escape = |c: char| {
+            if signs.contains(c) {
+                format!("\\{c}")
+            } else {
+                c.into()
+            }
+        };
+        part.chars().map(escape).collect()
+    };
+    match style {
+        0 => format!("'{}'", part.replace('\'', "'\\''")),
+        1 => format!("\"{}\"", escaped("\"\\$`")),
+        2 => format!("$'{}'", escaped("'\\")),
+        _ => escaped(" '\"\\$`&|;()<>!{}#*?~"),
+    }
+}
+
+proptest! {
+    /// Letters of the secret are in no template, so that none may be left.
+    #[test]
+    fn whatever_its_quotes_nothing_of_a_secret_stays(
+        parts in proptest::collection::vec(("[QXZJV789]{1,6}[QXZ $'\"\\\\`&|;()<>!#]{0,4}", 0_u8..4), 1..5),
+        template in prop::sample::select(vec![
+            "mysql -u root -p@@ shop", "sshpass -p@@ ssh host", "sshpass -p @@ ssh host", "curl -su me:@@ https://example.org",
+            "cd a;(sudo mysql -p@@)", "x=$(mysql -p@@ db)", "echo @@ | sudo -S ls", "chpasswd <<< @@", "true&&redis-cli -a @@ ping",
+            "tool --password @@ -v", "tool --password=@@ -v", "export TOKEN=@@ && ls", "curl -H Authorization:@@ https://example.org",
+            "openssl enc -k @@ -in a", "git clone https://me:@@'@example.org'/r", "htpasswd -b file me @@", "zip -rP @@ a b",
+        ]),
+        nested in any::<bool>(),
+    ) {
+        let secret: String = parts.iter().map(|(part, style)| quoted(part, *style)).collect();
+        let mut command = template.replace("@@", &secret);
+        if nested {
+            command = format!("ssh host {}", quoted(&command, 0));
+        }
+        let redacted = redact(&command);
+        let left = redacted.chars().filter(|c| "QXZJV789".contains(*c)).count();
+        prop_assert_eq!(left, 0, "{} became {}", command, redacted);
+    }
+
+    #[test]
+    fn any_line_is_taken_apart(text in "([ -~\n\u{e9}]|mysql -p|curl -u|\\$\\(|\\$\\{|\\$'|<<<|htpasswd -b|echo |sudo -S){0,30}") {
+        let _ = redact(&text);
     }
 }

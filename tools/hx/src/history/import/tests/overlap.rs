@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::{events, import};
 use crate::history::History;
 use crate::history::import::{ImportOptions, Shell, import_bytes};
+use crate::history::model::{Record, Tombstone};
 
 #[test]
 fn the_same_file_again_adds_nothing() {
@@ -140,4 +141,76 @@ proptest! {
         let expected: Vec<String> = numbers.iter().map(|n| format!("command {n}")).collect();
         prop_assert_eq!(texts, expected);
     }
+}
+
+/// Makes what hx of before would have made of a file: replacement characters in the place of bytes that are no text.
+fn import_as_before(history: &mut History, name: &str, file: &[u8]) -> u64 {
+    import(history, name, String::from_utf8_lossy(file).as_bytes()).added
+}
+
+#[test]
+fn what_was_imported_before_bytes_were_kept_is_known() {
+    let dated =
+        b": 1700000000:0;echo caf\xe9\n: 1700000000:0;echo caf\xe8\n: 1700000001:0;ls\n: 1700000002:0;echo caf\xe9\n".as_slice();
+    let plain = b"ls\necho caf\xe9\ncd\necho caf\xe8\nmake\n".as_slice();
+    for (name, file) in [(".zsh_history", dated), (".bash_history", plain)] {
+        let mut history = History::in_memory().expect("open");
+        let before = import_as_before(&mut history, name, file);
+        for _ in 0..2 {
+            let again = import(&mut history, name, file);
+            assert_eq!((again.added, again.known), (0, before), "{name}");
+        }
+        // What is new since then comes with its bytes, once.
+        let mut grown = file.to_vec();
+        if name == ".zsh_history" {
+            grown.extend(b": 1700000009:0;echo caf\xe9\n");
+        } else {
+            grown.extend(b"echo caf\xe9\n");
+        }
+        let more = import(&mut history, name, &grown);
+        assert_eq!((more.added, more.known), (1, before), "{name}");
+        for file in [&grown[..], file] {
+            assert_eq!(import(&mut history, name, file).added, 0, "{name}");
+        }
+        let last = events(&history).pop().expect("some");
+        assert_eq!(&*last.command, "echo caf\u{10fee9}");
+    }
+}
+
+#[test]
+fn what_was_forgotten_before_bytes_were_kept_stays_away() {
+    for (name, file) in [
+        (".zsh_history", b": 1700000000:0;echo caf\xe9\n".as_slice()),
+        (".bash_history", b"echo caf\xe9\nls\n"),
+    ] {
+        let mut history = History::in_memory().expect("open");
+        import_as_before(&mut history, name, file);
+        let gone = events(&history)
+            .into_iter()
+            .find(|event| event.command.contains("caf"))
+            .expect("it is there");
+        let tombstone = Record::Tombstone(Tombstone {
+            id: Tombstone::id_for(gone.id),
+            target: gone.id,
+            time_us: 1,
+        });
+        history
+            .insert_all([tombstone], Default::default())
+            .expect("insert");
+        let again = import(&mut history, name, file);
+        assert_eq!((again.added, again.forgotten), (0, 1), "{name}");
+    }
+}
+
+#[test]
+fn different_bytes_are_different_commands() {
+    let file = b": 1700000000:0;echo caf\xe9\n: 1700000000:0;echo caf\xe8\n: 1700000000:0;echo caf\xef\xbf\xbd\n";
+    let mut history = History::in_memory().expect("open");
+    assert_eq!(import(&mut history, ".zsh_history", file).added, 3);
+    assert_eq!(import(&mut history, ".zsh_history", file).added, 0);
+    let plain = b"ls\necho caf\xe9\n".as_slice();
+    let other = b"ls\necho caf\xe8\n".as_slice();
+    import(&mut history, ".bash_history", plain);
+    let report = import(&mut history, ".bash_history", other);
+    assert_eq!(report.added, 1, "another byte is another command");
 }
