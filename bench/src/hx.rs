@@ -12,7 +12,8 @@ use std::time::Duration;
 use testkit::history::zsh_extended;
 use testkit::{S3Process, ScriptedProxy};
 
-use crate::run::{Measured, measure, median};
+use crate::run::{Measured, mb, measure, median, millis, require, secs, traffic};
+use crate::table::Table;
 
 const LINES: u64 = 1_000_000;
 const DISTINCT: u64 = 240_000;
@@ -44,20 +45,17 @@ pub fn bench() -> Result<u32, String> {
         hx,
         atuin,
         scratch: scratch.path().to_path_buf(),
-        missed: 0,
+        table: Table::default(),
     };
     println!(
         "{LINES} zsh extended lines, at most {DISTINCT} distinct, {} bytes\n",
         std::fs::metadata(&history).map_or(0, |m| m.len())
     );
-    println!(
-        "{:<52} {:>12} {:>12} {:>10}  bar",
-        "", "hx", "atuin", "ratio"
-    );
+    bench.table.head("hx", "atuin");
     bench.import(&history)?;
     bench.find()?;
     bench.sync()?;
-    Ok(bench.missed)
+    Ok(bench.table.missed())
 }
 
 fn write_history(path: &Path) -> std::io::Result<()> {
@@ -72,7 +70,7 @@ struct Bench {
     hx: PathBuf,
     atuin: PathBuf,
     scratch: PathBuf,
-    missed: u32,
+    table: Table,
 }
 
 impl Bench {
@@ -96,22 +94,6 @@ impl Bench {
         ]
     }
 
-    fn judge(
-        &mut self,
-        what: &str,
-        ours: String,
-        theirs: &str,
-        ratio: String,
-        holds: bool,
-        bar: &str,
-    ) {
-        self.missed += u32::from(!holds);
-        println!(
-            "{what:<52} {ours:>12} {theirs:>12} {ratio:>10}  {bar}{}",
-            if holds { "" } else { "   MISSED" }
-        );
-    }
-
     fn import(&mut self, history: &Path) -> Result<(), String> {
         let theirs = measure(&self.atuin, &["import", "zsh"], &self.home("atuin"))?;
         let file = history.display().to_string();
@@ -119,7 +101,7 @@ impl Bench {
         require(&ours, "hx import")?;
         require(&theirs, "atuin import")?;
         let ratio = theirs.took.as_secs_f64() / ours.took.as_secs_f64();
-        self.judge(
+        self.table.row(
             "import",
             secs(ours.took),
             &secs(theirs.took),
@@ -127,7 +109,7 @@ impl Bench {
             ratio >= 5.0,
             ">= 5x faster",
         );
-        self.judge(
+        self.table.row(
             "import, peak memory",
             mb(ours.peak_bytes),
             &mb(theirs.peak_bytes),
@@ -159,7 +141,7 @@ impl Bench {
             let ours = median(&self.hx, &["find", word], &self.home("hx"), RUNS)?;
             let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
             let what = format!("{label} (atuin's fastest: {mode})");
-            self.judge(
+            self.table.row(
                 &what,
                 millis(ours),
                 &millis(theirs),
@@ -169,11 +151,6 @@ impl Bench {
             );
         }
         Ok(())
-    }
-
-    /// A number of ours that has a bar and no counterpart.
-    fn note(&mut self, what: &str, ours: String, holds: bool, bar: &str) {
-        self.judge(what, ours, "", String::new(), holds, bar);
     }
 
     fn hx(&self, arguments: &[&str], home: &str) -> Result<Measured, String> {
@@ -196,7 +173,7 @@ impl Bench {
         proxy.forget_requests();
         let push = self.hx(&["sync", "push"], "hx")?;
         let (requests, up, _) = traffic(proxy);
-        self.note(
+        self.table.note(
             "push, requests",
             requests.to_string(),
             requests <= 60,
@@ -204,20 +181,20 @@ impl Bench {
         );
         let per_event = up as f64 / LINES as f64;
         let shown = format!("{per_event:.2}");
-        self.note(
+        self.table.note(
             "push, bytes an event on the wire",
             shown,
             per_event <= 20.0,
             "<= 20",
         );
         let peak = push.peak_bytes;
-        self.note(
+        self.table.note(
             "push, peak memory",
             mb(peak),
             peak < 150_000_000,
             "< 150 MB",
         );
-        self.note("push, time", secs(push.took), true, "");
+        self.table.note("push, time", secs(push.took), true, "");
         Ok(())
     }
 
@@ -226,14 +203,15 @@ impl Bench {
         proxy.forget_requests();
         let pull = self.hx(&["sync", "pull"], "hx-second")?;
         let (requests, _, _) = traffic(proxy);
-        self.note(
+        self.table.note(
             "pull on a new device, requests",
             requests.to_string(),
             requests <= 60,
             "<= 60",
         );
-        self.note("pull on a new device, time", secs(pull.took), true, "");
-        self.note(
+        self.table
+            .note("pull on a new device, time", secs(pull.took), true, "");
+        self.table.note(
             "pull on a new device, peak memory",
             mb(pull.peak_bytes),
             true,
@@ -241,7 +219,7 @@ impl Bench {
         );
         let share = first_segment_bytes(proxy);
         let shown = format!("{:.1} %", share * 100.0);
-        self.note(
+        self.table.note(
             "newest 16,384 searchable after, of all bytes",
             shown,
             share < 0.1,
@@ -255,7 +233,7 @@ impl Bench {
         proxy.forget_requests();
         self.hx(&["sync", "pull"], "hx-second")?;
         let (requests, _, _) = traffic(proxy);
-        self.note(
+        self.table.note(
             "pull when nothing changed, requests",
             requests.to_string(),
             requests == 1,
@@ -268,7 +246,7 @@ impl Bench {
         proxy.forget_requests();
         self.hx(&["sync", "push"], "hx")?;
         let (requests, _, _) = traffic(proxy);
-        self.note(
+        self.table.note(
             "push of one new command, requests",
             requests.to_string(),
             requests <= 3,
@@ -276,14 +254,6 @@ impl Bench {
         );
         Ok(())
     }
-}
-
-/// Requests, bytes up, bytes down since the proxy was told to forget.
-fn traffic(proxy: &ScriptedProxy) -> (usize, u64, u64) {
-    let seen = proxy.requests();
-    let up = seen.iter().map(|request| request.bytes_up).sum();
-    let down = seen.iter().map(|request| request.bytes_down).sum();
-    (seen.len(), up, down)
 }
 
 /// The share of all bytes that had come when the first segment was complete.
@@ -296,27 +266,4 @@ fn first_segment_bytes(proxy: &ScriptedProxy) -> f64 {
         .map_or(seen.len(), |at| at + 1);
     let first: u64 = seen[..end].iter().map(|request| request.bytes_down).sum();
     first as f64 / total.max(1) as f64
-}
-
-fn require(measured: &Measured, what: &str) -> Result<(), String> {
-    if measured.code == 0 {
-        Ok(())
-    } else {
-        Err(format!(
-            "{what} ended with {}: {}",
-            measured.code, measured.stdout
-        ))
-    }
-}
-
-fn secs(took: Duration) -> String {
-    format!("{:.2} s", took.as_secs_f64())
-}
-
-fn millis(took: Duration) -> String {
-    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
-}
-
-fn mb(bytes: u64) -> String {
-    format!("{:.0} MB", bytes as f64 / 1e6)
 }

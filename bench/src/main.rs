@@ -1,4 +1,4 @@
-//! Side-by-side measurements: `cargo xtask bench hx`.
+//! Side-by-side measurements: `cargo xtask bench hx`, `cargo xtask bench migrate`.
 //!
 //! What must hold: the peer and we do the same work on the same input in the same run, and only ratios are judged; nothing is
 //! measured that is not printed with its bar.
@@ -11,26 +11,35 @@
 )]
 
 mod hx;
+mod migrate;
 mod run;
+mod table;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("hx") | None => match hx::bench() {
-            Ok(0) => ExitCode::SUCCESS,
-            Ok(missed) => {
-                println!("\n{missed} bars missed");
-                ExitCode::FAILURE
-            }
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        },
-        Some(other) => {
-            eprintln!("error: no benchmark is called `{other}`\nhint: hx");
-            ExitCode::from(2)
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (name, rest) = match arguments.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("hx", &[][..]),
+    };
+    let missed = match name {
+        "hx" => hx::bench(),
+        "migrate" => migrate::bench(rest),
+        other => {
+            eprintln!("error: no benchmark is called `{other}`\nhint: hx, migrate");
+            return ExitCode::from(2);
+        }
+    };
+    match missed {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(missed) => {
+            println!("\n{missed} bars missed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }

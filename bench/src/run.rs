@@ -7,12 +7,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use testkit::ScriptedProxy;
+
+/// A program that runs for longer will never end.
+const RUN_TIME_MAX: Duration = Duration::from_secs(900);
+
 /// What one run took.
 pub struct Measured {
     /// From start to end.
     pub took: Duration,
     /// Highest resident memory, in bytes (read from /proc; 0 where there is none).
     pub peak_bytes: u64,
+    /// Processor time in user and kernel, to hundredths of a second (read from /proc; 0 where there is none).
+    pub cpu: Duration,
     /// What it printed.
     pub stdout: String,
     /// Its exit code.
@@ -41,11 +48,20 @@ pub fn measure(
         .spawn()
         .map_err(say)?;
     let status_file = format!("/proc/{}/status", child.id());
-    let mut peak_bytes = 0;
+    let stat_file = format!("/proc/{}/stat", child.id());
+    let (mut peak_bytes, mut cpu) = (0, Duration::ZERO);
     let status = loop {
         peak_bytes = peak_bytes.max(high_water(&status_file));
+        cpu = cpu.max(processor_time(&stat_file));
         match child.try_wait().map_err(say)? {
             Some(status) => break status,
+            None if begun.elapsed() > RUN_TIME_MAX => {
+                child.kill().and_then(|()| child.wait()).map_err(say)?;
+                return Err(format!(
+                    "{} hangs: killed after {RUN_TIME_MAX:?}",
+                    program.display()
+                ));
+            }
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
@@ -54,6 +70,7 @@ pub fn measure(
     Ok(Measured {
         took,
         peak_bytes,
+        cpu,
         stdout,
         code: status.code().unwrap_or(-1),
     })
@@ -87,6 +104,15 @@ pub fn median(
     Ok(times[runs / 2])
 }
 
+/// Fields 14 and 15 of the file count hundredths of a second; the second field may hold blanks, and ends with a bracket.
+fn processor_time(stat_file: &str) -> Duration {
+    let text = std::fs::read_to_string(stat_file).unwrap_or_default();
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
 fn high_water(status_file: &str) -> u64 {
     let Ok(text) = std::fs::read_to_string(status_file) else {
         return 0;
@@ -101,4 +127,42 @@ fn high_water(status_file: &str) -> u64 {
                 .ok()
         })
         .map_or(0, |kib| kib * 1024)
+}
+
+/// Requests, bytes up, bytes down since the proxy was told to forget.
+pub fn traffic(proxy: &ScriptedProxy) -> (usize, u64, u64) {
+    let seen = proxy.requests();
+    let up = seen.iter().map(|request| request.bytes_up).sum();
+    let down = seen.iter().map(|request| request.bytes_down).sum();
+    (seen.len(), up, down)
+}
+
+/// Fails unless a run ended well.
+///
+/// # Errors
+/// With what it printed.
+pub fn require(measured: &Measured, what: &str) -> Result<(), String> {
+    if measured.code == 0 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what} ended with {}: {}",
+            measured.code, measured.stdout
+        ))
+    }
+}
+
+/// Seconds, to hundredths.
+pub fn secs(took: Duration) -> String {
+    format!("{:.2} s", took.as_secs_f64())
+}
+
+/// Milliseconds, to tenths.
+pub fn millis(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
+
+/// Megabytes.
+pub fn mb(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
 }

@@ -9,6 +9,7 @@
 mod deps;
 mod guides;
 mod http;
+mod packages;
 mod run;
 mod sim;
 mod tests_task;
@@ -25,7 +26,7 @@ usage: cargo xtask <task>
   ci                             what continuous integration runs, in order
   sim --seeds N [--start S]      simulated devices over a faulty store; --seed S for one, verbose
   guides [--only TEXT] [--list]  every command line of the guides, run as printed
-  bench NAME                     a benchmark beside its peers
+  bench hx|migrate               a benchmark beside its peers
   deps                           layers, sources and versions of dependencies
   tidy                           rules for the tree: headers, lengths, banned words";
 
@@ -64,17 +65,23 @@ fn dispatch(task: &str, args: &[String]) -> Outcome {
 
 /// Benchmarks are the one thing measured on a release build. The peers are installed by name, once.
 fn bench(args: &[String]) -> Outcome {
-    tools::atuin()?;
-    let build = [
-        "build",
-        "--release",
-        "--package",
-        "hx",
-        "--package",
-        "testkit",
-    ];
+    let name = args.first().map_or("hx", String::as_str);
+    let mut more = Vec::new();
+    let package = match name {
+        "migrate" => {
+            packages::postgres()?;
+            more = vec!["--s5cmd".to_owned(), tools::s5cmd()?.display().to_string()];
+            "migrate"
+        }
+        _ => {
+            tools::atuin()?;
+            "hx"
+        }
+    };
+    let build = "build --release --package testkit --package bench --package";
+    let build: Vec<&str> = build.split(' ').chain([package]).collect();
     run::command("cargo", &build)?;
-    let mut all = vec!["run", "--release", "--package", "bench", "--"];
-    all.extend(args.iter().map(String::as_str));
+    let mut all = vec!["run", "--release", "--package", "bench", "--", name];
+    all.extend(args.iter().skip(1).chain(&more).map(String::as_str));
     run::command("cargo", &all)
 }

@@ -4,6 +4,7 @@
 //! makes sure that the programs exist and tells the tests where they are. It uses `cargo test`,
 //! because a fresh machine has nothing else.
 
+use crate::packages;
 use crate::run::{self, Outcome};
 use crate::tools;
 
@@ -11,6 +12,8 @@ use crate::tools;
 pub(crate) fn run(args: &[String]) -> Outcome {
     let garage = args.iter().any(|arg| arg == "--garage");
     let filters: Vec<&String> = args.iter().filter(|arg| *arg != "--garage").collect();
+    packages::postgres()?;
+    packages::shells()?;
     let moto = tools::moto()?;
     let garage = if garage { Some(tools::garage()?) } else { None };
     let mut command = run::cargo();

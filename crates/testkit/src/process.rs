@@ -7,7 +7,7 @@
 use std::env;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 
 /// A helper process; dropping it kills it.
@@ -38,6 +38,17 @@ impl Spawned {
     /// Takes over a process that says nothing when it is ready.
     pub(crate) fn of(child: Child) -> Spawned {
         Spawned { child }
+    }
+
+    /// Its standard input, once; closing it tells a helper that watches it to end.
+    pub(crate) fn input(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) {
+        // It fails only when it has ended already, which is what is wanted.
+        let _ = self.child.wait();
     }
 
     /// Kills it and waits for its end.

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use testkit::{Action, Rule, S3Process, ScriptedProxy, built_binary, proxy::http::Message};
 
 fn status(address: SocketAddr, target: &str) -> String {
@@ -64,6 +65,35 @@ fn the_proxy_process_passes_on_and_ends_with_its_input() {
     );
     drop(proxy.stdin.take());
     assert!(proxy.wait().expect("it ends").success());
+}
+
+#[test]
+fn a_scratch_postgres_does_not_outlive_a_killed_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut readur = Command::new(built_binary("testkit", "testkit-readur"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = readur.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(readur.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    let place = line.split(['@', '/']).nth(3).expect("a URL");
+    let address: SocketAddr = place.parse().expect("an address");
+    writeln!(input, "fleet {} 5 1 traps", folder.path().display()).expect("it listens");
+    line.clear();
+    output.read_line(&mut line).expect("a line");
+    assert_eq!(line, "ready\n");
+    assert!(folder.path().join("uploads/documents").is_dir());
+    TcpStream::connect(address).expect("the database listens");
+    readur.kill().expect("it is killed");
+    readur.wait().expect("it has ended");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < deadline, "the database still listens");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ moved() {
 
 # Begins a slow migration and returns when it is under way.
 begin_slowly() {
-  migrate --enable-rollback --batch-size 4 --parallel-uploads 1 --bandwidth 15KB "$@" >"$WORLD/slow.log" 2>&1 &
+  migrate --enable-rollback --batch-size 4 --parallel-uploads 1 --bandwidth 10KB "$@" >"$WORLD/slow.log" 2>&1 &
   local deadline=$((SECONDS + 60))
   while [ "$(moved)" -lt 8 ]; do
     [ $SECONDS -lt $deadline ] || fail "nothing moves: $(tail -n 3 "$WORLD/slow.log")"

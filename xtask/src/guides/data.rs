@@ -37,15 +37,33 @@ pub(crate) enum Tool {
     Memory,
 }
 
+impl Tool {
+    /// Whether the tool exists, so that its lines are run.
+    pub(crate) fn is_built(self) -> bool {
+        matches!(self, Tool::Hx | Tool::Migrate)
+    }
+
+    /// What the names of its set-ups begin with.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Tool::Migrate => "readur-",
+            _ => "",
+        }
+    }
+}
+
 /// Lines that a guide prints together, run one after another in one world.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Block {
     /// Where in the guide it stands, by its headings.
     pub(crate) section: String,
-    /// The name of a script in `xtask/guides/setup/` that makes the world of the block.
+    /// The name of a script in `xtask/guides/setup/`, less the tool's prefix, that makes the world of the block.
     #[serde(default = "fresh")]
     pub(crate) setup: String,
+    /// Readur's documents have every trap among them.
+    #[serde(default)]
+    pub(crate) traps: bool,
     /// The store the set-up uses when it needs one.
     #[serde(default)]
     pub(crate) store: String,
@@ -127,13 +145,22 @@ pub(crate) enum Kind {
     Setting,
     /// A command of the AWS client on things our tool makes.
     Aws,
+    /// A command by which the reader looks at what our tool works on, such as `psql`, `find` or `docker logs`.
+    Check,
     /// The shell's part of a procedure: run, and not counted.
     Step,
+    /// A command on the world outside, such as the reader's own server: neither run nor counted; its note says why.
+    Outside,
 }
 
 impl Line {
     /// Whether the line counts as one of ours.
     pub(crate) fn is_counted(&self) -> bool {
+        !matches!(self.kind, Kind::Step | Kind::Outside)
+    }
+
+    /// Whether the guide prints it; a step may be ours.
+    pub(crate) fn is_printed(&self) -> bool {
         self.kind != Kind::Step
     }
 
@@ -170,8 +197,9 @@ pub(crate) fn read_all() -> Outcome<Vec<Guide>> {
 
 fn check(guide: &Guide) -> Outcome {
     for block in &guide.blocks {
-        let script = folder().join("setup").join(format!("{}.sh", block.setup));
-        if guide.tool == Tool::Hx && !script.exists() {
+        let script = format!("{}{}.sh", guide.tool.prefix(), block.setup);
+        let script = folder().join("setup").join(script);
+        if guide.tool.is_built() && !script.exists() {
             return Err(format!(
                 "section {}: there is no set-up {}",
                 block.section, block.setup
@@ -182,6 +210,13 @@ fn check(guide: &Guide) -> Outcome {
         }
         if guide.tool == Tool::Hx {
             check_settings(block)?;
+        }
+        let unexplained = |line: &&Line| line.kind == Kind::Outside && line.note.is_none();
+        if let Some(line) = block.lines.iter().find(unexplained) {
+            return Err(format!(
+                "section {}: no note says why it is not run: {}",
+                block.section, line.run
+            ));
         }
     }
     Ok(())

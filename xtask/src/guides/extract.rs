@@ -40,7 +40,7 @@ fn compare(guide: &Guide, text: &str) -> Vec<String> {
         .blocks
         .iter()
         .flat_map(|block| &block.lines)
-        .filter(|line| line.is_counted())
+        .filter(|line| line.is_printed())
     {
         *balance.entry(line.run.trim_end().to_owned()).or_default() -= 1;
     }
@@ -81,8 +81,8 @@ fn is_ours(tool: Tool, statement: &str) -> bool {
                 || starts(&["export SYNC_", "export REMOTE_MEMORY_", "export TAG_"])
         }
         Tool::Migrate => {
-            statement.contains("cargo run --bin migrate_to_s3")
-                || starts(&["migrate_to_s3", "export DATABASE_TIMEOUT"])
+            // All of this guide's commands: those that are not ours to make work say so in the data.
+            true
         }
         Tool::Bottles => {
             let aws =

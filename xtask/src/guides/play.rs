@@ -4,12 +4,12 @@
 //! the same block; it works only when the exit code and the output are what the data says. Nothing
 //! is retried.
 
-use super::data::{Block, Kind, Line, folder};
+use super::data::{Block, Kind, Line, Tool};
 use super::world::{Scene, World};
 use crate::run::Outcome;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The longest a line may take.
@@ -33,10 +33,10 @@ struct Played {
 }
 
 /// Plays a block; returns a verdict for each of its counted lines, in order.
-pub(crate) fn block(world: &World, block: &Block) -> Vec<Verdict> {
+pub(crate) fn block(world: &World, tool: Tool, block: &Block) -> Vec<Verdict> {
     let counted = block.lines.iter().filter(|line| line.is_counted()).count();
     let all_fail = |why: String| vec![Verdict::Fails(why); counted];
-    let scene = match world.scene(block) {
+    let scene = match world.scene(tool, block) {
         Ok(scene) => scene,
         Err(why) => return all_fail(format!("no world: {why}")),
     };
@@ -47,12 +47,9 @@ pub(crate) fn block(world: &World, block: &Block) -> Vec<Verdict> {
 }
 
 fn set_up(scene: &Scene, block: &Block) -> Outcome {
-    let scripts = folder().join("setup");
-    let script = format!(
-        "set -euo pipefail\n. '{}'\n. '{}'\n",
-        scripts.join("prelude.sh").display(),
-        scripts.join(format!("{}.sh", block.setup)).display()
-    );
+    let scripts = scene.setup_scripts(block);
+    let sourced = scripts.map(|script| format!(". '{}'\n", script.display()));
+    let script = format!("set -euo pipefail\n{}", sourced.concat());
     let played = shell(scene, &script, &scene.for_setup())?;
     if played.exit == 0 {
         Ok(())
@@ -68,7 +65,7 @@ fn lines(world: &World, scene: &Scene, block: &Block) -> Vec<Verdict> {
     // Settings that a later command of the block has to show.
     let mut waiting: Vec<usize> = Vec::new();
     let mut broken: Option<String> = None;
-    for line in &block.lines {
+    for line in block.lines.iter().filter(|line| line.kind != Kind::Outside) {
         let text = world.fill(&line.run, scene, block);
         let verdict = match &broken {
             Some(why) => Verdict::Fails(why.clone()),
@@ -196,9 +193,8 @@ fn shell(scene: &Scene, script: &str, environment: &BTreeMap<String, String>) ->
     let path = scene.folder().join("output");
     let run = || -> std::io::Result<Played> {
         let file = File::create(&path)?;
-        let mut child = Command::new("bash")
-            .args(["-c", script])
-            .current_dir(scene.folder().join("work"))
+        let mut child = scene
+            .bash(script)
             .env_clear()
             .envs(environment)
             .stdin(Stdio::null())

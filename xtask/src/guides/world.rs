@@ -4,10 +4,12 @@
 //! environment is made from nothing, so that the developer's own settings neither help nor harm; a
 //! block finds empty buckets, whatever ran before it.
 
-use super::data::{Block, Credentials};
+use super::data::{Block, Credentials, Tool};
+use super::readur::{Container, INSIDE, Servers};
 use crate::http;
 use crate::run::{self, Outcome};
 use crate::tools;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -44,10 +46,14 @@ pub(crate) struct World {
     proxy_url: String,
     ca: PathBuf,
     hx: PathBuf,
+    /// What only the migration guide needs; started with its first block.
+    readur: RefCell<Option<Servers>>,
 }
 
 /// A scratch folder with a home, for one block.
 pub(crate) struct Scene {
+    // Before the folder: what still runs in it must end first.
+    container: Option<Container>,
     folder: TempDir,
     environment: BTreeMap<String, String>,
 }
@@ -82,15 +88,30 @@ impl World {
             proxy_url,
             ca,
             hx: programs.join("hx"),
+            readur: RefCell::new(None),
         })
     }
 
-    /// Empties the S3 server and makes a scratch folder for a block.
-    pub(crate) fn scene(&self, block: &Block) -> Outcome<Scene> {
+    /// Makes a world for a block of a tool's guide.
+    pub(crate) fn scene(&self, tool: Tool, block: &Block) -> Outcome<Scene> {
+        if tool != Tool::Migrate {
+            return self.scene_of_hx(block);
+        }
+        let mut readur = self.readur.borrow_mut();
+        let servers = match readur.take() {
+            Some(servers) => servers,
+            None => Servers::start()?,
+        };
+        readur.insert(servers).scene(block)
+    }
+
+    /// Empties the S3 server and makes a scratch folder.
+    fn scene_of_hx(&self, block: &Block) -> Outcome<Scene> {
         self.reset()?;
         let folder = tempfile::Builder::new().prefix("syncline-guide-").tempdir();
         let folder = folder.map_err(|error| format!("a scratch folder: {error}"))?;
         let scene = Scene {
+            container: None,
             environment: self.environment(folder.path(), block),
             folder,
         };
@@ -174,14 +195,47 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for child in [&mut self.moto, &mut self.proxy] {
-            // They fail only when it has ended already.
-            let _ = child.kill();
+            // Both end with their input; killed, they would leave scratch folders behind.
+            drop(child.stdin.take());
             let _ = child.wait();
         }
     }
 }
 
 impl Scene {
+    /// A scene whose lines run beside and in a container.
+    pub(crate) fn in_container(
+        folder: TempDir,
+        environment: BTreeMap<String, String>,
+        container: Container,
+    ) -> Scene {
+        Scene {
+            container: Some(container),
+            folder,
+            environment,
+        }
+    }
+
+    /// A shell that runs a script in the folder `work`.
+    pub(crate) fn bash(&self, script: &str) -> Command {
+        if let Some(container) = &self.container {
+            return container.bash(script);
+        }
+        let mut command = Command::new("bash");
+        command.args(["-c", script]);
+        command.current_dir(self.folder().join("work"));
+        command
+    }
+
+    /// The scripts that set a block up: what all may use, and the block's own, as the shell sees them.
+    pub(crate) fn setup_scripts(&self, block: &Block) -> [PathBuf; 2] {
+        let (folder, prefix) = match self.container {
+            Some(_) => (Path::new(INSIDE).join("setup"), Tool::Migrate.prefix()),
+            None => (super::data::folder().join("setup"), Tool::Hx.prefix()),
+        };
+        ["prelude", &block.setup].map(|name| folder.join(format!("{prefix}{name}.sh")))
+    }
+
     /// The scratch folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -251,7 +305,7 @@ impl Scene {
 }
 
 /// Starts a server and waits for the line that says it is ready; returns the rest of that line.
-fn start(mut command: Command, ready: &str) -> Outcome<(Child, String)> {
+pub(crate) fn start(mut command: Command, ready: &str) -> Outcome<(Child, String)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::piped())
