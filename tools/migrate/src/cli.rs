@@ -55,6 +55,13 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         )
         .hint("migrate first; days later, run --delete-source --state-file FILE --older-than 7d"));
     }
+    if line.action.no_s3 && !(line.action.dry_run || line.action.audit_files) {
+        return Err(
+            Failure::usage("--no-s3 goes with --dry-run and --audit-files only").hint(
+                "add --dry-run to see what a migration would do, or leave --no-s3 out to migrate",
+            ),
+        );
+    }
     let level = if line.output.verbose { "info" } else { "warn" };
     // A second start within one process (tests) keeps the first log.
     let _ = init_logging(level, env);

@@ -105,39 +105,50 @@ pub async fn reconcile(
         ..Balance::default()
     };
     for table in mapping.tables() {
-        let mut after: Option<String> = None;
-        loop {
-            let page = Page {
-                table,
-                which: Which::All,
-                user: options.user.as_deref(),
-                after: after.as_deref(),
-                limit: PAGE,
-            };
-            let rows = db.page(&page).await?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.key.clone());
-            let clerk = Clerk {
-                mapping: Arc::clone(mapping),
-                paths: Arc::clone(paths),
-                listing: Arc::clone(&listing),
-                direction: options.direction,
-                table: table.clone(),
-            };
-            // A page of lookups on disk is short work that may block.
-            balance = tokio::task::spawn_blocking(move || clerk.look_at(&rows, balance))
-                .await
-                .map_err(|error| {
-                    DbError::new(
-                        crate::db::DbErrorKind::Statement,
-                        "look at a page of rows",
-                        "",
-                    )
-                    .with_source(error)
-                })?;
+        let clerk = Arc::new(Clerk {
+            mapping: Arc::clone(mapping),
+            paths: Arc::clone(paths),
+            listing: Arc::clone(&listing),
+            direction: options.direction,
+            table: table.clone(),
+        });
+        for which in clerk.kinds() {
+            balance = look_at_table(db, &clerk, *which, options, balance).await?;
         }
     }
     Ok(balance)
+}
+
+async fn look_at_table(
+    db: &dyn Database,
+    clerk: &Arc<Clerk>,
+    which: Which,
+    options: &ReconcileOptions,
+    mut balance: Balance,
+) -> Result<Balance, ReconcileError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = Page {
+            table: &clerk.table,
+            which,
+            user: options.user.as_deref(),
+            after: after.as_deref(),
+            limit: PAGE,
+        };
+        let rows = db.page(&page).await?;
+        let Some(last) = rows.last() else {
+            return Ok(balance);
+        };
+        after = Some(last.key.clone());
+        let clerk = Arc::clone(clerk);
+        // A page of lookups on disk is short work that may block.
+        balance = tokio::task::spawn_blocking(move || clerk.look_at(&rows, balance))
+            .await
+            .map_err(|error| {
+                let kind = crate::db::DbErrorKind::Statement;
+                DbError::new(kind, "look at a page of rows", "").with_source(error)
+            })?;
+    }
 }
 
 /// Looks at the rows of one table.
@@ -157,6 +168,15 @@ struct Wrong {
 }
 
 impl Clerk {
+    /// A document without a path has lost its file; in other tables such a row never had one.
+    fn kinds(&self) -> &'static [Which] {
+        if self.table.column() == self.mapping.main.column() {
+            &[Which::All, Which::Empty]
+        } else {
+            &[Which::All]
+        }
+    }
+
     fn look_at(&self, rows: &[Row], mut balance: Balance) -> Balance {
         for row in rows {
             balance.rows += 1;
@@ -210,6 +230,13 @@ impl Clerk {
 
     /// A row whose path is a local one.
     fn local(&self, row: &Row) -> Option<Wrong> {
+        if row.path.is_empty() {
+            return Some(Wrong {
+                kind: ExceptionKind::Missing,
+                message: "the row names no file".to_owned(),
+                remedy: "Restore the row from a backup, or delete the document in the application.",
+            });
+        }
         let file = match self.file(row) {
             Ok(file) => file,
             Err(wrong) => return Some(wrong),

@@ -529,7 +529,7 @@ async fn the_balance_names_what_was_left_and_what_is_lost() {
         .iter()
         .filter(|trap| match &trap.expect {
             Expect::Stays(_) => true,
-            Expect::Audited(flaw) => *flaw == Flaw::NoObject,
+            Expect::Audited(flaw) => [Flaw::NoObject, Flaw::NoPath].contains(flaw),
             _ => false,
         })
         .map(|trap| format!("{}/{}", trap.table, trap.id))

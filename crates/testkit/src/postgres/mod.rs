@@ -33,10 +33,12 @@ const READY: &str = "LOG:  database system is ready to accept connections";
 /// A port is free until somebody else takes it; then another is tried.
 const START_ATTEMPTS: u32 = 5;
 
-/// Starts the rest of its arguments, and ends it with its own input; `$0` is the folder to remove then, unless it is told to keep it.
+/// Starts the rest of its arguments, and ends it with its own input, whatever signals a whole group of processes gets; `$0` is the
+/// folder to remove then, unless it is told to keep it.
 const KEEPER: &str = r#"
 "$@" </dev/null >/dev/null &
 server=$!
+trap "" HUP INT TERM
 exec 2>/dev/null
 word=
 read -r word

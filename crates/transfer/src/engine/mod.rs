@@ -125,13 +125,13 @@ impl Engine {
     }
 
     /// Copies and switches over every item of a plan that this journal has not switched over yet. First it finishes what an
-    /// earlier run over the journal left: resuming is running again.
+    /// earlier run over the journal left: resuming is running again. The plan is read a little ahead, in a task of its own.
     ///
     /// # Errors
     /// If the run cannot go on. Nothing is undone; run again to go on, or roll back.
     pub async fn run(
         &mut self,
-        plan: BoxStream<'_, Result<Item, PlanError>>,
+        plan: BoxStream<'static, Result<Item, PlanError>>,
     ) -> Result<Report, RunError> {
         run::run(self.shared(), plan).await
     }

@@ -12,7 +12,7 @@ use crate::journal::State;
 use crate::observer::Event;
 use crate::report::{Ended, ExceptionKind, Report};
 use futures::future::OptionFuture;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -20,10 +20,13 @@ use tokio::task::{JoinHandle, JoinSet};
 /// So many batches are between planning and switching over at most.
 const BATCHES_MAX: usize = 3;
 
-type Plan<'a> = BoxStream<'a, Result<Item, PlanError>>;
+/// So many items are planned before they are asked for.
+const AHEAD: usize = 64;
+
+type Plan = BoxStream<'static, Result<Item, PlanError>>;
 
 /// Runs a plan.
-pub(super) async fn run(shared: Arc<Shared>, plan: Plan<'_>) -> Result<Report, RunError> {
+pub(super) async fn run(shared: Arc<Shared>, plan: Plan) -> Result<Report, RunError> {
     let outcome = forward(&shared, plan).await;
     match outcome {
         Ok(ended) => {
@@ -41,7 +44,7 @@ pub(super) async fn run(shared: Arc<Shared>, plan: Plan<'_>) -> Result<Report, R
     .map_err(|error| error.with_report(shared.report_now()))
 }
 
-async fn forward(shared: &Arc<Shared>, plan: Plan<'_>) -> Result<Ended, RunError> {
+async fn forward(shared: &Arc<Shared>, plan: Plan) -> Result<Ended, RunError> {
     refuse_half_rolled_back(shared)?;
     shared.begin("run")?;
     shared.observer.event(Event::Phase("resuming"));
@@ -51,7 +54,7 @@ async fn forward(shared: &Arc<Shared>, plan: Plan<'_>) -> Result<Ended, RunError
         switch::commit(shared, batch).await?;
     }
     shared.observer.event(Event::Phase("migrating"));
-    let mut flow = Flow::new(shared.clone(), plan);
+    let mut flow = Flow::new(shared.clone(), ahead(plan));
     for chunk in unfinished.chunks(shared.limits.batch.max(1)) {
         flow.take_in(chunk.to_vec());
     }
@@ -72,6 +75,35 @@ fn refuse_half_rolled_back(shared: &Shared) -> Result<(), RunError> {
     ))
 }
 
+/// Reads the plan in a task of its own. A stream that is not asked for a while could stop in the middle of a query, with a
+/// connection in its hands that the ledger waits for. The task ends with the stream that is returned.
+fn ahead(mut plan: Plan) -> Plan {
+    let (sender, receiver) = tokio::sync::mpsc::channel(AHEAD);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        while let Some(item) = plan.next().await {
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    });
+    stream::unfold((receiver, task), |(mut receiver, mut task)| async move {
+        match receiver.recv().await {
+            Some(item) => Some((item, (receiver, task))),
+            None => {
+                // A panic of the plan is one of the run.
+                if let Some(Err(error)) = task.join_next().await
+                    && error.is_panic()
+                {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+                None
+            }
+        }
+    })
+    .boxed()
+}
+
 /// A batch on its way.
 struct Batch {
     number: u64,
@@ -83,9 +115,9 @@ struct Batch {
 type Copied = (u64, Result<Option<Ready>, RunError>);
 
 /// Everything that is on its way.
-struct Flow<'a> {
+struct Flow {
     shared: Arc<Shared>,
-    plan: Option<Plan<'a>>,
+    plan: Option<Plan>,
     gathered: Vec<Item>,
     writing: Option<JoinHandle<Result<Vec<Pending>, RunError>>>,
     queue: VecDeque<(u64, Pending)>,
@@ -97,8 +129,8 @@ struct Flow<'a> {
     ended: Ended,
 }
 
-impl<'a> Flow<'a> {
-    fn new(shared: Arc<Shared>, plan: Plan<'a>) -> Flow<'a> {
+impl Flow {
+    fn new(shared: Arc<Shared>, plan: Plan) -> Flow {
         Flow {
             shared,
             plan: Some(plan),

@@ -1,12 +1,13 @@
 //! Switching a batch over.
 //!
 //! What must hold: the intent is durable, here and in the target, before the ledger is asked; what the ledger said is
-//! written down; objects of items that somebody else changed meanwhile are taken away again, if this run made them.
+//! written down; objects of items that somebody else changed meanwhile are taken away again, if this run made them; an item whose
+//! source was changed after it was read is not switched.
 
 use super::copy::Ready;
-use super::shared::{Shared, item_exception, locked};
+use super::shared::{Shared, exception, item_exception, locked};
 use crate::error::RunError;
-use crate::item::Item;
+use crate::item::{Blob, Item};
 use crate::journal::Line;
 use crate::ledger::Outcome;
 use crate::observer::Event;
@@ -15,6 +16,10 @@ use jiff::Timestamp;
 
 /// Switches a batch over.
 pub(super) async fn commit(shared: &Shared, batch: Vec<Ready>) -> Result<(), RunError> {
+    let batch = without_changed(shared, batch).await?;
+    if batch.is_empty() {
+        return Ok(());
+    }
     let ids: Vec<String> = batch.iter().map(|ready| ready.item.id.clone()).collect();
     shared.steps.take("committing")?;
     shared
@@ -41,6 +46,56 @@ pub(super) async fn commit(shared: &Shared, batch: Vec<Ready>) -> Result<(), Run
     shared.journal.append(&line)?;
     shared.journal.flush()?;
     shared.steps.take("committed")
+}
+
+/// Leaves out items whose source was changed after it was copied: the object is of what it was. The next run plans them anew.
+async fn without_changed(shared: &Shared, batch: Vec<Ready>) -> Result<Vec<Ready>, RunError> {
+    let mut same = Vec::with_capacity(batch.len());
+    for ready in batch {
+        match changed_blob(shared, &ready).await? {
+            None => same.push(ready),
+            Some(blob) => leave_out(shared, &ready, blob).await?,
+        }
+    }
+    Ok(same)
+}
+
+async fn changed_blob<'a>(shared: &Shared, ready: &'a Ready) -> Result<Option<&'a Blob>, RunError> {
+    for (blob, stored) in ready.item.blobs.iter().zip(&ready.blobs) {
+        let Some((size, was)) = stored
+            .as_ref()
+            .and_then(|stored| stored.stamp.map(|stamp| (stored.size, stamp)))
+        else {
+            continue;
+        };
+        let found = shared.source.look(blob).await;
+        // One that is gone, or cannot be looked at, has its bytes in the object.
+        let Ok(Some((size_now, now))) = found else {
+            continue;
+        };
+        if (size_now, now.mtime_s, now.mtime_ns) != (size, was.mtime_s, was.mtime_ns) {
+            return Ok(Some(blob));
+        }
+    }
+    Ok(None)
+}
+
+async fn leave_out(shared: &Shared, ready: &Ready, blob: &Blob) -> Result<(), RunError> {
+    shared.steps.take("leaving out")?;
+    let mut keys = Vec::new();
+    collect_made(shared, ready, &mut keys)?;
+    remove(shared, &keys).await?;
+    let message = "the source was changed after it was copied, so the item was not switched over";
+    let remedy = "run again: it is copied anew as it is now";
+    let kind = ExceptionKind::SourceChanged;
+    let exception = exception(&ready.item, blob, kind, message, remedy);
+    shared.journal.append(&Line::LeftOut {
+        id: ready.item.id.clone(),
+        exception: exception.clone(),
+    })?;
+    shared.report().left_out += 1;
+    shared.note(exception);
+    Ok(())
 }
 
 fn count(shared: &Shared, outcomes: &[Outcome]) {
@@ -84,26 +139,36 @@ pub(super) fn note_others(shared: &Shared, item: &Item, outcome: &Outcome) -> Re
 async fn take_back(shared: &Shared, batch: &[Ready], outcomes: &[Outcome]) -> Result<(), RunError> {
     let mut keys = Vec::new();
     for (ready, outcome) in batch.iter().zip(outcomes) {
-        if outcome.is_done() {
-            continue;
-        }
-        let made = ready.item.blobs.iter().zip(&ready.blobs);
-        let made = made.filter(|(_, stored)| stored.as_ref().is_some_and(|stored| stored.created));
-        for (blob, _) in made {
-            let may_have_twin = ready.is_resumed || locked(&shared.twins).contains(&blob.key);
-            if may_have_twin && is_needed_by_another(shared, &ready.item.id, &blob.key)? {
-                tracing::debug!(key = %blob.key, "kept: another item has the key");
-            } else {
-                keys.push(blob.key.clone());
-            }
+        if !outcome.is_done() {
+            collect_made(shared, ready, &mut keys)?;
         }
     }
-    if !keys.is_empty() {
-        shared.patiently(|| shared.target.delete(&keys)).await?;
-        let n = keys.len() as u64;
-        shared.report().objects_removed += n;
-        shared.observer.event(Event::ObjectsRemoved { objects: n });
+    remove(shared, &keys).await
+}
+
+/// Collects the keys of the objects that this run made for an item and that no other item has.
+fn collect_made(shared: &Shared, ready: &Ready, keys: &mut Vec<String>) -> Result<(), RunError> {
+    let made = ready.item.blobs.iter().zip(&ready.blobs);
+    let made = made.filter(|(_, stored)| stored.as_ref().is_some_and(|stored| stored.created));
+    for (blob, _) in made {
+        let may_have_twin = ready.is_resumed || locked(&shared.twins).contains(&blob.key);
+        if may_have_twin && is_needed_by_another(shared, &ready.item.id, &blob.key)? {
+            tracing::debug!(key = %blob.key, "kept: another item has the key");
+        } else {
+            keys.push(blob.key.clone());
+        }
     }
+    Ok(())
+}
+
+async fn remove(shared: &Shared, keys: &[String]) -> Result<(), RunError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    shared.patiently(|| shared.target.delete(keys)).await?;
+    let n = keys.len() as u64;
+    shared.report().objects_removed += n;
+    shared.observer.event(Event::ObjectsRemoved { objects: n });
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// A longer line is damage.
 const LINE_MAX: u64 = 64 << 20;
@@ -56,8 +57,20 @@ pub(super) fn open(path: &Path, for_writing: bool) -> Result<Journal, JournalErr
     })))
 }
 
+/// A program that is just being started shares the lock of its parent until it runs, so one refusal is not the last word.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    let locked = loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => break outcome,
+        }
+    };
+    match locked {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::WOULDBLOCK) => {
             Err(JournalError::new(JournalErrorKind::Locked, path))

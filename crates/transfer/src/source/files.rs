@@ -51,6 +51,16 @@ impl Source for Files {
         .await
     }
 
+    async fn look(&self, blob: &Blob) -> Result<Option<(u64, Stamp)>, SourceError> {
+        let path = blob.source.clone();
+        blocking(move || match fs::metadata(&path) {
+            Ok(found) => Ok(Some((found.len(), stamp(&found)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SourceError::io("look at", &path, error)),
+        })
+        .await
+    }
+
     async fn restore(
         &self,
         blob: &Blob,

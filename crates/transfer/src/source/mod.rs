@@ -39,6 +39,15 @@ pub trait Source: Send + Sync {
     /// If it cannot be found out.
     async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError>;
 
+    /// Tells cheaply what a blob looks like now, its size and stamp; none if it is not there, or if this source cannot tell. An
+    /// item whose blob looks other than when it was read is not switched over.
+    ///
+    /// # Errors
+    /// If it cannot be found out.
+    async fn look(&self, _blob: &Blob) -> Result<Option<(u64, Stamp)>, SourceError> {
+        Ok(None)
+    }
+
     /// Puts a blob back that is not there, or that differs: checks size and digest of the body against `stored`, and only then
     /// gives it its name, durably.
     ///

@@ -68,6 +68,12 @@ impl Source for Objects {
         body: BoxStream<'static, Result<Bytes, StoreError>>,
     ) -> Result<(), SourceError> {
         let failed = |error| SourceError::store("restore", &blob.source, error);
+        if stored.size == 0 {
+            // An upload in parts has at least one.
+            let empty = Bytes::new();
+            let written = self.0.put_with(&blob.source, empty, &blob.attributes, None);
+            return written.await.map(|_| ()).map_err(failed);
+        }
         let mut upload = self
             .0
             .multipart(&blob.source, &blob.attributes)

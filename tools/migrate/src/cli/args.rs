@@ -172,7 +172,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE")]
     pub multipart_threshold: Option<String>,
     /// Stop after this many documents
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Only the documents of this user
     #[arg(long, value_name = "UUID")]

@@ -5,6 +5,7 @@ mod odd;
 mod random;
 mod runs;
 mod servers;
+mod shared_table;
 
 use crate::*;
 use async_trait::async_trait;

@@ -523,3 +523,45 @@ async fn a_wish_to_stop_lets_what_is_in_flight_finish() {
     assert_eq!(world.run().await.expect("goes on").ended, Ended::Complete);
     assert_eq!(world.journal().await.tally().of(State::Committed), 20);
 }
+
+/// Appends to a file as soon as its item is stored.
+struct Writer {
+    item: String,
+    path: String,
+}
+
+impl Observer for Writer {
+    fn event(&self, event: Event) {
+        if matches!(event, Event::Stored { item, .. } if item == self.item) {
+            let mut content = fs::read(&self.path).expect("reads");
+            content.extend_from_slice(b"one line more");
+            fs::write(&self.path, content).expect("writes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_changed_between_copy_and_switch_is_copied_anew() {
+    let mut world = World::new(5);
+    let before = world.rows.all();
+    let path = world.items[1].blobs[0].source.clone();
+    let mut parts = world.parts(Steps::all()).await;
+    parts.observer = Arc::new(Writer {
+        item: "document-1".to_owned(),
+        path: path.clone(),
+    });
+    let plan = stream::iter(world.plan().into_iter().map(Ok)).boxed();
+    let report = Engine::new(parts).run(plan).await.expect("runs");
+    assert_eq!((report.committed, report.left_out), (4, 1));
+    assert_eq!(
+        kinds(&report),
+        [("document-1", ExceptionKind::SourceChanged)]
+    );
+    assert_eq!(world.rows.all()["document-1"], before["document-1"]);
+    let key = world.items[1].blobs[0].key.clone();
+    assert!(!world.objects().await.contains_key(&key), "it is of before");
+    let content = fs::read(&path).expect("reads");
+    world.items[1].blobs[0].size = Some(content.len() as u64);
+    assert_eq!(world.run().await.expect("runs").committed, 1);
+    assert_eq!(world.objects().await[&key], content);
+}

@@ -197,3 +197,29 @@ fn uploads(server: &S3Server) -> Vec<String> {
     let names = names.map(|name| name.to_string_lossy().into_owned());
     names.filter(|name| name.contains("upload")).collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_object_comes_back_to_a_bucket() {
+    let moto = Moto::start();
+    moto.create_bucket("empties");
+    let store = open(&moto.store_url("empties", "pre")).await;
+    let world = World::new(1);
+    let mut blob = world.items[0].blobs[0].clone();
+    blob.source = "documents/empty".to_owned();
+    let stored = StoredBlob {
+        size: 0,
+        sha256: Digest::of(b""),
+        created: true,
+        stamp: None,
+    };
+    let objects = Objects::new(store.clone());
+    let restored = objects.restore(&blob, &stored, stream::empty().boxed());
+    restored.await.expect("an upload without parts is refused");
+    assert!(
+        store
+            .get("documents/empty")
+            .await
+            .expect("is there")
+            .is_empty()
+    );
+}
