@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tls::Authority;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -88,6 +89,23 @@ struct Shared {
     options: ProxyOptions,
     authority: Authority,
     script: Mutex<Script>,
+    connections: AtomicUsize,
+}
+
+/// Counts a connection for as long as it is served.
+struct Served(Arc<Shared>);
+
+impl Served {
+    fn begin(shared: Arc<Shared>) -> Served {
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        Served(shared)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Default)]
@@ -129,13 +147,14 @@ impl ScriptedProxy {
             options,
             authority: Authority::new()?,
             script: Mutex::default(),
+            connections: AtomicUsize::new(0),
         });
         let for_connections = Arc::clone(&shared);
         let host = Host::start(port, move |stream| {
-            let shared = Arc::clone(&for_connections);
+            let served = Served::begin(Arc::clone(&for_connections));
             async move {
                 // A connection ends as the script or the client wants; there is nobody to tell.
-                let _ = listen(&shared, stream).await;
+                let _ = listen(&served.0, stream).await;
             }
         })?;
         Ok(ScriptedProxy { host, shared, tls })
@@ -203,6 +222,11 @@ impl ScriptedProxy {
     /// Every request so far, in the order of their answers.
     pub fn requests(&self) -> Vec<Seen> {
         self.script().seen.clone()
+    }
+
+    /// Whether no connection is open: everything that clients sent before they went away has come to its end, upstream too.
+    pub fn is_idle(&self) -> bool {
+        self.shared.connections.load(Ordering::SeqCst) == 0
     }
 
     /// Forgets the requests so far.
@@ -300,7 +324,7 @@ async fn exchange(
         Some(Action::DropBefore) => None,
         Some(Action::Stall) => {
             note(shared, &request, &host, None);
-            std::future::pending::<()>().await;
+            gone(client).await;
             None
         }
         Some(Action::DropAfter) => {
@@ -329,6 +353,13 @@ async fn exchange(
     let bodyless = request.request_line().0 == "HEAD" || matches!(answer.status(), 204 | 304);
     http::write(client, &answer, keep, bodyless).await?;
     Ok(keep.is_none())
+}
+
+/// Waits until the client has gone away.
+async fn gone(client: &mut Line) {
+    while let Ok(more @ 1..) = client.fill_buf().await.map(<[u8]>::len) {
+        client.consume(more);
+    }
 }
 
 /// Turns an absolute-form target into a path; returns the host the client meant.
