@@ -15,7 +15,7 @@ use testkit::{
     Database, MemoryS3, Postgres, PostgresOptions, S3Options, S3Process, ScriptedProxy, s3,
 };
 
-use crate::run::{Measured, mb, measure, require, secs, traffic};
+use crate::run::{Measured, mb, measure, processor_time_of, require, secs, traffic};
 use crate::table::Table;
 
 const WORKERS: [&str; 3] = ["16", "32", "64"];
@@ -93,20 +93,12 @@ struct Bench {
     table: Table,
 }
 
-/// One run: from start to end, and of the processors.
+/// One run: from start to end, of the processors, and what it cost the S3 server of them.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 struct Run {
     took: Duration,
     cpu: Duration,
-}
-
-impl From<&Measured> for Run {
-    fn from(measured: &Measured) -> Run {
-        Run {
-            took: measured.took,
-            cpu: measured.cpu,
-        }
-    }
+    server: Duration,
 }
 
 /// What the rounds gave.
@@ -216,28 +208,47 @@ impl Bench {
         let from = format!("{}/", uploads.display());
         let to = format!("s3://{BUCKET}/");
         let arguments = ["--log", "error", "--numworkers", workers, "cp", &from, &to];
-        let measured = measure(&self.plan.s5cmd, &arguments, &env)?;
-        require(&measured, "s5cmd")?;
-        eprintln!("  s5cmd, {workers} workers: {}", secs(measured.took));
-        Ok(Run::from(&measured))
+        let (run, _) = self.watched(|| {
+            let measured = measure(&self.plan.s5cmd, &arguments, &env)?;
+            require(&measured, "s5cmd")?;
+            Ok(measured)
+        })?;
+        eprintln!("  s5cmd, {workers} workers: {}", describe(&run));
+        Ok(run)
     }
 
     fn there_and_back(&self, fleet: &Fleet, times: &mut Times) -> Result<(), String> {
         let state = self.scratch.path().join("state");
         std::fs::create_dir_all(&state).map_err(|error| error.to_string())?;
         let env = self.env(&fleet.database, &fleet.uploads, &self.server.endpoint());
-        let there = self.migrate(&["--fresh-start"], &env)?;
+        let (there, peak) = self.watched(|| self.migrate(&["--fresh-start"], &env))?;
+        eprintln!("    {}", describe(&there));
         let left = fleet
             .database
             .sql("SELECT count(*) FROM documents WHERE file_path NOT LIKE 's3://%'");
         if left.trim() != "0" {
             return Err(format!("{} documents were not migrated", left.trim()));
         }
-        let back = self.migrate(&["--rollback", "--yes"], &env)?;
-        times.peak = times.peak.max(there.peak_bytes).max(back.peak_bytes);
-        times.ours.push(Run::from(&there));
-        times.back.push(Run::from(&back));
+        let (back, peak_back) = self.watched(|| self.migrate(&["--rollback", "--yes"], &env))?;
+        times.peak = times.peak.max(peak).max(peak_back);
+        times.ours.push(there);
+        times.back.push(back);
         self.empty_bucket()
+    }
+
+    /// Runs a program and takes down what it cost the server; also returns its peak of memory.
+    fn watched(
+        &self,
+        program: impl FnOnce() -> Result<Measured, String>,
+    ) -> Result<(Run, u64), String> {
+        let before = processor_time_of(self.server.id());
+        let measured = program()?;
+        let run = Run {
+            took: measured.took,
+            cpu: measured.cpu,
+            server: processor_time_of(self.server.id()).saturating_sub(before),
+        };
+        Ok((run, measured.peak_bytes))
     }
 
     fn migrate(&self, arguments: &[&str], env: &[(String, String)]) -> Result<Measured, String> {
@@ -317,6 +328,17 @@ impl Bench {
             secs(ours.cpu),
             &secs(theirs.cpu),
             format!("{:.2}x", theirs.cpu.as_secs_f64() / ours.cpu.as_secs_f64()),
+            true,
+            "",
+        );
+        self.table.row(
+            "the server's processor time for it",
+            secs(ours.server),
+            &secs(theirs.server),
+            format!(
+                "{:.2}x",
+                theirs.server.as_secs_f64() / ours.server.as_secs_f64()
+            ),
             true,
             "",
         );
@@ -460,8 +482,18 @@ fn fastest(runs: &[Run]) -> Run {
     let none = Run {
         took: Duration::MAX,
         cpu: Duration::MAX,
+        server: Duration::MAX,
     };
     runs.iter().min().copied().unwrap_or(none)
+}
+
+fn describe(run: &Run) -> String {
+    format!(
+        "{}, its processor time {}, the server's {}",
+        secs(run.took),
+        secs(run.cpu),
+        secs(run.server)
+    )
 }
 
 fn list(runs: &[Run]) -> String {

@@ -104,6 +104,11 @@ pub fn median(
     Ok(times[runs / 2])
 }
 
+/// Processor time of a running process so far, in user and kernel, to hundredths of a second.
+pub fn processor_time_of(id: u32) -> Duration {
+    processor_time(&format!("/proc/{id}/stat"))
+}
+
 /// Fields 14 and 15 of the file count hundredths of a second; the second field may hold blanks, and ends with a bracket.
 fn processor_time(stat_file: &str) -> Duration {
     let text = std::fs::read_to_string(stat_file).unwrap_or_default();

@@ -45,6 +45,11 @@ impl Spawned {
         self.child.stdin.take()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) {
         // It fails only when it has ended already, which is what is wanted.

@@ -200,6 +200,11 @@ impl S3Process {
         store_url(self.address, bucket, prefix, ACCESS_KEY, SECRET_KEY)
     }
 
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills the process at once.
     pub fn kill(&mut self) {
         self.process.stop();

@@ -9,6 +9,7 @@ mod crash;
 mod defects;
 mod directions;
 mod failures;
+mod random;
 mod state;
 mod traps;
 mod world;

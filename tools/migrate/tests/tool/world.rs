@@ -38,38 +38,41 @@ pub struct Moment {
 impl Site {
     /// A site without traps.
     pub fn new(documents: usize) -> Site {
-        Site::build(Postgres::shared(), documents, false, None)
+        Site::build(Postgres::shared(), false, of(documents))
+    }
+
+    /// A site without traps whose fleet is drawn from a seed.
+    pub fn drawn(documents: usize, seed: u64) -> Site {
+        let options = FleetOptions {
+            seed,
+            ..of(documents)
+        };
+        Site::build(Postgres::shared(), false, options)
     }
 
     /// A site with every trap.
     pub fn with_traps(documents: usize) -> Site {
-        Site::build(Postgres::shared(), documents, true, None)
+        Site::build(Postgres::shared(), true, of(documents))
     }
 
     /// A site in a cluster of its own.
     pub fn over(postgres: &Postgres, documents: usize) -> Site {
-        Site::build(postgres, documents, false, None)
+        Site::build(postgres, false, of(documents))
     }
 
     /// A site whose rows place the files elsewhere than this machine has them.
     pub fn shown_as(documents: usize, shown: &str) -> Site {
-        Site::build(Postgres::shared(), documents, false, Some(shown.to_owned()))
+        let options = FleetOptions {
+            shown: Some(shown.to_owned()),
+            ..of(documents)
+        };
+        Site::build(Postgres::shared(), false, options)
     }
 
-    fn build(
-        postgres: &Postgres,
-        documents: usize,
-        has_traps: bool,
-        shown: Option<String>,
-    ) -> Site {
+    fn build(postgres: &Postgres, has_traps: bool, options: FleetOptions) -> Site {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let database = postgres.database();
         install(&database);
-        let options = FleetOptions {
-            documents,
-            shown,
-            ..FleetOptions::default()
-        };
         let mut fleet = Fleet::build(&database, folder.path(), &options);
         let s3 = S3Server::with(S3Options {
             buckets: vec![BUCKET.into()],
@@ -175,6 +178,14 @@ impl Site {
     pub fn switched(&self) -> usize {
         let count = "SELECT count(*) FROM documents WHERE file_path LIKE 's3://%'";
         self.sql(count).parse().expect("a number")
+    }
+}
+
+/// A fleet like every other, of so many documents.
+fn of(documents: usize) -> FleetOptions {
+    FleetOptions {
+        documents,
+        ..FleetOptions::default()
     }
 }
 
