@@ -30,7 +30,8 @@ pub enum PushMode {
     Pending,
     /// Publish everything that was not learnt from this vault, again.
     Full,
-    /// Take a new identity and publish everything that was not learnt from this vault under it: the way past a conflict.
+    /// Take a new identity and publish everything that was not learnt from this vault under it: the way past a conflict. One that was
+    /// taken before and never got its first manifest is kept, so that an interrupted push of this kind goes on.
     Force,
 }
 
@@ -83,7 +84,7 @@ impl<R: Replica> Device<'_, R> {
         }
         let own = self.own()?;
         let own = match mode {
-            PushMode::Force => self.reborn(own, true)?,
+            PushMode::Force => self.forced(own).await?,
             PushMode::Full => self.unpublished(own)?,
             PushMode::Pending => own,
         };
@@ -120,6 +121,20 @@ impl<R: Replica> Device<'_, R> {
         }
         self.clean_up(&mut draft).await?;
         Ok(draft.report)
+    }
+
+    /// A new identity, and everything is pending under it; or the one that an earlier push of this kind took and did not come to use.
+    /// The store is looked at first: while it is out of reach, or is not mounted, nothing is given up.
+    async fn forced(&mut self, own: OwnState) -> Result<OwnState, VaultError> {
+        let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
+        self.vault.check_file().await?;
+        let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
+        let is_unused = own.newest.is_none() && own.again.is_some();
+        if is_unused && check_line(&self.with_intended(&own)?, found).is_ok() {
+            self.settle_intent().await?;
+            return self.own();
+        }
+        self.reborn(own, true)
     }
 
     /// Finishes a manifest that was about to be written when an earlier push stopped.
@@ -295,6 +310,7 @@ impl<R: Replica> Device<'_, R> {
         then.full = false;
         then.outdated = false;
         then.unclaimed = false;
+        then.again = None;
         then.garbage.extend(replaced(draft, now_ms));
         if !draft.erased.is_empty() {
             then.hasten();

@@ -5,6 +5,7 @@ mod canary;
 mod crash;
 mod desk;
 mod emptied;
+mod forced;
 mod golden;
 mod mean;
 mod removal;

@@ -319,7 +319,17 @@ fn pending(overview: &Overview) -> String {
     } else {
         ""
     };
-    format!("{}{interrupted}", human::count(overview.pending, "record"))
+    let again = match overview.again {
+        0 => String::new(),
+        n => format!(
+            ", and {} to be published again under a new identity by the next push",
+            human::number(n)
+        ),
+    };
+    format!(
+        "{}{again}{interrupted}",
+        human::count(overview.pending, "record")
+    )
 }
 
 fn sync_line(sync: Option<&LastSync>) -> String {
