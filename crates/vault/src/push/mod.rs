@@ -7,6 +7,7 @@
 //! written before it. What it deliberately does not do: overwrite or delete anything another device wrote (but see `devices`).
 
 mod clean;
+mod idle;
 mod retire;
 mod rewrite;
 mod upload;
@@ -99,11 +100,11 @@ impl<R: Replica> Device<'_, R> {
             own
         };
         let (own, listing) = self.look_at_own_line(own).await?;
-        if own.newest.is_none() {
-            self.vault.check_file().await?;
-        }
         let own = self.retire_earlier(own, &listing).await?;
         let mut draft = self.draft(own)?;
+        if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
+            self.vault.check_file().await?;
+        }
         self.upload_pending(&mut draft).await?;
         self.rewrite_forgotten(&mut draft).await?;
         if draft.changed {
@@ -233,7 +234,7 @@ impl<R: Replica> Device<'_, R> {
 
     /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked
     /// only where the line is not as this device left it.
-    async fn taken_over(
+    pub(crate) async fn taken_over(
         &self,
         node: NodeId,
         listing: &Listing,
@@ -253,13 +254,7 @@ impl<R: Replica> Device<'_, R> {
     }
 
     fn draft(&mut self, own: OwnState) -> Result<Draft, VaultError> {
-        let erased = self
-            .replica
-            .erased()
-            .map_err(|source| VaultError::Replica {
-                doing: "list what was forgotten",
-                source,
-            })?;
+        let erased = self.forgotten_here()?;
         // Segments from before a full push are replaced by it; those the database cannot make again stay.
         let keep = |segment: &&OwnSegment| !own.full || !segment.local;
         let live: Vec<_> = own.live.iter().filter(keep).cloned().collect();
@@ -275,6 +270,14 @@ impl<R: Replica> Device<'_, R> {
             own,
             erased,
             report: PushReport::default(),
+        })
+    }
+
+    /// The numbers of records that were forgotten and may still be in this device's segments.
+    fn forgotten_here(&self) -> Result<Vec<u64>, VaultError> {
+        self.replica.erased().map_err(|source| VaultError::Replica {
+            doing: "list what was forgotten",
+            source,
         })
     }
 

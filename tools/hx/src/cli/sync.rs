@@ -119,7 +119,11 @@ fn both(context: &Context) -> Result<Exit, Failure> {
     if let Some(failure) = trouble.clone().filter(|failure| !goes_on(failure)) {
         return Err(failure);
     }
-    let pushed = push::work(&push::PushArgs::default(), context);
+    let occasion = match trouble {
+        None => push::Occasion::AfterPull,
+        Some(_) => push::Occasion::Alone,
+    };
+    let pushed = push::work(&push::PushArgs::default(), context, occasion);
     let (shown, failure) = match pushed {
         Ok(shown) => (object(&shown), None),
         Err(failure) => (Map::new(), Some(failure)),
