@@ -6,6 +6,7 @@ mod crash;
 mod desk;
 mod emptied;
 mod forced;
+mod glance;
 mod golden;
 mod mean;
 mod removal;
