@@ -31,6 +31,13 @@ use super::Context;
 
 /// Sync with other devices; without a subcommand: pull, then push.
 #[derive(Debug, Args)]
+#[command(after_help = "Without a command it pulls, then pushes.
+
+Begin with:
+  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"   or folder:/path; see `hx sync init --help`
+  hx sync
+
+If something is wrong: hx sync status --verbose, hx sync diagnose.")]
 pub struct SyncArgs {
     #[command(subcommand)]
     command: Option<SyncCommand>,
@@ -58,7 +65,7 @@ enum SyncCommand {
     TestConnection,
     /// Try each permission that sync needs
     TestPermissions,
-    /// List devices, or remove a lost one (asks first; without a terminal it needs --yes)
+    /// List devices, or remove a lost one
     Devices(devices::DevicesArgs),
     /// Show or change what opens the vault
     Key(key::KeyArgs),

@@ -25,7 +25,7 @@ enum DevicesCommand {
     ///
     /// It asks first; without a terminal it needs --yes.
     Remove {
-        /// Its id, or the beginning of it
+        /// Its name, or its id, or how that begins: see `hx sync devices`
         device: String,
     },
 }
