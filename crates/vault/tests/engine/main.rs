@@ -17,5 +17,6 @@ mod requests;
 mod retire;
 mod review;
 mod rotate;
+mod spared;
 mod tamper;
 mod twins;
