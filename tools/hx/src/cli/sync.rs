@@ -34,7 +34,7 @@ use super::Context;
 #[command(after_help = "Without a command it pulls, then pushes.
 
 Begin with:
-  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"   or folder:/path; see `hx sync init --help`
+  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"   (or --store folder:/path)
   hx sync
 
 If something is wrong: hx sync status --verbose, hx sync diagnose.")]

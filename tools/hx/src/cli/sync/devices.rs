@@ -25,7 +25,7 @@ enum DevicesCommand {
     ///
     /// It asks first; without a terminal it needs --yes.
     Remove {
-        /// Its name, or its id, or how that begins: see `hx sync devices`
+        /// Its name, or the beginning of its id; `hx sync devices` shows both
         device: String,
     },
 }

@@ -24,9 +24,9 @@ use crate::sync::{LastSync, Link, Membership, Past, failure_of, history_failure}
 #[derive(Debug, Args)]
 #[command(
     after_help = "It asks the store with one request, and remembers a bucket's answer for a while \
-(HX_SYNC_MANIFEST_CACHE_TTL) or until the next sync. If the vault is not there or its vault.json is damaged, it \
-says so as push and pull would, and ends with the same exit code. With --verbose, and always for a folder, it asks \
-anew and reads vault.json too."
+(HX_SYNC_MANIFEST_CACHE_TTL) or until the next sync. If the vault is not there it says what push and pull would say, \
+with the same exit code. With --verbose, and always for a folder, it asks anew and reads vault.json too; if that is \
+damaged, it ends with 16."
 )]
 pub struct StatusArgs {
     /// Show devices and what the last syncs did, and look more closely at the store
