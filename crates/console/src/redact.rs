@@ -37,6 +37,15 @@ const PLACEHOLDERS: [&str; 2] = ["ACCESS_KEY", "SECRET_KEY"];
 /// Parameters of a store URL that are no secret. A misspelt one may be meant for a secret, so every other is masked.
 const OPEN_PARAMETERS: [&str; 4] = ["region", "endpoint", "path_style", "profile"];
 
+/// The other parameters of a store URL: their names are no secret, their values are.
+const SECRET_PARAMETERS: [&str; 3] = ["access_key", "secret_key", "session_token"];
+
+/// No parameter of any tool has a longer name; what is longer may be a secret that stands where a name should.
+const PARAMETER_NAME_MAX: usize = 24;
+
+/// Outside a store's URL a text behind a `?` is often no parameter; one of this length may be a secret all the same.
+const PASTED_MIN: usize = 16;
+
 /// A recovery phrase has 24 words; a run of at least this many words of its shape is taken for one.
 const PHRASE_WORDS_MIN: usize = 20;
 
@@ -92,33 +101,42 @@ fn mask_parameters(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     for token in text.split_inclusive(is_end) {
         let body = token.trim_end_matches(is_end);
-        let web = body.contains("http:") || body.contains("https:") || body.starts_with('/');
-        let Some((before, query)) = body.split_once('?').filter(|_| !web) else {
+        let Some((before, query)) = body.split_once('?').filter(|(before, _)| {
+            let is_web = before.contains("http:") || before.contains("https:");
+            !is_web && !before.starts_with('/')
+        }) else {
             masked.push_str(token);
             continue;
         };
         masked.push_str(before);
         for (index, pair) in query.split('&').enumerate() {
             masked.push(if index == 0 { '?' } else { '&' });
-            masked.push_str(&shown_parameter(pair));
+            masked.push_str(&shown_parameter(pair, before.contains("://")));
         }
         masked.push_str(&token[body.len()..]);
     }
     masked
 }
 
-fn shown_parameter(pair: &str) -> String {
-    match pair.split_once('=') {
-        Some((name, value))
-            if !value.is_empty()
-                && !name.is_empty()
-                && !OPEN_PARAMETERS.contains(&name)
-                && !PLACEHOLDERS.contains(&value) =>
-        {
-            // What ends a sentence is no part of the value.
-            let end = value.len() - value.trim_end_matches([')', ',', ';', ':']).len();
-            format!("{name}={MASK}{}", &value[value.len() - end..])
-        }
+fn shown_parameter(pair: &str, in_store_url: bool) -> String {
+    // What ends a sentence is no part of the value.
+    let punctuation = pair.len() - pair.trim_end_matches([')', ',', ';', ':', '.']).len();
+    let (bare, end) = pair.split_at(pair.len() - punctuation);
+    let (name, value) = bare.split_once('=').unwrap_or((bare, ""));
+    if OPEN_PARAMETERS.contains(&name) || (value.is_empty() && SECRET_PARAMETERS.contains(&name)) {
+        return pair.to_owned();
+    }
+    // A key in base 64 may end in signs of equality.
+    let has_value = !value.trim_matches('=').is_empty();
+    let is_name = (1..=PARAMETER_NAME_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(&byte));
+    match (has_value, is_name) {
+        (true, true) if PLACEHOLDERS.contains(&value) => pair.to_owned(),
+        (true, true) => format!("{name}={MASK}{end}"),
+        _ if bare.is_empty() => pair.to_owned(),
+        _ if in_store_url || bare.len() >= PASTED_MIN => format!("{MASK}{end}"),
         _ => pair.to_owned(),
     }
 }
@@ -299,6 +317,26 @@ mod tests {
                 &format!("`s3://b/p?region=eu&{name}=b/2+3=&endpoint=h:9000` is wrong"),
                 &format!("`s3://b/p?region=eu&{name}=***&endpoint=h:9000` is wrong"),
             );
+        }
+        for (url, shown) in [
+            ("s3://b?wJalr/K7MD+x", "s3://b?***"),
+            (
+                "`s3://b?region=eu&wJalr/K7MD==` is",
+                "`s3://b?region=eu&***` is",
+            ),
+            (
+                "s3://b?secret_key=ab&K7MD/x=y1, or",
+                "s3://b?secret_key=***&***, or",
+            ),
+            (
+                "s3://b?endpoint=https://h:9000&abc&secret_kye=x",
+                "s3://b?endpoint=https://h:9000&***&secret_kye=***",
+            ),
+            ("my-bucket?wJalrXUtnFEMIK7MDENG", "my-bucket?***"),
+            ("s3://b?region=&secret_key", "s3://b?region=&secret_key"),
+            ("did you mean region? or a?b", "did you mean region? or a?b"),
+        ] {
+            check(url, shown);
         }
         check(
             "my-bucket?secret_kye=abc, or",

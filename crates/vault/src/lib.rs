@@ -25,6 +25,7 @@
 mod accept;
 mod device;
 mod error;
+mod glance;
 mod ids;
 mod keys;
 mod maintain;
@@ -43,6 +44,7 @@ mod verify;
 
 pub use device::{Device, Observer, Options, Step};
 pub use error::{Problem, ProblemKind, VaultError};
+pub use glance::{Glance, Look};
 pub use ids::{InvalidId, NodeId, ObjectHash, RecordId, VaultId};
 pub use keys::{
     KdfCost, Keyring, Secret, Slot, SlotKind, VaultFile, WrappedKey, new_recovery_phrase,

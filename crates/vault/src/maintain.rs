@@ -104,6 +104,8 @@ impl<R: Replica> Device<'_, R> {
             next
         };
         next.lacking |= mode == ResetMode::Emptied;
+        // What was published where is forgotten, too.
+        next.again = None;
         next.lenient = true;
         changes.push(state::keep(self.state_keys.own(), &next));
         state::save(self.replica, &changes)?;

@@ -40,8 +40,11 @@ pub struct DeviceOverview {
 pub struct Overview {
     /// The vault.
     pub vault: VaultId,
-    /// Records here that are not in the vault yet.
+    /// Records here that are not in the vault yet, as far as is known.
     pub pending: u64,
+    /// Records that are in the vault under an earlier identity of this device, and are still to be published under the new one.
+    #[serde(default)]
+    pub again: u64,
     /// Live segments of this device.
     pub segments: u64,
     /// Replaced objects that wait for their removal.
@@ -69,13 +72,10 @@ impl Overview {
         let progress: Option<state::PushProgress> = state::load(replica, &keys.progress())?;
         let interrupted =
             progress.is_some() || state::load::<_, Intent>(replica, &keys.intent())?.is_some();
-        let published = own.as_ref().map_or(0, |own| own.published);
-        let pending = replica
-            .count_own(published)
-            .map_err(|source| VaultError::Replica {
-                doing: "count what is pending",
-                source,
-            })?;
+        let (pending, again) = match &own {
+            Some(own) => unpublished(replica, own, progress.as_ref())?,
+            None => (count_own(replica, 0)?, 0),
+        };
         let was_own = |node: &NodeId| own.as_ref().is_some_and(|own| own.earlier.contains(node));
         let mut devices: Vec<_> = own.iter().map(|own| this_device(own, own_name)).collect();
         devices.extend(
@@ -97,6 +97,7 @@ impl Overview {
         Ok(Self {
             vault,
             pending,
+            again,
             segments: own.as_ref().map_or(0, |own| own.live.len() as u64),
             garbage: own.as_ref().map_or(0, |own| own.garbage.len() as u64),
             interrupted,
@@ -104,6 +105,28 @@ impl Overview {
             problems: state::load(replica, &keys.quarantine())?.unwrap_or_default(),
         })
     }
+}
+
+/// What the vault does not have yet, and what it only is to get again. What an interrupted push has uploaded again counts as done.
+fn unpublished<R: Replica>(
+    replica: &R,
+    own: &OwnState,
+    progress: Option<&state::PushProgress>,
+) -> Result<(u64, u64), VaultError> {
+    let in_vault = own.in_vault();
+    let pending = count_own(replica, in_vault)?;
+    let reached = progress.map_or(0, |progress| progress.reached.min(in_vault));
+    let all = count_own(replica, own.published.max(reached))?;
+    Ok((pending, all.saturating_sub(pending)))
+}
+
+fn count_own<R: Replica>(replica: &R, after: u64) -> Result<u64, VaultError> {
+    replica
+        .count_own(after)
+        .map_err(|source| VaultError::Replica {
+            doing: "count what is pending",
+            source,
+        })
 }
 
 fn this_device(own: &OwnState, name: &str) -> DeviceOverview {

@@ -76,6 +76,10 @@ pub struct OwnState {
     /// else's (an image of this machine was started twice, say), and the identity is given up.
     #[serde(default)]
     pub unclaimed: bool,
+    /// Set when this identity took another's place, until its first manifest is written: everything numbered up to here that was not
+    /// learnt is in the vault under an earlier identity, as far as is known, and is only to be published again.
+    #[serde(default)]
+    pub again: Option<u64>,
 }
 
 /// A live segment of this device.
@@ -322,6 +326,7 @@ impl OwnState {
             lacking: false,
             relearn: false,
             unclaimed: false,
+            again: None,
         }
     }
 
@@ -343,6 +348,7 @@ impl OwnState {
         next.left.insert(self.node, left);
         next.garbage.clone_from(&self.garbage);
         next.lacking = self.lacking;
+        next.again = Some(self.in_vault());
         if disputed {
             // Names follow from content: what is garbage here may be live for the other machine that has this identity.
             let node = self.node;
@@ -371,6 +377,11 @@ impl OwnState {
             since_ms: now_ms,
             forgotten: true,
         }));
+    }
+
+    /// Everything numbered up to here that was not learnt is in the vault, under this identity or an earlier one.
+    pub(crate) fn in_vault(&self) -> u64 {
+        self.published.max(self.again.unwrap_or_default())
     }
 
     /// Whether a reset kept this identity and nothing is known to be published under it: should the store show otherwise, it is given up.

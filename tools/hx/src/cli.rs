@@ -32,12 +32,25 @@ pub use context::Context;
 
 /// Shell history, searchable, synced end-to-end encrypted through a folder or a bucket, with no server.
 #[derive(Debug, Parser)]
-#[command(name = "hx", version, after_help = console::exit::help_table(), max_term_width = 100)]
+#[command(name = "hx", version, after_help = after_help(), max_term_width = 100)]
 pub struct Hx {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
     global: GlobalArgs,
+}
+
+fn after_help() -> String {
+    format!(
+        "Begin with:
+  hx quickstart          see it work, in a scratch directory
+  hx import              take in the histories of your shells
+  hx find docker run     find what you typed
+  hx sync init --help    how to sync with other devices
+
+{}",
+        console::exit::help_table()
+    )
 }
 
 /// Options of every command.

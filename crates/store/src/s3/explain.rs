@@ -15,7 +15,10 @@ pub(super) fn error(
     settings: &Settings,
 ) -> StoreError {
     let kind = answer.kind();
-    let headline = headline(kind, &answer, settings);
+    let headline = match kind {
+        ErrorKind::Unsupported => Some(unsupported(operation, &answer)),
+        kind => headline(kind, &answer, settings),
+    };
     let remedy = remedy(kind, &answer, settings);
     let mut error = StoreError::new(kind, operation, key, answer);
     if let Some(headline) = headline {
@@ -84,9 +87,29 @@ fn remedy(kind: ErrorKind, answer: &Answer, settings: &Settings) -> Option<Strin
             "put user and password into HTTPS_PROXY, or list the store's host in NO_PROXY".to_owned()
         }
         ErrorKind::Connection => "the trouble is on the server's side: run the command again later, and look at the server's log".to_owned(),
+        ErrorKind::Unsupported => "check that the endpoint in the store URL is the one for S3 requests, not that of a web console or a proxy that lets only some through; if it is, update the server or use another: it has to know PUT, GET, LIST and DELETE of whole objects".to_owned(),
         ErrorKind::Precondition => return None,
         _ => return None,
     })
+}
+
+/// What the server says it cannot do. Its own words, which may name a header, are the cause below.
+fn unsupported(operation: &str, answer: &Answer) -> String {
+    let request = match operation {
+        "put" => "writing objects (PUT)",
+        "get" => "reading objects (GET)",
+        "look at" => "looking at objects (HEAD)",
+        "list" => "listing objects (ListObjectsV2)",
+        "delete" => "deleting objects (DELETE)",
+        // The text before says it.
+        _ => {
+            return format!(
+                "the server does not support this request ({})",
+                answer.status
+            );
+        }
+    };
+    format!("the server does not support {request} ({})", answer.status)
 }
 
 fn skew(answer: &Answer) -> String {

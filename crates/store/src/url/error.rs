@@ -22,7 +22,7 @@ impl UrlError {
 
     pub(super) fn no_scheme(text: &str) -> UrlError {
         // Only what cannot be a key is repeated.
-        let name = text.split(['?', '@']).next().unwrap_or_default();
+        let name = text.split(['?', '@', '&', '=']).next().unwrap_or_default();
         UrlError::new(
             format!(
                 "'{}' is no store URL: it begins with no scheme",

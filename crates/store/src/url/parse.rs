@@ -62,6 +62,14 @@ pub(super) fn parse_bucket(kind: StoreKind, rest: &str) -> Result<StoreUrl, UrlE
         ));
     };
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if query::has_parameters(place) {
+        return Err(UrlError::new(
+            "the first parameter follows no '?'",
+            format!(
+                "write {scheme}://BUCKET/PREFIX, a '?', and then the parameters with '&' between them; all of it in quotes"
+            ),
+        ));
+    }
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     if bucket.contains('@') {
         return Err(UrlError::new(

@@ -58,7 +58,8 @@ impl Query {
         let mut query = Query(Vec::new());
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (typed, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = known(typed)?;
+            // A key in base 64 may end in one or two signs of equality.
+            let name = known(typed, !value.trim_matches('=').is_empty())?;
             if query.0.iter().any(|(seen, _)| *seen == name) {
                 return Err(UrlError::new(
                     format!("the parameter {name} is given twice"),
@@ -83,7 +84,19 @@ impl Query {
     }
 }
 
-fn known(typed: &str) -> Result<&'static str, UrlError> {
+/// Whether a text names parameters where it should not: somebody wrote `&` for the `?` that comes before the first.
+pub(super) fn has_parameters(text: &str) -> bool {
+    text.split('&').skip(1).any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = name.to_ascii_lowercase();
+        pair.contains('=')
+            && PARAMETERS
+                .iter()
+                .any(|(known, others)| *known == name || others.contains(&name.as_str()))
+    })
+}
+
+fn known(typed: &str, has_value: bool) -> Result<&'static str, UrlError> {
     if let Some(name) = NAMES.iter().find(|name| **name == typed) {
         return Ok(name);
     }
@@ -96,12 +109,25 @@ fn known(typed: &str) -> Result<&'static str, UrlError> {
         Some(meant) => format!("did you mean {meant}?"),
         None => format!("the parameters are {}", NAMES.join(", ")),
     };
-    let shown: String = typed.chars().take(40).collect();
-    Err(UrlError::new(
-        format!("unknown parameter '{}'", shown.escape_debug()),
-        remedy,
-    ))
+    // A part of a secret that contains `&` arrives here too: only what a person would write before a `=` is repeated.
+    let looks_like_name = typed.len() <= NAME_SHOWN_MAX
+        && typed
+            .bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(&byte));
+    let what = match (has_value, looks_like_name) {
+        (true, true) => format!("unknown parameter '{typed}'"),
+        (true, false) => "unknown parameter '***'".to_owned(),
+        (false, _) => "'***' is no parameter: it has no value".to_owned(),
+    };
+    let remedy = match has_value {
+        true => remedy,
+        false => format!("{remedy}; write an '&' within a value as %26"),
+    };
+    Err(UrlError::new(what, remedy))
 }
+
+/// No parameter of any tool has a longer name.
+const NAME_SHOWN_MAX: usize = 24;
 
 /// Reads a yes or no.
 pub(super) fn boolean(name: &str, value: &str) -> Result<bool, UrlError> {

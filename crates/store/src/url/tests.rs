@@ -140,6 +140,9 @@ fn mistakes_in_parameters_are_named_too() {
         "region is given twice",
         "keep one",
     );
+    check_error("s3://bucket?regoin", "'***'", "did you mean region?");
+    check_error("s3://bucket?region=x&abc", "has no value", "%26");
+    check_error("s3://bucket/p&region=x", "no '?'", "a '?'");
     check_error("s3://bucket?region", "region has no value", "quotes");
     check_error("s3://bucket?endpoint=", "endpoint has no value", "quotes");
     check_error("s3://bucket?path_style=maybe", "'maybe'", "path_style=true");
@@ -182,6 +185,13 @@ fn no_text_ever_shows_a_secret() {
         "s3://bucket?access_key=HUSH&secret_key=HUSH%zz",
         "s3://bucket?endpoint=http://u:HUSH@host",
         "bucket?secret_key=HUSH",
+        "s3://bucket?HUSH",
+        "s3://bucket?region=x&HUSH/with+signs",
+        "s3://bucket?access_key=a&secret_key=ab&HUSH==",
+        "s3://bucket?access_key=a&secret_key=ab&HUSH/1+x=",
+        "s3://bucket&access_key=HUSH&secret_key=HUSH",
+        "s3://bucket/p&secret_key=HUSH?region=x",
+        "bucket&secret_key=HUSH",
     ];
     for text in texts {
         let shown = match text.parse::<StoreUrl>() {

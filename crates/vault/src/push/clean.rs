@@ -19,7 +19,7 @@ use crate::vault::MANIFESTS;
 
 /// So many manifests before the newest always stay; more are removed in bulk once the second number is reached.
 const OLDER_KEPT: usize = 8;
-const OLDER_MAX: usize = 32;
+pub(super) const OLDER_MAX: usize = 32;
 /// No listing is behind by more than this: 30 days.
 const RETIRED_REMEMBERED_MS: i64 = 30 * 24 * 3600 * 1000;
 

@@ -7,6 +7,7 @@
 //! written before it. What it deliberately does not do: overwrite or delete anything another device wrote (but see `devices`).
 
 mod clean;
+mod idle;
 mod retire;
 mod rewrite;
 mod upload;
@@ -30,7 +31,8 @@ pub enum PushMode {
     Pending,
     /// Publish everything that was not learnt from this vault, again.
     Full,
-    /// Take a new identity and publish everything that was not learnt from this vault under it: the way past a conflict.
+    /// Take a new identity and publish everything that was not learnt from this vault under it: the way past a conflict. One that was
+    /// taken before and never got its first manifest is kept, so that an interrupted push of this kind goes on.
     Force,
 }
 
@@ -83,7 +85,7 @@ impl<R: Replica> Device<'_, R> {
         }
         let own = self.own()?;
         let own = match mode {
-            PushMode::Force => self.reborn(own, true)?,
+            PushMode::Force => self.forced(own).await?,
             PushMode::Full => self.unpublished(own)?,
             PushMode::Pending => own,
         };
@@ -98,11 +100,11 @@ impl<R: Replica> Device<'_, R> {
             own
         };
         let (own, listing) = self.look_at_own_line(own).await?;
-        if own.newest.is_none() {
-            self.vault.check_file().await?;
-        }
         let own = self.retire_earlier(own, &listing).await?;
         let mut draft = self.draft(own)?;
+        if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
+            self.vault.check_file().await?;
+        }
         self.upload_pending(&mut draft).await?;
         self.rewrite_forgotten(&mut draft).await?;
         if draft.changed {
@@ -120,6 +122,20 @@ impl<R: Replica> Device<'_, R> {
         }
         self.clean_up(&mut draft).await?;
         Ok(draft.report)
+    }
+
+    /// A new identity, and everything is pending under it; or the one that an earlier push of this kind took and did not come to use.
+    /// The store is looked at first: while it is out of reach, or is not mounted, nothing is given up.
+    async fn forced(&mut self, own: OwnState) -> Result<OwnState, VaultError> {
+        let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
+        self.vault.check_file().await?;
+        let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
+        let is_unused = own.newest.is_none() && own.again.is_some();
+        if is_unused && check_line(&self.with_intended(&own)?, found).is_ok() {
+            self.settle_intent().await?;
+            return self.own();
+        }
+        self.reborn(own, true)
     }
 
     /// Finishes a manifest that was about to be written when an earlier push stopped.
@@ -218,7 +234,7 @@ impl<R: Replica> Device<'_, R> {
 
     /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked
     /// only where the line is not as this device left it.
-    async fn taken_over(
+    pub(crate) async fn taken_over(
         &self,
         node: NodeId,
         listing: &Listing,
@@ -238,13 +254,7 @@ impl<R: Replica> Device<'_, R> {
     }
 
     fn draft(&mut self, own: OwnState) -> Result<Draft, VaultError> {
-        let erased = self
-            .replica
-            .erased()
-            .map_err(|source| VaultError::Replica {
-                doing: "list what was forgotten",
-                source,
-            })?;
+        let erased = self.forgotten_here()?;
         // Segments from before a full push are replaced by it; those the database cannot make again stay.
         let keep = |segment: &&OwnSegment| !own.full || !segment.local;
         let live: Vec<_> = own.live.iter().filter(keep).cloned().collect();
@@ -260,6 +270,14 @@ impl<R: Replica> Device<'_, R> {
             own,
             erased,
             report: PushReport::default(),
+        })
+    }
+
+    /// The numbers of records that were forgotten and may still be in this device's segments.
+    fn forgotten_here(&self) -> Result<Vec<u64>, VaultError> {
+        self.replica.erased().map_err(|source| VaultError::Replica {
+            doing: "list what was forgotten",
+            source,
         })
     }
 
@@ -295,6 +313,7 @@ impl<R: Replica> Device<'_, R> {
         then.full = false;
         then.outdated = false;
         then.unclaimed = false;
+        then.again = None;
         then.garbage.extend(replaced(draft, now_ms));
         if !draft.erased.is_empty() {
             then.hasten();

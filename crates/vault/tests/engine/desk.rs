@@ -191,6 +191,12 @@ impl Desk {
             .await
     }
 
+    pub(crate) fn has_nothing_to_push(&mut self) -> bool {
+        Device::new(&self.vault, &mut self.replica, &self.options, &mut ())
+            .has_nothing_to_push()
+            .expect("the database works")
+    }
+
     pub(crate) fn reset(&mut self, mode: ResetMode) {
         Device::new(&self.vault, &mut self.replica, &self.options, &mut ())
             .reset(mode)

@@ -63,6 +63,65 @@ fn nothing_new_costs_one_request_and_one_record_three() {
 }
 
 #[test]
+fn one_who_has_nothing_of_its_own_pays_no_more() {
+    let store = perfect_store();
+    let (mut one, mut two) = (Desk::at(1, &store), Desk::at(2, &store));
+    one.add(0..3);
+    wait(one.push()).expect("a perfect store");
+    let cost = |number: usize| store.for_device(number).operations();
+    let idle = |desk: &mut Desk| {
+        let before = cost(2);
+        let report = wait(desk.push()).expect("a perfect store");
+        assert_eq!(report, vault::PushReport::default());
+        cost(2) - before
+    };
+    assert_eq!(idle(&mut two), 2, "it knows nobody there yet");
+    wait(two.pull()).expect("a perfect store");
+    assert_eq!(idle(&mut two), 1);
+    // What it writes is written only to the right vault.
+    two.add(10..11);
+    let file = store.objects()["vault.json"].clone();
+    store.remove_raw("vault.json");
+    wait(two.push()).expect_err("there is no vault");
+    let segments = |store: &testkit::FaultyStore| {
+        let objects = store.objects();
+        let is_segment = |key: &&String| key.starts_with(vault::SEGMENTS);
+        objects.keys().filter(is_segment).count()
+    };
+    assert_eq!(segments(&store), 1);
+    store.put_raw("vault.json", file);
+    let before = cost(2);
+    wait(two.push()).expect("a perfect store");
+    assert_eq!(cost(2) - before, 4);
+}
+
+#[test]
+fn whether_a_push_after_a_pull_can_be_spared() {
+    let store = perfect_store();
+    let (mut one, mut two) = (Desk::at(1, &store), Desk::at(2, &store));
+    assert!(!one.has_nothing_to_push(), "it has seen nothing at all");
+    one.add(0..3);
+    wait(one.push()).expect("a perfect store");
+    wait(two.pull()).expect("a perfect store");
+    assert!(one.has_nothing_to_push() && two.has_nothing_to_push());
+    two.add(10..11);
+    assert!(!two.has_nothing_to_push(), "a new record");
+    let handle = store.for_device(2);
+    handle.crash_at(2, testkit::CrashPoint::AfterEffect);
+    wait(two.push()).expect_err("it died");
+    handle.revive();
+    assert!(!two.has_nothing_to_push(), "an attempt to clear away");
+    wait(two.push()).expect("a perfect store");
+    assert!(two.has_nothing_to_push());
+    two.forget(10);
+    assert!(!two.has_nothing_to_push(), "something was forgotten");
+    wait(two.push()).expect("a perfect store");
+    assert!(!two.has_nothing_to_push(), "the old object waits");
+    one.reset(vault::ResetMode::NewIdentity);
+    assert!(!one.has_nothing_to_push(), "a line was left");
+}
+
+#[test]
 fn joining_a_large_vault_takes_few_requests_and_the_newest_come_first() {
     const RECORDS: u64 = 200_000;
     let store = perfect_store();

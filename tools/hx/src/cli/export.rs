@@ -27,8 +27,9 @@ use crate::sync::history_failure;
   hx export --file - --format zsh > ~/.zsh_history.new
   hx export --file to-show.md --last --redacted
 
-Histories for shells hold the very bytes that were typed, also where these are no UTF-8. With --json, what was done is told as
-JSON; on the standard output only a JSON export goes together with it, and is the document.
+Histories for shells hold the very bytes that were typed, also where these are no UTF-8. With --json,
+what was done is told as JSON; on the standard output only a JSON export goes together with it, and is
+the document.
 
 With a filter, the file holds only commands: no pins, and nothing of what was forgotten.")]
 pub(super) struct ExportArgs {
@@ -38,7 +39,7 @@ pub(super) struct ExportArgs {
     /// Form of the file; if not given, its name says it, else json
     #[arg(long, value_enum)]
     format: Option<Form>,
-    /// Put a mark in place of what is probably a secret
+    /// Put a mark in place of what is probably a secret; it cannot know every one, so look before you show it
     #[arg(long)]
     redacted: bool,
     /// Only the last stretch of work: the newest session, or the 24 hours up to the newest command

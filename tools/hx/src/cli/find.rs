@@ -36,11 +36,6 @@ The eight digits in each line are the beginning of an id, which `hx pin` and `hx
 pub(super) struct FindArgs {
     /// Words to find; none finds everything
     text: Vec<String>,
-    #[command(flatten)]
-    filters: FilterArgs,
-    /// Find only pinned commands
-    #[arg(long, help_heading = "Filters")]
-    pinned: bool,
     /// Show at most so many, 1 or more
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = at_least_one)]
     limit: usize,
@@ -50,6 +45,11 @@ pub(super) struct FindArgs {
     /// Print in this form
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
+    /// Only pinned commands
+    #[arg(long, help_heading = "Filters")]
+    pinned: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -26,8 +26,9 @@ const SHOWN_MAX: usize = 20;
   hx forget --host old-laptop --yes       everything of one machine, without asking
 
 It shows what it is about to forget and asks; without a terminal it needs --yes.
-Every time a command was run counts, not only the last. The entries stay away: neither importing them again nor
-another device brings them back. The same text under another host name or time is another entry.")]
+Every time a command was run counts, not only the last. The entries stay away: neither importing
+them again nor another device brings them back. The same text under another host name or time is
+another entry. Other devices and the store follow with the next syncs.")]
 pub(super) struct ForgetArgs {
     /// Ids of commands, or how they begin
     #[arg(value_name = "ID", conflicts_with_all = ["text", "after", "before", "cwd", "host", "session", "exit", "failed"])]
@@ -35,11 +36,11 @@ pub(super) struct ForgetArgs {
     /// Forget what has all these words, also inside other words
     #[arg(long = "match", value_name = "TEXT")]
     text: Option<String>,
-    #[command(flatten)]
-    filters: FilterArgs,
     /// Only show what would be forgotten
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
 }
 
 /// Shows, asks, forgets.

@@ -31,6 +31,13 @@ use super::Context;
 
 /// Sync with other devices; without a subcommand: pull, then push.
 #[derive(Debug, Args)]
+#[command(after_help = "Without a command it pulls, then pushes.
+
+Begin with:
+  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"   (or --store folder:/path)
+  hx sync
+
+If something is wrong: hx sync status --verbose, hx sync diagnose.")]
 pub struct SyncArgs {
     #[command(subcommand)]
     command: Option<SyncCommand>,
@@ -58,7 +65,7 @@ enum SyncCommand {
     TestConnection,
     /// Try each permission that sync needs
     TestPermissions,
-    /// List devices, or remove a lost one (asks first; without a terminal it needs --yes)
+    /// List devices, or remove a lost one
     Devices(devices::DevicesArgs),
     /// Show or change what opens the vault
     Key(key::KeyArgs),
@@ -119,7 +126,11 @@ fn both(context: &Context) -> Result<Exit, Failure> {
     if let Some(failure) = trouble.clone().filter(|failure| !goes_on(failure)) {
         return Err(failure);
     }
-    let pushed = push::work(&push::PushArgs::default(), context);
+    let occasion = match trouble {
+        None => push::Occasion::AfterPull,
+        Some(_) => push::Occasion::Alone,
+    };
+    let pushed = push::work(&push::PushArgs::default(), context, occasion);
     let (shown, failure) = match pushed {
         Ok(shown) => (object(&shown), None),
         Err(failure) => (Map::new(), Some(failure)),

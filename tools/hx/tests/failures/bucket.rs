@@ -242,6 +242,32 @@ const LIFECYCLE: &str = "<LifecycleConfiguration><Rule><ID>hx-cost-optimization<
      <Transition><Days>90</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>";
 
 #[test]
+fn what_a_server_cannot_do_is_named() {
+    let world = World::on_s3();
+    let laptop = world.laptop();
+    laptop.types("make world");
+    for (method, words, what) in [
+        ("PUT", "sync push", "writing objects (PUT)"),
+        ("GET", "sync pull", "listing objects (ListObjectsV2)"),
+    ] {
+        let refused = s3_error(501, "NotImplemented", "that header is not implemented");
+        world.proxy().add(answers(refused).method(method));
+        laptop
+            .hx(words)
+            .run()
+            .fails(1)
+            .because(&format!(
+                "the server does not support {what} (501 Not Implemented)"
+            ))
+            .because("that header is not implemented")
+            .hints("the endpoint in the store URL")
+            .hints("PUT, GET, LIST and DELETE");
+        world.proxy().clear();
+    }
+    laptop.hx("sync push").run().ok();
+}
+
+#[test]
 fn diagnose_warns_of_a_lifecycle_rule() {
     let moto = Moto::start();
     let world = World::empty();

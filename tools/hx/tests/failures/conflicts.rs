@@ -82,6 +82,49 @@ fn the_way_out_by_push_force() {
     all_is_well(&world);
 }
 
+/// How many lines the store has.
+fn lines(world: &World) -> usize {
+    let manifests = world.objects("manifests");
+    let lines: std::collections::BTreeSet<_> =
+        manifests.iter().filter_map(|path| path.parent()).collect();
+    lines.len()
+}
+
+#[test]
+fn a_push_force_that_fails_can_be_run_again() {
+    let world = World::on_s3();
+    let (laptop, _) = cloned(&world);
+    laptop.hx("sync push").run().fails(15);
+    // Nothing gets through: nothing was begun.
+    let refused = || testkit::Rule::s3_error(503, "SlowDown", "not now");
+    world.proxy().add(refused());
+    laptop.hx("sync push --force").run().fails(14);
+    world.proxy().clear();
+    let offline = |part: &str| {
+        let run = laptop.hx("sync status --offline").run().ok();
+        run.shows(part)
+    };
+    assert_eq!(laptop.pending(), 1);
+    let untouched = offline("1 record");
+    assert!(!untouched.out.contains("published again"), "{untouched}");
+    // It stops at its manifest.
+    world
+        .proxy()
+        .add(refused().method("PUT").target("/manifests/"));
+    for _ in 0..2 {
+        laptop.hx("sync push --force").run().fails(14);
+        assert_eq!(laptop.pending(), 1, "the others are in the vault");
+        offline("1 record, and 2 to be published again under a new identity");
+    }
+    world.proxy().clear();
+    assert_eq!(lines(&world), 2);
+    laptop.hx("sync push --force").run().ok();
+    assert_eq!(laptop.pending(), 0);
+    assert_eq!(lines(&world), 3, "one identity more");
+    offline("0 records");
+    all_is_well(&world);
+}
+
 #[test]
 fn the_way_out_by_reset() {
     for reset in ["sync reset --local-only", "sync reset"] {

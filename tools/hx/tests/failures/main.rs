@@ -10,6 +10,7 @@ mod call;
 mod conflicts;
 mod credentials;
 mod disk;
+mod emptied;
 mod local;
 mod network;
 mod objects;

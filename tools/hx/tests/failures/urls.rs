@@ -87,6 +87,20 @@ fn a_url_with_a_secret_is_masked_in_every_message() {
         format!("s3://no-such-bucket/hx?region=us-east-1&access_key=AKIAX&secret_key={secret}");
     laptop.init(&url).run().fails(13);
     laptop.init(&format!("{url}&regoin=x")).run().fails(2);
+    // One that was pasted without its name, or has an `&` in it, or comes after one in place of the `?`.
+    for url in [
+        format!("s3://bucket/hx?{secret}"),
+        format!("s3://bucket/hx?region=us-east-1&{secret}"),
+        format!("{url}&{secret}"),
+        format!("{url}&{secret}=="),
+        format!("s3://bucket/hx&region=us-east-1&access_key=AKIAX&secret_key={secret}"),
+    ] {
+        laptop.init(&url).run().fails(2);
+        laptop
+            .hx("config validate")
+            .env("HX_SYNC_STORE", &url)
+            .run();
+    }
     laptop
         .hx("sync diagnose")
         .env("HX_SYNC_STORE", &url)

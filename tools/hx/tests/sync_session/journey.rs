@@ -90,6 +90,21 @@ fn an_idle_pull_is_one_request_and_one_command_at_most_three() {
         1,
         "nothing to push: one look at the own line"
     );
+    assert_eq!(
+        requests(&world, laptop, "sync"),
+        1,
+        "what the pull has just seen will do for the push"
+    );
+    let tablet = world.device("tablet");
+    tablet.init(BUCKET).run().ok();
+    tablet.hx("sync").run().ok();
+    for words in ["sync push", "sync"] {
+        assert_eq!(
+            requests(&world, tablet, words),
+            1,
+            "{words}, nothing of its own"
+        );
+    }
     for n in 0..12 {
         laptop.types(&format!("make target-{n:02}"));
         let sent = requests(&world, laptop, "sync push");

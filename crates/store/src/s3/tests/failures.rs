@@ -75,8 +75,8 @@ const REFUSALS: [(u16, &str, ErrorKind, &str, &str); 13] = [
         501,
         "NotImplemented",
         ErrorKind::Unsupported,
-        "not supported",
-        "s3://",
+        "does not support reading objects (GET) (501 Not Implemented)",
+        "PUT, GET, LIST and DELETE",
     ),
     (
         412,

@@ -25,7 +25,7 @@ enum DevicesCommand {
     ///
     /// It asks first; without a terminal it needs --yes.
     Remove {
-        /// Its id, or the beginning of it
+        /// Its name, or the beginning of its id; `hx sync devices` shows both
         device: String,
     },
 }

@@ -36,12 +36,14 @@ const OVERTAKEN_MARGIN: Duration = Duration::from_millis(500);
 
 /// Arguments of `hx sync init`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Quote the URL: `&` and `?` mean something to the shell.\n\n\
-  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"\n  \
-  hx sync init --store \"s3://bucket?endpoint=localhost:9000&path_style=true\"\n  \
-  hx sync init --store folder:~/Sync/hx"
-)]
+#[command(after_help = "Examples:
+  hx sync init --store \"s3://bucket/prefix?region=us-west-2\"
+  hx sync init --store \"s3://bucket?endpoint=localhost:9000&path_style=true\"
+  hx sync init --store folder:~/Sync/hx
+
+Quote the URL: `&` and `?` mean something to the shell. The first device makes the vault and shows 24 recovery \
+words once; every other one joins it with the same URL and passphrase. With another URL than before, this device \
+switches to that store. Without a terminal the passphrase comes from --passphrase-file or HX_SYNC_PASSPHRASE.")]
 pub struct InitArgs {
     /// Where the vault is: s3://bucket/prefix?region=…, folder:/path [default: a folder in the data directory]
     #[arg(long, value_name = "URL")]

@@ -28,7 +28,8 @@ enum KeyCommand {
     Show,
     /// Make a new key, so that a lost device reads nothing that is pushed from now on.
     ///
-    /// It asks first; without a terminal it needs --yes.
+    /// Only the new passphrase and new recovery words open the vault then; every other device asks for the passphrase once, at its next
+    /// `hx sync init`. What a lost device has already stays readable there. It asks first; without a terminal it needs --yes.
     Rotate {
         /// Read the new passphrase from the first line of a file
         #[arg(long, value_name = "FILE")]

@@ -15,8 +15,11 @@ use crate::sync::{LastSync, Link, SyncLock, Watcher};
 
 /// Arguments of `hx sync push`.
 #[derive(Debug, Default, Args)]
+#[command(
+    after_help = "Run it again if it was interrupted, with --force if that was given: it goes on where it stopped."
+)]
 pub struct PushArgs {
-    /// Publish past a conflict, under a new identity: nobody's records are lost
+    /// Publish past a conflict, under a new identity of this device: nobody's records are lost
     #[arg(long, conflicts_with = "full")]
     force: bool,
     /// Publish everything again, not only what is pending
@@ -39,18 +42,31 @@ impl PushArgs {
 /// # Errors
 /// The vault's, with "hx sync push failed" in front.
 pub fn run(args: &PushArgs, context: &Context) -> Result<Exit, Failure> {
-    let shown = work(args, context)?;
+    let shown = work(args, context, Occasion::Alone)?;
     if context.ui.is_json() {
         context.ui.json(&shown);
     }
     Ok(Exit::Ok)
 }
 
+/// What a push comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// Anything.
+    Alone,
+    /// A pull just now, which had no trouble: where nothing is pending there is no need to look at the store again.
+    AfterPull,
+}
+
 /// Pushes and tells a person; what a script reads is for the caller to give.
 ///
 /// # Errors
 /// As [`run`].
-pub(super) fn work(args: &PushArgs, context: &Context) -> Result<Shown, Failure> {
+pub(super) fn work(
+    args: &PushArgs,
+    context: &Context,
+    occasion: Occasion,
+) -> Result<Shown, Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "push", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "push");
@@ -62,7 +78,17 @@ pub(super) fn work(args: &PushArgs, context: &Context) -> Result<Shown, Failure>
             &context.environment(),
         )
         .await?;
-        push(&link, &mut history, watcher, args.mode()).await
+        let mode = args.mode();
+        link.run(&mut history, "push", watcher, async |device| {
+            if occasion == Occasion::AfterPull && device.has_nothing_to_push()? {
+                return Ok((PushReport::default(), 0));
+            }
+            let report = device.push(mode).await?;
+            let records = report.records;
+            Ok((report, records))
+        })
+        .await
+        .map_err(named)
     })?;
     let shown = Shown {
         report,
@@ -89,7 +115,11 @@ pub(crate) async fn push(
         Ok((report, records))
     })
     .await
-    .map_err(|failure| failure.context("hx sync push failed"))
+    .map_err(named)
+}
+
+fn named(failure: Failure) -> Failure {
+    failure.context("hx sync push failed")
 }
 
 /// What a push did, for scripts.
@@ -106,7 +136,10 @@ fn show(context: &Context, shown: &Shown) {
     let (report, usage) = (&shown.report, shown.usage);
     let took = human::duration(std::time::Duration::from_millis(shown.took_ms));
     if !report.published {
-        ui.out(format!("Nothing to push ({}).", cost(usage)));
+        match usage.requests() {
+            0 => ui.out("Nothing to push."),
+            _ => ui.out(format!("Nothing to push ({}).", cost(usage))),
+        }
         return;
     }
     let mut extra = String::new();

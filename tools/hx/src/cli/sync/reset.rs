@@ -16,7 +16,9 @@ use crate::sync::{KeyFile, Past, SyncLock, failure_of, history_failure, vault_op
 /// Arguments of `hx sync reset`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It asks first on a terminal and goes on without one: the history stays, and a pull brings the rest back."
+    after_help = "Run `hx sync pull` after it. Without --local-only this device gets a new identity in the vault; what it \
+published under the old one stays readable, and is taken over later.\n\n\
+It asks first on a terminal and goes on without one: the history stays, and a pull brings the rest back."
 )]
 pub struct ResetArgs {
     /// Keep this device's identity in the vault

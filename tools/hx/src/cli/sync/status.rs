@@ -1,24 +1,35 @@
 //! `hx sync status`.
 //!
-//! What must hold: it changes nothing, asks the store at most one cheap question, and answers from what is known if the store is silent.
+//! What must hold: it changes nothing; it says of the store what a push or pull would say; it asks a bucket one cheap question, of which
+//! it remembers the answer for a while, and answers from what is known if the store is silent. It reads `vault.json` too where that
+//! costs nothing (a folder), where the listing leaves a doubt (it is empty), and for who wants to know more (`--verbose`).
 //! What it deliberately does not do: take the lock: it works while a sync runs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use console::{Exit, Failure, ProgressFile, Table, human};
 use serde::{Deserialize, Serialize};
-use vault::{MANIFESTS, Overview, Place};
+use store::{StoreKind, StoreUrl};
+use vault::{Device, Glance, Look, Overview, VaultError};
 
 use super::cost;
 use crate::cli::Context;
+use crate::history::History;
 use crate::replica::HistoryReplica;
-use crate::sync::{LastSync, Link, Past, failure_of, history_failure};
+use crate::sync::{LastSync, Link, Membership, Past, failure_of, history_failure};
 
 /// Arguments of `hx sync status`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "It asks the store with one request, and remembers a bucket's answer for a while \
+(HX_SYNC_MANIFEST_CACHE_TTL) or until the next sync. If the vault is not there it says what push and pull would say, \
+with the same exit code. With --verbose, and always for a folder, it asks anew and reads vault.json too; if that is \
+damaged, it ends with 16."
+)]
 pub struct StatusArgs {
-    /// Show devices, problems and what the last syncs did
+    /// Show devices and what the last syncs did, and look more closely at the store
     #[arg(long, short, visible_alias = "detailed")]
     verbose: bool,
     /// Show only the last push and pull
@@ -87,14 +98,11 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
         show_syncs(context, &past, args.timing);
         return Ok(Exit::Ok);
     }
-    let asked = if args.offline {
-        None
+    let (remote, failure) = if args.offline {
+        (None, None)
     } else {
-        Some(remote(context, &history, &overview))
-    };
-    let (remote, failure) = match asked {
-        None => (None, None),
-        Some((remote, failure)) => (Some(remote), failure),
+        let (remote, failure) = remote(args, context, &mut history, (&membership, &past));
+        (Some(remote), failure)
     };
     if ui.is_json() {
         ui.json(&Report {
@@ -160,90 +168,137 @@ fn follow(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks the store what is new, or the cache if it was asked a moment ago. One LIST.
+/// Asks the store what is new. A bucket's answer is kept until the next sync, but no longer than the settings say.
 fn remote(
+    args: &StatusArgs,
     context: &Context,
-    history: &crate::history::History,
-    overview: &Overview,
+    history: &mut History,
+    (membership, past): (&Membership, &Past),
 ) -> (Remote, Option<Failure>) {
-    let cache = context.paths.cache_dir().join("listing.json");
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    let life_ms = i64::try_from(context.settings.sync.manifest_cache_ttl.value.as_millis())
-        .unwrap_or(i64::MAX);
-    let cached = std::fs::read(&cache)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<(vault::VaultId, Remote)>(&bytes).ok());
-    if let Some((_, known)) = cached.filter(|(vault, known)| {
-        *vault == overview.vault
-            && known.reachable
-            && (0..life_ms).contains(&(now_ms - known.at_ms))
-    }) {
+    let asks = args.verbose || is_folder(&membership.store);
+    if let Some(known) = remembered(context, membership, past, now_ms).filter(|_| !asks) {
         return (known, None);
     }
-    let listed = context.block_on(async {
-        let mut settings = context.settings.clone();
-        settings.sync.max_retries.value = settings.sync.max_retries.value.min(1);
-        let link = Link::open(history, &settings, &context.paths, &context.environment()).await?;
-        link.vault
-            .store()
-            .list(MANIFESTS)
-            .await
-            .map_err(Failure::from)
-    });
-    match listed {
-        Ok(entries) => {
-            let remote = news(
-                overview,
-                entries.iter().map(|entry| entry.key.as_str()),
-                now_ms,
-            );
-            // The cache only saves a request.
-            let _ = std::fs::create_dir_all(context.paths.cache_dir());
-            let _ = serde_json::to_vec(&(overview.vault, &remote))
-                .map(|bytes| store::file::atomic_write(&cache, &bytes));
+    let look = if asks { Look::VaultFile } else { Look::Listing };
+    match glance(context, history, membership, look) {
+        Ok(Ok(glance)) => {
+            let remote = Remote::answered(&glance, now_ms);
+            if glance.conflict.is_none() {
+                remember(context, membership, &remote);
+            }
             (remote, None)
         }
-        Err(failure) => {
-            let remote = Remote {
-                at_ms: now_ms,
-                reachable: false,
-                news_from: 0,
-                devices: 0,
-                error: Some(failure.message()),
-                kind: failure.kind_name().map(str::to_owned),
-                remedy: failure.hint_text(),
+        Ok(Err(error)) => {
+            let failure = failure_of(&error);
+            let reachable = !matches!(error, VaultError::Store { .. });
+            let remote = Remote::failed(&failure, reachable, now_ms);
+            let failure = match reachable {
+                true => failure,
+                false => failure.context("the store could not be asked"),
             };
-            (
-                remote,
-                Some(failure.context("the store could not be asked")),
-            )
+            (remote, Some(failure))
         }
+        Err(failure) => (
+            Remote::failed(&failure, false, now_ms),
+            Some(failure.context("the store could not be asked")),
+        ),
     }
 }
 
-fn news<'k>(overview: &Overview, keys: impl Iterator<Item = &'k str>, at_ms: i64) -> Remote {
-    let mut newest = std::collections::BTreeMap::new();
-    for (place, _) in keys.filter_map(Place::parse) {
-        let sequence = newest.entry(place.node).or_insert(0);
-        *sequence = place.first.max(*sequence);
+fn is_folder(store: &str) -> bool {
+    let url = store.parse::<StoreUrl>();
+    url.is_ok_and(|url| url.kind() == StoreKind::Folder)
+}
+
+/// The outer failure is that the store could not be opened.
+fn glance(
+    context: &Context,
+    history: &mut History,
+    membership: &Membership,
+    look: Look,
+) -> Result<Result<Glance, VaultError>, Failure> {
+    context.block_on(async {
+        let mut settings = context.settings.clone();
+        settings.sync.max_retries.value = settings.sync.max_retries.value.min(1);
+        let link = Link::open(history, &settings, &context.paths, &context.environment()).await?;
+        let mut replica = HistoryReplica::for_reading(history, membership.vault)
+            .map_err(|error| history_failure(&error))?;
+        Ok(
+            Device::new(&link.vault, &mut replica, &link.options, &mut ())
+                .glance(look)
+                .await,
+        )
+    })
+}
+
+/// What the store answered a moment ago, if nothing was synced since.
+fn remembered(
+    context: &Context,
+    membership: &Membership,
+    past: &Past,
+    now_ms: i64,
+) -> Option<Remote> {
+    let life_ms = i64::try_from(context.settings.sync.manifest_cache_ttl.value.as_millis())
+        .unwrap_or(i64::MAX);
+    let bytes = std::fs::read(cache(context)).ok()?;
+    let (vault, known): (vault::VaultId, Remote) = serde_json::from_slice(&bytes).ok()?;
+    let synced_ms = past.last().map_or(i64::MIN, |sync| {
+        sync.at.as_millisecond() + i64::try_from(sync.took_ms).unwrap_or_default()
+    });
+    let is_fresh = vault == membership.vault
+        && known.reachable
+        && known.at_ms > synced_ms
+        && (0..life_ms).contains(&(now_ms - known.at_ms));
+    is_fresh.then_some(known)
+}
+
+fn remember(context: &Context, membership: &Membership, remote: &Remote) {
+    // It only saves a request.
+    let _ = std::fs::create_dir_all(context.paths.cache_dir());
+    let _ = serde_json::to_vec(&(membership.vault, remote))
+        .map(|bytes| store::file::atomic_write(&cache(context), &bytes));
+}
+
+fn cache(context: &Context) -> PathBuf {
+    context.paths.cache_dir().join("listing.json")
+}
+
+impl Remote {
+    /// What keeps a sync from working although the store answers and the vault is there, and the way out.
+    fn conflict(&self) -> Option<(&str, &str)> {
+        let is_conflict = self.reachable && self.kind.as_deref() == Some("sequence-conflict");
+        self.error
+            .as_deref()
+            .zip(self.remedy.as_deref())
+            .filter(|_| is_conflict)
     }
-    let is_known = |node: &vault::NodeId, sequence: u64| {
-        overview
-            .devices
-            .iter()
-            .any(|device| device.node == *node && (device.this || device.sequence >= sequence))
-    };
-    Remote {
-        at_ms,
-        reachable: true,
-        news_from: newest
-            .iter()
-            .filter(|(node, sequence)| !is_known(node, **sequence))
-            .count() as u64,
-        devices: newest.len() as u64,
-        error: None,
-        kind: None,
-        remedy: None,
+
+    fn answered(glance: &Glance, at_ms: i64) -> Self {
+        let conflict = glance.conflict.as_ref().map(failure_of);
+        Self {
+            at_ms,
+            reachable: true,
+            news_from: glance.news_from,
+            devices: glance.devices,
+            error: conflict.as_ref().map(Failure::message),
+            kind: conflict
+                .as_ref()
+                .and_then(|failure| failure.kind_name().map(str::to_owned)),
+            remedy: conflict.as_ref().and_then(Failure::hint_text),
+        }
+    }
+
+    fn failed(failure: &Failure, reachable: bool, at_ms: i64) -> Self {
+        Self {
+            at_ms,
+            reachable,
+            news_from: 0,
+            devices: 0,
+            error: Some(failure.message()),
+            kind: failure.kind_name().map(str::to_owned),
+            remedy: failure.hint_text(),
+        }
     }
 }
 
@@ -264,7 +319,8 @@ fn show(
     table.row(["devices", &human::number(overview.devices.len() as u64)]);
     table.row(["last push", &sync_line(past.push.as_ref())]);
     table.row(["last pull", &sync_line(past.pull.as_ref())]);
-    if let Some(month) = past.month() {
+    // Nobody charges for requests to a folder.
+    if let Some(month) = past.month().filter(|_| !is_folder(store)) {
         let cost = format!(
             "about {} a month, {}, ${:.4} at S3 list prices",
             human::count(month.writes + month.reads, "request"),
@@ -280,6 +336,10 @@ fn show(
             sync.command, error.kind, error.message
         ));
         ui.out(format!("  {}", error.remedy));
+    }
+    if let Some((error, remedy)) = remote.and_then(Remote::conflict) {
+        ui.out(format!("\nThe next sync will stop: {error}"));
+        ui.out(format!("  {remedy}"));
     }
     if args.verbose {
         ui.out(format!("\n{}", super::devices::table(overview)));
@@ -305,11 +365,35 @@ fn state(remote: Option<&Remote>) -> String {
             "unreachable ({})",
             remote.kind.as_deref().unwrap_or("failed")
         ),
-        Some(remote) if remote.news_from == 0 => "reachable, nothing new".into(),
-        Some(remote) => format!(
-            "reachable, news from {}: run `hx sync pull`",
-            human::count(remote.news_from, "device")
+        Some(remote) => match remote.kind.as_deref() {
+            Some("no-vault") => "the vault is not there: not mounted, or emptied".into(),
+            Some("corrupt") => {
+                "reachable, but vault.json is damaged or gone: no device can join".into()
+            }
+            Some(kind) => format!("reachable, but it cannot be synced with ({kind})"),
+            None => format!("reachable, {}{}", news(remote), age(remote)),
+        },
+    }
+}
+
+fn news(remote: &Remote) -> String {
+    match remote.news_from {
+        0 => "nothing new".into(),
+        n => format!(
+            "news from {}: run `hx sync pull`",
+            human::count(n, "device")
         ),
+    }
+}
+
+/// When the store was asked, if that was not just now.
+fn age(remote: &Remote) -> String {
+    let age_ms = jiff::Timestamp::now().as_millisecond() - remote.at_ms;
+    match u64::try_from(age_ms) {
+        Ok(age_ms) if age_ms >= 1000 => {
+            format!(" (asked {})", human::ago(Duration::from_millis(age_ms)))
+        }
+        _ => String::new(),
     }
 }
 
@@ -319,7 +403,17 @@ fn pending(overview: &Overview) -> String {
     } else {
         ""
     };
-    format!("{}{interrupted}", human::count(overview.pending, "record"))
+    let again = match overview.again {
+        0 => String::new(),
+        n => format!(
+            ", and {} to be published again under a new identity by the next push",
+            human::number(n)
+        ),
+    };
+    format!(
+        "{}{again}{interrupted}",
+        human::count(overview.pending, "record")
+    )
 }
 
 fn sync_line(sync: Option<&LastSync>) -> String {

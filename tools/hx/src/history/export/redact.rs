@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: promise to find everything. It knows names, well-known forms of tokens, and long random texts.
 
+mod here;
 mod programs;
 mod shell;
 #[cfg(test)]
@@ -102,9 +103,14 @@ pub fn redact(text: &str) -> String {
 fn secrets(text: &str, depth: usize) -> Vec<Range<usize>> {
     let mut spans = as_written(text);
     let commands = shell::commands(text);
-    spans.extend(programs::piped(&commands));
+    spans.extend(programs::piped(text, &commands));
     for command in &commands {
         spans.extend(programs::options(command));
+        spans.extend(here::settings(text, command));
+        if depth < DEPTH_MAX {
+            let parts = here::commands_in(text, command);
+            spans.extend(parts.iter().flat_map(|part| secrets_in(text, part, depth)));
+        }
         for (index, word) in command.words.iter().enumerate() {
             spans.extend(assigned(word, command.words.get(index + 1)));
         }
@@ -116,16 +122,19 @@ fn secrets(text: &str, depth: usize) -> Vec<Range<usize>> {
                 continue;
             }
             for part in &word.substitutions {
-                let within = secrets(&text[part.clone()], depth + 1);
-                spans.extend(
-                    within
-                        .iter()
-                        .map(|s| part.start + s.start..part.start + s.end),
-                );
+                spans.extend(secrets_in(text, part, depth));
             }
         }
     }
     spans
+}
+
+/// Where secrets are in a part of the text, which may be commands of its own.
+fn secrets_in(text: &str, part: &Range<usize>, depth: usize) -> Vec<Range<usize>> {
+    secrets(&text[part.clone()], depth + 1)
+        .into_iter()
+        .map(|span| part.start + span.start..part.start + span.end)
+        .collect()
 }
 
 /// What shows without regard to a shell.

@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::is_secret_name;
 use super::shell::{Command, Word};
+use super::{here, is_secret_name};
 
 /// How a group of programs takes secrets.
 struct Rule {
@@ -267,14 +267,21 @@ fn is_batch(option: &str) -> bool {
     option.starts_with('-') && !option.starts_with("--") && option.contains('b')
 }
 
-/// What a program reads from a pipe or a here-string: `echo secret | sudo -S ls`, `chpasswd <<< name:secret`.
-pub(super) fn piped(commands: &[Command]) -> Vec<Range<usize>> {
+/// What a program reads from a pipe, a here-string or a here-document: `echo secret | sudo -S ls`, `chpasswd <<< name:secret`.
+pub(super) fn piped(text: &str, commands: &[Command]) -> Vec<Range<usize>> {
+    let documents = |command: &Command| -> Vec<Range<usize>> {
+        let documents = command.documents.iter();
+        documents
+            .filter_map(|document| here::whole(text, document))
+            .collect()
+    };
     let mut spans = Vec::new();
     for (index, command) in commands.iter().enumerate() {
         if !reads_secret(command) {
             continue;
         }
         spans.extend(command.here.iter().flat_map(|word| word.secret(0)));
+        spans.extend(documents(command));
         let Some(before) = index.checked_sub(1).filter(|_| command.piped) else {
             continue;
         };
@@ -283,6 +290,7 @@ pub(super) fn piped(commands: &[Command]) -> Vec<Range<usize>> {
         let is_group = last.is_none_or(|word| matches!(&*word.plain, "}" | "done" | "fi"));
         let first = if is_group { 0 } else { before };
         spans.extend(commands[first..=before].iter().filter_map(said));
+        spans.extend(commands[first..=before].iter().flat_map(documents));
     }
     spans
 }

@@ -3,7 +3,9 @@
 //! What must hold: a word ends where a shell would end it, through any mixture of quotes, escapes and substitutions; every span it
 //! gives lies within the text and on character borders; any text is taken apart, in time that grows with its length.
 //!
-//! What it deliberately does not do: know keywords, aliases, comments or here-documents, or expand anything.
+//! The lines of a here-document are in no command: they are kept apart, with the command that reads them.
+//!
+//! What it deliberately does not do: know keywords, aliases or comments, or expand anything.
 
 mod skip;
 
@@ -18,6 +20,8 @@ pub(super) struct Command {
     pub(super) words: Vec<Word>,
     /// What it is given by `<<<`.
     pub(super) here: Vec<Word>,
+    /// What it is given by `<<`.
+    pub(super) documents: Vec<HereDocument>,
     /// Targets of redirections, and numbers before these.
     aside: Vec<Word>,
     /// Whether it reads what the command before it writes.
@@ -29,6 +33,23 @@ impl Command {
     pub(super) fn all(&self) -> impl Iterator<Item = &Word> {
         self.words.iter().chain(&self.here).chain(&self.aside)
     }
+}
+
+/// A here-document.
+pub(super) struct HereDocument {
+    /// Its lines, without the one that ends it.
+    pub(super) body: Range<usize>,
+    /// Whether its delimiter is quoted, so that nothing in it refers to anything.
+    pub(super) is_literal: bool,
+}
+
+/// A here-document whose lines are still to come.
+struct Awaited {
+    /// The index of the command that reads it.
+    command: usize,
+    delimiter: String,
+    is_literal: bool,
+    strips_tabs: bool,
 }
 
 /// A word, with the way from what it says back to how it was typed.
@@ -160,6 +181,7 @@ impl Word {
 enum Role {
     Argument,
     HereString,
+    HereDocument { strips_tabs: bool },
     Aside,
 }
 
@@ -170,6 +192,7 @@ struct Reader<'t> {
     command: Command,
     word: Option<Word>,
     role: Role,
+    awaited: Vec<Awaited>,
 }
 
 /// The commands of a text, in order, those in plain parentheses among them. Some are empty.
@@ -181,6 +204,7 @@ pub(super) fn commands(text: &str) -> Vec<Command> {
         command: Command::default(),
         word: None,
         role: Role::Argument,
+        awaited: Vec::new(),
     };
     while reader.at < text.len() {
         reader.step();
@@ -197,7 +221,12 @@ impl Reader<'_> {
     fn step(&mut self) {
         let next = self.peek(1);
         match self.peek(0).unwrap_or(b' ') {
-            b'\n' | b';' | b'(' | b')' => {
+            b'\n' => {
+                self.at += 1;
+                self.end_command(false);
+                self.documents();
+            }
+            b';' | b'(' | b')' => {
                 self.at += 1;
                 self.end_command(false);
             }
@@ -235,6 +264,12 @@ impl Reader<'_> {
             self.at += 3;
             return;
         }
+        if self.text[self.at..].starts_with("<<") {
+            let strips_tabs = self.peek(2) == Some(b'-');
+            self.role = Role::HereDocument { strips_tabs };
+            self.at += 2 + usize::from(strips_tabs);
+            return;
+        }
         self.at += 1;
         if matches!(self.peek(0), Some(b'&' | b'|' | b'<' | b'>')) {
             self.at += 1;
@@ -246,6 +281,12 @@ impl Reader<'_> {
         match std::mem::replace(&mut self.role, Role::Argument) {
             Role::Argument => self.command.words.push(word),
             Role::HereString => self.command.here.push(word),
+            Role::HereDocument { strips_tabs } => self.awaited.push(Awaited {
+                command: self.commands.len(),
+                is_literal: word.plain != self.text[word.raw.clone()],
+                delimiter: word.plain,
+                strips_tabs,
+            }),
             Role::Aside => self.command.aside.push(word),
         }
     }
@@ -259,6 +300,33 @@ impl Reader<'_> {
         };
         self.commands
             .push(std::mem::replace(&mut self.command, next));
+    }
+
+    /// Takes the lines of the here-documents that were begun in the line before. One without an end goes to the end of the text.
+    fn documents(&mut self) {
+        for awaited in std::mem::take(&mut self.awaited) {
+            let start = self.at;
+            let mut end = None;
+            while self.at < self.text.len() && end.is_none() {
+                let rest = &self.text[self.at..];
+                let line = rest.split_inclusive('\n').next().unwrap_or(rest);
+                let shown = match awaited.strips_tabs {
+                    true => line.trim_start_matches('\t'),
+                    false => line,
+                };
+                if shown.trim_end_matches(['\n', '\r']) == awaited.delimiter {
+                    end = Some(self.at);
+                }
+                self.at += line.len();
+            }
+            let document = HereDocument {
+                body: start..end.unwrap_or(self.at),
+                is_literal: awaited.is_literal,
+            };
+            if let Some(command) = self.commands.get_mut(awaited.command) {
+                command.documents.push(document);
+            }
+        }
     }
 
     /// Reads one more piece, or a character of a bare one, into the word.

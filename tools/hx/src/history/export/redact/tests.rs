@@ -49,6 +49,29 @@ fn options_of_programs() {
 }
 
 #[test]
+fn here_documents() {
+    for marked in [
+        "cat <<EOF > .env\nUSER=me\nPASSWORD=⟦hun ter2; x⟧\nURL=http://h/\nEOF\nls -l",
+        "cat > .env <<'EOF'\nexport DB_PASSWORD=⟦it's hunter2⟧\nTOKEN=⟦$ecret⟧\nEOF",
+        "cat <<EOF >> .env\nTOKEN=$TOKEN\nAPI_KEY=${KEY}\nEOF",
+        "kubectl apply -f - <<-END\n\tkind: Secret\n\tpassword: ⟦correct horse⟧\n\tname: x\n\tEND\necho done",
+        "curl -d @- https://h <<EOF\n{\n  \"user\": \"me\",\n  \"password\": \"⟦hunter2, x⟧\",\n  \"n\": 1\n}\nEOF",
+        "curl --data-binary @- h <<EOF\nuser=me&password=⟦hunter2⟧\nEOF",
+        "ssh host bash <<'EOF'\n# don't\nmysql -u root -p⟦hunter2⟧ shop\nexport TOKEN=⟦abc⟧ && curl -u me:⟦hunter2⟧ h\nEOF\nls",
+        "chpasswd <<EOF\n⟦root:hunter2\nme:x⟧\nEOF\necho done",
+        "cat <<EOF | docker login -u me --password-stdin\n⟦hunter2⟧\nEOF",
+        "docker login -u me --password-stdin <<EOF\n$PW\nEOF",
+        "sudo -S ls <<EOF\n⟦hunter2⟧",
+        "x=$(cat <<EOF\nSECRET=⟦a b⟧\nEOF\n)",
+        "cat <<A <<B\nPASSWORD=⟦a b⟧\nA\nTOKEN=⟦c d⟧\nB\necho PASSWORD=⟦e⟧ f",
+        "cat <<EOF\nno secret here, it's plain text\nEOF\necho ok",
+        "echo $((1<<2)) <<3\nPASSWORD=⟦a b⟧\n3",
+    ] {
+        check(marked);
+    }
+}
+
+#[test]
 fn secrets_through_a_pipe() {
     for marked in [
         "echo \"⟦hunter2⟧\" | sudo -S apt-get update",
@@ -303,7 +326,7 @@ proptest! {
     }
 
     #[test]
-    fn any_line_is_taken_apart(text in "([ -~\n\u{e9}]|mysql -p|curl -u|\\$\\(|\\$\\{|\\$'|<<<|htpasswd -b|echo |sudo -S){0,30}") {
+    fn any_line_is_taken_apart(text in "([ -~\n\u{e9}]|mysql -p|curl -u|\\$\\(|\\$\\{|\\$'|<<<|<<E\n|\nE\n|PASSWORD: |htpasswd -b|echo |sudo -S){0,30}") {
         let _ = redact(&text);
     }
 }
