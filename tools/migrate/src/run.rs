@@ -12,6 +12,7 @@ pub mod parts;
 pub mod record;
 pub mod session;
 mod signals;
+pub mod sound;
 mod watch;
 pub mod workbench;
 
@@ -62,7 +63,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .list_stream(MIRROR)
         .try_next()
         .await?;
-    let (record, journal) = choose::choose(&session)?;
+    let (record, journal) = choose::choose(&session).await?;
     if session.line.run.user_id.is_none() {
         session
             .line

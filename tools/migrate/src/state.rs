@@ -12,6 +12,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
+pub use find::run_named;
 use serde::{Deserialize, Serialize};
 use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
@@ -145,6 +146,9 @@ pub struct Summary {
     pub parameters: Parameters,
     /// The journal with every step.
     pub journal: PathBuf,
+    /// How many bytes of it were on the disk for certain: a shorter one has lost its tail.
+    #[serde(default)]
+    pub journal_bytes: u64,
     /// What was done.
     pub counts: Counts,
     /// The first hundred exceptions.

@@ -1,6 +1,7 @@
 //! `--verify-state`: a run's journal against the database and against the bucket.
 //!
-//! What must hold: it changes nothing; every object and every row that is not as the journal says is named.
+//! What must hold: it changes no row, file or object; every object and every row that is not as the journal says is named, and so is
+//! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it.
 //!
 //! What it deliberately does not do: look at what no run touched; `--audit-files` does.
 
@@ -15,6 +16,7 @@ use transfer::{
 };
 
 use crate::db::{Change, Switched};
+use crate::leftover;
 use crate::plan::Context;
 use crate::report::show_exceptions;
 use crate::run::existing::{self, Named, Purpose};
@@ -76,6 +78,8 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     watch.finish();
     let mut exceptions = rows.exceptions;
     exceptions.append(&mut objects.exceptions);
+    let left = leftover::find(&session, &journal, &ends.paths).await?;
+    left.add_to(&mut exceptions, &session.ui);
     let report = StateReport {
         run: record.files.run.clone(),
         state: record.summary.state,

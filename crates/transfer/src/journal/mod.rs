@@ -10,6 +10,7 @@ mod index;
 mod line;
 mod mirror;
 mod reader;
+mod renew;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,6 +19,7 @@ pub use error::{JournalError, JournalErrorKind};
 pub(crate) use line::Line;
 pub use line::RunHeader;
 pub(crate) use mirror::{MirrorCopy, MirrorError};
+pub use renew::Renewed;
 
 use crate::item::{Digest, Item, Stamp};
 use crate::keyset::hash;
@@ -202,6 +204,15 @@ impl Journal {
         mirror::runs(store, prefix).await
     }
 
+    /// Reads what the run of a journal is, and nothing else of it.
+    ///
+    /// # Errors
+    /// If there is no journal at the path.
+    pub fn header_of(path: &Path) -> Result<RunHeader, JournalError> {
+        let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+        reader::header(path, &file)
+    }
+
     /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -297,6 +308,11 @@ impl Journal {
                 each(time, done.map(|(id, _)| id).collect());
             }
         })
+    }
+
+    /// Tells whether it names no item at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().index.is_empty()
     }
 
     /// Returns where in the file the items are that are in a state that is asked for.

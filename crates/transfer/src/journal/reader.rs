@@ -60,7 +60,7 @@ pub(super) fn open(path: &Path, for_writing: bool) -> Result<Journal, JournalErr
 /// A program that is just being started shares the lock of its parent until it runs, so one refusal is not the last word.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
-fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     let locked = loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -113,6 +113,14 @@ fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
     })
 }
 
+/// Returns how many bytes of whole, valid lines a file begins with.
+pub(super) fn whole_length(path: &Path) -> Result<u64, JournalError> {
+    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+    let mut lines = Lines::new(path, &file)?;
+    while lines.next_valid()?.is_some() {}
+    Ok(lines.place)
+}
+
 /// Reads every line with all that is in it.
 pub(super) fn scan_lines(path: &Path, mut each: impl FnMut(Line)) -> Result<(), JournalError> {
     let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
@@ -125,7 +133,7 @@ pub(super) fn scan_lines(path: &Path, mut each: impl FnMut(Line)) -> Result<(), 
     Ok(())
 }
 
-fn header(path: &Path, file: &File) -> Result<super::RunHeader, JournalError> {
+pub(super) fn header(path: &Path, file: &File) -> Result<super::RunHeader, JournalError> {
     let bytes = line_at(path, file, 0)?;
     match parse(path, &bytes)? {
         Line::Run(header) => Ok(header),

@@ -8,20 +8,23 @@
 use console::{Exit, Failure, Unasked};
 use transfer::{Journal, RunHeader};
 
+use super::existing;
 use super::failures::journal_failure;
-use super::record::{Record, state_of};
+use super::record::{Record, of_header, state_of};
 use super::session::Session;
+use super::sound;
 use crate::state::{Parameters, RunFiles, RunState};
 
 /// Finds the run that the command line means, and opens its journal for writing.
 ///
 /// # Errors
 /// If there is an unfinished run and nobody said what to do about it, or the named one does not fit.
-pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
+pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
     let parameters = session.parameters()?;
     let run = &session.line.run;
     if let Some(path) = &run.resume_from {
-        return resume(session, &session.state.resolve(path)?, &parameters);
+        let files = existing::resolve(session, path).await?;
+        return resume(session, &files, &parameters).await;
     }
     let unfinished = unfinished(session, &parameters)?;
     let Some((files, state)) = unfinished else {
@@ -49,7 +52,7 @@ pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
         session
             .ui
             .status(format!("Going on with the run {}.", files.run));
-        return resume(session, &files, &parameters);
+        return resume(session, &files, &parameters).await;
     }
     Err(undecided(&files))
 }
@@ -106,14 +109,13 @@ fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal)
     Ok((record, journal))
 }
 
-fn resume(
+async fn resume(
     session: &Session,
     files: &RunFiles,
     parameters: &Parameters,
 ) -> Result<(Record, Journal), Failure> {
-    let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
-    let record = Record::open(session, files, &journal)?;
-    let of = &record.summary.parameters;
+    let header = Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let of = of_header(files, &header)?;
     if let Some(what) = of.difference(parameters) {
         return Err(Failure::new(
             Exit::Conflict,
@@ -122,6 +124,9 @@ fn resume(
         .kind("other-run")
         .hint("give it the same settings, or begin a new run with --fresh-start"));
     }
+    sound::make_sure(session, files, false).await?;
+    let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
+    let record = Record::open(session, files, &journal)?;
     match state_of(&journal) {
         RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files)),
         _ => Ok((record, journal)),

@@ -61,14 +61,18 @@ pub fn run_failure(error: &RunError, next: &str) -> Failure {
 pub fn journal_failure(error: &JournalError) -> Failure {
     let code = match error.kind() {
         transfer::JournalErrorKind::Locked => Exit::Locked,
-        transfer::JournalErrorKind::Damaged => Exit::Corrupt,
+        transfer::JournalErrorKind::Damaged | transfer::JournalErrorKind::Diverged => Exit::Corrupt,
+        transfer::JournalErrorKind::Store => error
+            .store_error()
+            .map_or(Exit::Failed, |store| exit::of_store(store.kind())),
+        _ if is_disk_full(error) => Exit::DiskFull,
         _ => Exit::Failed,
     };
     Failure::from_error(code, error).hint(error.remedy())
 }
 
-fn is_disk_full(error: &RunError) -> bool {
-    let mut next = Error::source(error);
+fn is_disk_full(error: &dyn Error) -> bool {
+    let mut next = error.source();
     while let Some(error) = next {
         let kind = error
             .downcast_ref::<std::io::Error>()

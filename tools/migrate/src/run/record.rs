@@ -5,7 +5,7 @@
 //! What it deliberately does not do: hold anything that is not in the journal too.
 
 use console::Failure;
-use transfer::{Journal, Report, State, Tally};
+use transfer::{Journal, Report, RunHeader, State, Tally};
 
 use super::session::Session;
 use crate::state::{Counts, FORMAT, Parameters, Pointers, RunFiles, RunState, StateDir, Summary};
@@ -70,6 +70,15 @@ impl Record {
         self.summary.counts.planned = tally.total();
         self.summary.counts.committed = tally.switched();
         self.summary.counts.reverted = reverted(&tally);
+        // Only what is on the disk for certain: a crash must not make a journal look cut off.
+        let durable = journal.durable_length();
+        self.summary.journal_bytes = self.summary.journal_bytes.max(durable);
+    }
+
+    /// Takes over how the run stands by its journal, whatever the summary said.
+    pub fn follow(&mut self, journal: &Journal) {
+        self.summary.state = state_of(journal);
+        self.count(journal);
     }
 
     /// Adds what an attempt did.
@@ -157,14 +166,21 @@ fn reverted(tally: &Tally) -> u64 {
     tally.of(State::Reverted) + tally.of(State::Undone)
 }
 
+/// Reads what a run was asked to do from the first line of its journal.
+///
+/// # Errors
+/// If another tool wrote it.
+pub fn of_header(files: &RunFiles, header: &RunHeader) -> Result<Parameters, Failure> {
+    serde_json::from_value(header.parameters.clone()).map_err(|error| {
+        let message = format!("{} is the journal of another tool", files.journal.display());
+        Failure::wrap(console::Exit::Conflict, message, &error)
+            .hint("name a journal of migrate_to_s3; `--status` lists them")
+    })
+}
+
 fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
     let header = journal.header();
-    let parameters: Parameters =
-        serde_json::from_value(header.parameters.clone()).map_err(|error| {
-            let message = format!("{} is the journal of another tool", files.journal.display());
-            Failure::wrap(console::Exit::Conflict, message, &error)
-                .hint("name a journal of migrate_to_s3; `--status` lists them")
-        })?;
+    let parameters = of_header(files, header)?;
     Ok(Summary {
         format: FORMAT,
         tool: TOOL.into(),
@@ -174,6 +190,7 @@ fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
         updated: String::new(),
         parameters,
         journal: files.journal.clone(),
+        journal_bytes: 0,
         counts: Counts::default(),
         exceptions: vec![],
         next: String::new(),

@@ -81,6 +81,17 @@ impl Session {
         }
     }
 
+    /// Opens the store that keeps the copies of journals: the one that the objects go to, or come back from.
+    ///
+    /// # Errors
+    /// If none is named, or it cannot be opened.
+    pub async fn mirror(&self) -> Result<Store, Failure> {
+        match self.settings.direction {
+            DirectionArg::S3ToLocal => self.bucket().await,
+            DirectionArg::LocalToS3 | DirectionArg::S3ToS3 => self.target().await,
+        }
+    }
+
     /// Returns the URL of the store that the files go to.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod commands;
 mod crash;
+mod cut;
 mod defects;
 mod directions;
 mod failures;
