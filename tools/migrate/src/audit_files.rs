@@ -12,6 +12,7 @@ use console::{Exit, Failure, Table, Ui, human};
 use transfer::StopSignal;
 
 use crate::audit::{AuditError, AuditOptions, AuditReport, Finding, FindingKind, Severity, audit};
+use crate::report::write_json;
 use crate::run::failures::database_failure;
 use crate::run::listen;
 use crate::run::parts;
@@ -48,7 +49,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
         .map_err(|error| failure(&error))?;
     show(&session.ui, &report);
     if let Some(path) = &session.line.run.report {
-        write(path, &report)?;
+        write_json(path, &report)?;
     }
     Ok(if report.is_sound() {
         Exit::Ok
@@ -67,13 +68,6 @@ fn failure(error: &AuditError) -> Failure {
             Failure::from_error(Exit::Interrupted, error as &(dyn Error + 'static))
         }
     }
-}
-
-fn write(path: &std::path::Path, report: &AuditReport) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec_pretty(report)
-        .map_err(|error| Failure::wrap(Exit::Failed, "the report could not be written", &error))?;
-    store::file::atomic_write(path, &bytes)
-        .map_err(|error| Failure::io("write the report", path, &error))
 }
 
 fn show(ui: &Ui, report: &AuditReport) {

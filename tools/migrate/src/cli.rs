@@ -18,7 +18,9 @@ use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_l
 
 use crate::run::session::{self, Session};
 use crate::settings::Settings;
-use crate::{audit_files, delete, dry, quickstart, rollback, run, status, storage_test, verify};
+use crate::{
+    audit_files, delete, dry, quickstart, report, rollback, run, status, storage_test, verify,
+};
 use args::{ActionArgs, ColorArg, CommandLine, OutputArgs, QuickstartArgs, Word};
 
 /// Threads for waiting on sockets; hashing and reading have their own.
@@ -84,6 +86,9 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
 }
 
 async fn act(line: CommandLine, ui: Ui, settings: Settings) -> Result<Exit, Failure> {
+    if let Some(path) = &line.run.report {
+        report::check_place(path)?;
+    }
     if line.action.test_storage {
         let mapping = session::mapping(&settings)?;
         return storage_test::run(&ui, &settings, &mapping).await;

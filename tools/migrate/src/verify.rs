@@ -18,7 +18,7 @@ use transfer::{
 use crate::db::{Change, Switched};
 use crate::leftover;
 use crate::plan::Context;
-use crate::report::show_exceptions;
+use crate::report::{show_exceptions, write_json};
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::failures::{database_failure, journal_failure, run_failure};
 use crate::run::parts::{self, Ends};
@@ -89,6 +89,9 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         exceptions,
     };
     show(&session.ui, &report);
+    if let Some(path) = &session.line.run.report {
+        write_json(path, &report)?;
+    }
     Ok(if report.exceptions.is_empty() {
         Exit::Ok
     } else {

@@ -189,8 +189,8 @@ pub struct RunArgs {
     /// How a copy is proved [default: checksum]
     #[arg(long, value_enum, value_name = "HOW")]
     pub verify: Option<ProofArg>,
-    /// Write the report of the run to this file, as JSON
-    #[arg(long, value_name = "FILE")]
+    /// Write the report to this file, as JSON; its directory must be there
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "rollback_status", "test_storage"])]
     pub report: Option<PathBuf>,
 }
 

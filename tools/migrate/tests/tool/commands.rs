@@ -237,3 +237,57 @@ fn one_users_documents_can_be_moved_alone() {
     site.run(&[]).assert_code(0);
     assert_eq!(site.switched(), 30);
 }
+
+#[test]
+fn a_user_who_owns_nothing_is_said() {
+    let site = Site::new(3);
+    let nobody = "00000000-0000-4000-8000-00000000dead";
+    for arguments in [
+        &["--user-id", nobody][..],
+        &["--dry-run", "--user-id", nobody],
+    ] {
+        site.run(arguments)
+            .assert_code(2)
+            .assert_says(&[nobody, "hint:", "--user-id"]);
+    }
+    site.run(&["--user-id", "tom"])
+        .assert_code(2)
+        .assert_says(&["is no id of a user", "hint:"]);
+    assert_eq!(site.switched(), 0);
+    assert!(site.journals().is_empty(), "no run was begun");
+}
+
+#[test]
+fn a_report_that_could_not_be_written_is_refused_before_anything_is_done() {
+    let site = Site::new(3);
+    let file = site.folder().join("not-there/report.json");
+    let file = file.display().to_string();
+    let folder = site.folder().display().to_string();
+    for place in [&file, &folder] {
+        for arguments in [
+            &["--report", place][..],
+            &["--verify-state", "--report", place],
+        ] {
+            site.run(arguments).assert_says(&["report", "hint:"]);
+        }
+    }
+    assert_eq!(site.switched(), 0);
+    let good = site.folder().join("report.json").display().to_string();
+    site.run(&["--dry-run", "--report", &good]).assert_code(0);
+    assert!(
+        std::fs::read_to_string(&good)
+            .expect("reads")
+            .contains("\"documents\"")
+    );
+    site.run(&["--report", &good]).assert_code(0);
+    // With nothing to do it is as wrong as with something.
+    let ended = site.run(&["--report", &file]);
+    assert_ne!(ended.code, Some(0), "{}", ended.all());
+    site.run(&["--verify-state", "--report", &good])
+        .assert_code(0);
+    assert!(
+        std::fs::read_to_string(&good)
+            .expect("reads")
+            .contains("rows_checked")
+    );
+}
