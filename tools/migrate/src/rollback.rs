@@ -16,7 +16,7 @@ use crate::run::existing::{self, Named, Purpose};
 use crate::run::record;
 use crate::run::session::Session;
 use crate::run::workbench::Workbench;
-use crate::state::RunState;
+use crate::state::{Flags, RunState};
 
 /// Runs `--rollback` or `--force-rollback`.
 ///
@@ -73,10 +73,11 @@ fn name_earlier_runs(bench: &Workbench) -> Result<(), Failure> {
         let summary = summary.filter(|summary| is_other && existing::can_be_undone(summary));
         if let Some(summary) = summary {
             session.ui.hint(format!(
-                "the run {} is not undone ({}): migrate_to_s3 --rollback {}",
+                "the run {} is not undone ({}): migrate_to_s3 --rollback {}{}",
                 files.run,
                 console::human::count(summary.counts.committed, "document"),
-                files.summary.display()
+                files.summary.display(),
+                summary.parameters.flags(Flags::Known)
             ));
         }
     }

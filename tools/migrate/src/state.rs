@@ -109,6 +109,15 @@ pub struct Counts {
     pub bytes: u64,
 }
 
+/// What a command that is printed says of a run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// Nothing: the direction has to be said.
+    New,
+    /// It names the run's file, in which the direction is.
+    Known,
+}
+
 /// What a run was asked to do. A run goes on only under the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
@@ -279,6 +288,20 @@ impl Parameters {
     #[must_use]
     pub fn is_same_place(&self, other: &Parameters) -> bool {
         self.difference(other).is_none()
+    }
+
+    /// Returns the flags, each with a space before it, without which a command would not mean the way of this run.
+    #[must_use]
+    pub fn flags(&self, with: Flags) -> String {
+        if self.direction == "local-to-s3" {
+            return String::new();
+        }
+        let direction = format!(" --direction {}", self.direction);
+        let target = format!(" --target \"{}\"", self.target);
+        match with {
+            Flags::New => format!("{direction}{target}"),
+            Flags::Known => target,
+        }
     }
 
     /// Says in what another run's parameters differ; none if it may go on with this run.

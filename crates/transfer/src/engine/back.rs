@@ -4,7 +4,7 @@
 //! run made it, no item is switched to it any more, and its source is there and equal.
 
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
-use super::{RollbackOptions, plan, switch};
+use super::{RollbackOptions, plan, refused, switch};
 use crate::error::RunError;
 use crate::item::{Blob, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
@@ -98,7 +98,8 @@ async fn make_good(shared: &Arc<Shared>, entries: Vec<Entry>) -> Result<Vec<Entr
 async fn make_sources_good(shared: &Shared, entry: &Entry) -> Result<(), Failure> {
     for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
         if let Some(stored) = stored {
-            make_source_good(shared, &entry.item, blob, stored).await?;
+            let made = make_source_good(shared, &entry.item, blob, stored).await;
+            refused::judge(shared, &entry.item, blob, made).await?;
         }
     }
     Ok(())
@@ -322,19 +323,30 @@ async fn is_ours(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<bool, Ru
     let head = shared.patiently(|| shared.target.head(&blob.key)).await;
     match head {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) if is_refused(shared, blob, &error).await => {
+            keep(shared, entry, blob)?;
+            return Ok(false);
+        }
         Err(error) => return Err(error.into()),
         Ok(_) => {}
     }
     let local = shared.patiently_source(|| shared.source.digest(blob)).await;
     if let Ok(Some(local)) = local {
-        match shared.read_back(&blob.key, local).await? {
-            None => return Ok(false),
-            Some(object) if object == local => return Ok(true),
-            Some(_) => {}
+        match shared.read_back(&blob.key, local).await {
+            Ok(None) => return Ok(false),
+            Ok(Some(object)) if object == local => return Ok(true),
+            Ok(Some(_)) => {}
+            Err(error) if is_refused(shared, blob, &error).await => {}
+            Err(error) => return Err(error.into()),
         }
     }
     keep(shared, entry, blob)?;
     Ok(false)
+}
+
+/// Tells whether the store refuses this object, and others not.
+async fn is_refused(shared: &Shared, blob: &Blob, error: &store::StoreError) -> bool {
+    refused::may_be_of_one(shared, error) && refused::is_well(shared, &blob.key).await
 }
 
 fn keep(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<(), RunError> {

@@ -4,6 +4,7 @@
 //! that were made for it in this attempt.
 
 use super::parts;
+use super::refused;
 use super::shared::{Failure, Shared, chain, exception};
 use crate::error::RunError;
 use crate::item::{Blob, Digest, Item, Stamp};
@@ -47,7 +48,9 @@ pub(super) async fn copy_item(
 ) -> Result<Option<Ready>, RunError> {
     let mut done = Vec::with_capacity(pending.item.blobs.len());
     for index in 0..pending.item.blobs.len() {
-        match copy_blob(shared, &pending, index).await {
+        let copied = copy_blob(shared, &pending, index).await;
+        let (item, blob) = (&pending.item, &pending.item.blobs[index]);
+        match refused::judge(shared, item, blob, copied).await {
             Ok(stored) => done.push(Some(stored)),
             Err(Failure::Run(error)) => return Err(error),
             Err(Failure::Item(exception)) if !pending.item.blobs[index].required => {
@@ -157,6 +160,12 @@ async fn report_kept(shared: &Shared, pending: &Pending, from: usize) -> Result<
                 shared.remark(exception(&pending.item, blob, kind, message, remedy))?;
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // It is the refused object itself, perhaps: whether it is there, nobody can say.
+            Err(error) if refused::may_be_of_one(shared, &error) => {
+                let remedy = "look whether the object is there, and remove it if it is";
+                let kind = ExceptionKind::ObjectKept;
+                shared.remark(exception(&pending.item, blob, kind, chain(&error), remedy))?;
+            }
             Err(error) => return Err(error.into()),
         }
     }

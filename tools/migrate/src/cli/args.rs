@@ -120,6 +120,9 @@ pub struct ActionArgs {
     /// With --delete-source: only what was migrated at least this long ago [default: 7d]
     #[arg(long, value_name = "DURATION", requires = "delete_source")]
     pub older_than: Option<String>,
+    /// With --delete-source after s3-to-s3: the application reads the other bucket already, so the objects of this one may go
+    #[arg(long, requires = "delete_source")]
+    pub application_moved: bool,
     /// Not offered: local files are removed by a later step of its own
     #[arg(long, hide = true)]
     pub delete_local: bool,

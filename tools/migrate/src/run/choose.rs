@@ -13,7 +13,7 @@ use super::failures::journal_failure;
 use super::record::{Record, of_header, state_of};
 use super::session::Session;
 use super::sound;
-use crate::state::{Parameters, RunFiles, RunState};
+use crate::state::{Flags, Parameters, RunFiles, RunState};
 
 /// Finds the run that the command line means, and opens its journal for writing.
 ///
@@ -44,7 +44,7 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
         return begin(session, &parameters);
     }
     if state == RunState::RollingBack {
-        return Err(partly_rolled_back(&files));
+        return Err(partly_rolled_back(&files, &parameters));
     }
     // The guide's lines with --enable-rollback are run after an interruption, by scripts too.
     let is_told = run.resume || run.enable_rollback;
@@ -128,7 +128,7 @@ async fn resume(
     let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
     let record = Record::open(session, files, &journal)?;
     match state_of(&journal) {
-        RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files)),
+        RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files, &of)),
         _ => Ok((record, journal)),
     }
 }
@@ -146,14 +146,15 @@ fn undecided(files: &RunFiles) -> Failure {
         .hint("go on with it by --resume, or begin anew by --fresh-start (its journal is kept)")
 }
 
-fn partly_rolled_back(files: &RunFiles) -> Failure {
+fn partly_rolled_back(files: &RunFiles, of: &Parameters) -> Failure {
     Failure::new(
         Exit::Conflict,
         format!("the run {} is rolled back, wholly or in part", files.run),
     )
     .kind("rolled-back-run")
     .hint(format!(
-        "finish that by --rollback {}, or begin a new run by --fresh-start",
-        files.summary.display()
+        "finish that by --rollback {}{}, or begin a new run by --fresh-start",
+        files.summary.display(),
+        of.flags(Flags::Known)
     ))
 }

@@ -8,7 +8,9 @@ use console::Failure;
 use transfer::{Journal, Report, RunHeader, State, Tally};
 
 use super::session::Session;
-use crate::state::{Counts, FORMAT, Parameters, Pointers, RunFiles, RunState, StateDir, Summary};
+use crate::state::{
+    Counts, FORMAT, Flags, Parameters, Pointers, RunFiles, RunState, StateDir, Summary,
+};
 
 /// The program and its version, as journals and summaries have it.
 pub const TOOL: &str = concat!("migrate_to_s3 ", env!("CARGO_PKG_VERSION"));
@@ -127,14 +129,18 @@ impl Record {
     #[must_use]
     pub fn next_command(&self, state: RunState) -> String {
         let file = self.files.summary.display();
+        let parameters = &self.summary.parameters;
+        let (new, known) = (parameters.flags(Flags::New), parameters.flags(Flags::Known));
         match state {
             RunState::Running | RunState::Stopped => {
-                format!("migrate_to_s3 --resume-from {file}")
+                format!("migrate_to_s3 --resume-from {file}{new}")
             }
-            RunState::RollingBack => format!("migrate_to_s3 --rollback {file}"),
-            RunState::Finished => format!("migrate_to_s3 --verify-state --state-file {file}"),
+            RunState::RollingBack => format!("migrate_to_s3 --rollback {file}{known}"),
+            RunState::Finished => {
+                format!("migrate_to_s3 --verify-state --state-file {file}{known}")
+            }
             RunState::FinishedWithExceptions => "migrate_to_s3 --audit-files".to_owned(),
-            RunState::RolledBack => "migrate_to_s3".to_owned(),
+            RunState::RolledBack => format!("migrate_to_s3{new}"),
         }
     }
 }

@@ -19,6 +19,7 @@ fn summary(dir: &StateDir, run: &str) -> Summary {
             user: None,
         },
         journal: dir.files(run).journal,
+        journal_bytes: 0,
         counts: Counts::default(),
         exceptions: vec![],
         next: String::new(),

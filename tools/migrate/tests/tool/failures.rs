@@ -414,3 +414,88 @@ fn flags_that_make_no_sense_are_refused() {
     }
     assert!(site.moment().bucket.is_empty(), "{BUCKET} is as it was");
 }
+
+#[test]
+fn one_object_that_is_always_refused_does_not_stop_the_others() {
+    let (site, proxy) = behind_a_proxy(6);
+    let before = site.moment();
+    let refused = site.fleet.documents[2].id.clone();
+    proxy.add(
+        Rule::s3_error(500, "InternalError", "We encountered an internal error")
+            .target(&format!("/{refused}.")),
+    );
+    let arguments = ["--enable-rollback", "--max-retries", "1"];
+    let report = site
+        .run(&[&arguments[..], &["--json"]].concat())
+        .assert_code(3)
+        .json();
+    assert_eq!(site.switched(), 5, "all the others");
+    let exceptions = report["exceptions"].as_array().expect("a list");
+    assert!(
+        exceptions.iter().any(|it| it["kind"] == "refused"
+            && it["item"].as_str().is_some_and(|id| id.contains(&refused))),
+        "{report:#}"
+    );
+    // Again, with nothing else to do: it is still only that one.
+    site.run(&arguments).assert_code(3).assert_says(&[&refused]);
+    site.run(&["--max-failures", "0", "--max-retries", "0"])
+        .assert_code(3)
+        .assert_says(&["too many"]);
+    proxy.clear();
+    site.run(&["--resume"]).assert_code(0);
+    assert_eq!(site.switched(), 6);
+    for _ in 0..3 {
+        site.run(&["--rollback"]);
+    }
+    before.assert_same(&site.moment(), "after all rollbacks");
+}
+
+#[test]
+fn a_store_that_fails_for_everything_stops_the_run_and_undoes_nothing() {
+    let (site, proxy) = behind_a_proxy(6);
+    site.run(&["--limit", "2"]).assert_code(0);
+    proxy.add(
+        Rule::s3_error(500, "InternalError", "We encountered an internal error")
+            .target("/documents/"),
+    );
+    site.run(&["--enable-rollback", "--max-retries", "0"])
+        .assert_code(14)
+        .assert_says(&["--resume-from"]);
+    assert_eq!(site.switched(), 2, "nothing was undone");
+    proxy.clear();
+    site.run(&["--resume"]).assert_code(0);
+    assert_eq!(site.switched(), 6);
+}
+
+#[test]
+fn one_object_that_cannot_be_read_back_holds_up_no_verification_nor_rollback() {
+    let (site, proxy) = behind_a_proxy(5);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let latest = site.state().join("migration_state_LATEST.json");
+    let latest = latest.display().to_string();
+    let retries = ["--max-retries", "0"];
+    site.run(&[
+        "--delete-source",
+        "--state-file",
+        &latest,
+        "--older-than",
+        "0s",
+    ])
+    .assert_code(0);
+    let refused = site.fleet.documents[2].id.clone();
+    proxy.add(
+        Rule::s3_error(500, "InternalError", "We encountered an internal error")
+            .method("GET")
+            .target(&format!("/{refused}.")),
+    );
+    for what in [&["--verify-state", "--full"][..], &["--rollback", &latest]] {
+        site.run(&[what, &retries].concat())
+            .assert_code(3)
+            .assert_says(&["refused", &refused]);
+    }
+    assert_eq!(site.switched(), 1, "the others are back");
+    proxy.clear();
+    site.run(&["--rollback", &latest]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
