@@ -109,7 +109,8 @@ async fn check(
 ) -> Result<Found, RunError> {
     let (key, target) = (&blob.key, &shared.target);
     let wrong = |kind, message: String| {
-        let remedy = "run again to store it anew if its source is there, or roll back; then find out who changed the object";
+        let remedy = "where its source is still there: roll the run back, then run anew; else restore the object from a backup or an older \
+                      version of it. Then find out who changed it";
         Ok(Found::Wrong(Box::new(exception(
             item, blob, kind, message, remedy,
         ))))

@@ -48,9 +48,7 @@ pub(super) async fn copy_item(
 ) -> Result<Option<Ready>, RunError> {
     let mut done = Vec::with_capacity(pending.item.blobs.len());
     for index in 0..pending.item.blobs.len() {
-        let copied = copy_blob(shared, &pending, index).await;
-        let (item, blob) = (&pending.item, &pending.item.blobs[index]);
-        match refused::judge(shared, item, blob, copied).await {
+        match copy_unless_refused(shared, &pending, index).await {
             Ok(stored) => done.push(Some(stored)),
             Err(Failure::Run(error)) => return Err(error),
             Err(Failure::Item(exception)) if !pending.item.blobs[index].required => {
@@ -81,6 +79,30 @@ pub(super) async fn copy_item(
         blobs: done,
         is_resumed: false,
     }))
+}
+
+/// Copies a blob. Where the store refuses only this one, what may have arrived all the same is taken away.
+async fn copy_unless_refused(
+    shared: &Shared,
+    pending: &Pending,
+    index: usize,
+) -> Result<StoredBlob, Failure> {
+    let copied = copy_blob(shared, pending, index).await;
+    let ends_run = matches!(copied, Err(Failure::Run(_)));
+    let (item, blob) = (&pending.item, &pending.item.blobs[index]);
+    let judged = refused::judge(shared, item, blob, copied).await;
+    if ends_run && matches!(judged, Err(Failure::Item(_))) {
+        let is_fresh = pending.fresh.get(index).copied().unwrap_or(false);
+        match (is_fresh, pending.is_uncertain) {
+            (true, false) => {
+                take_away(shared, pending, std::slice::from_ref(&blob.key)).await?;
+            }
+            // That of a required one is looked for when the item is left out.
+            (true, true) if !blob.required => report_kept(shared, pending, index).await?,
+            _ => {}
+        }
+    }
+    judged
 }
 
 fn count(shared: &Shared, done: &[Option<StoredBlob>], bytes: u64) {
@@ -119,7 +141,7 @@ async fn leave_item_out(
         .collect();
     shared.steps.take("leaving out")?;
     if !keys.is_empty() {
-        shared.patiently(|| shared.target.delete(&keys)).await?;
+        take_away(shared, pending, &keys).await?;
     }
     if pending.is_uncertain {
         report_kept(shared, pending, done.len()).await?;
@@ -143,6 +165,21 @@ async fn leave_item_out(
         true => Err(RunError::verification(&key)),
         false => Ok(()),
     }
+}
+
+/// Removes what was stored of an item; where the store refuses that too, it is named.
+async fn take_away(shared: &Shared, pending: &Pending, keys: &[String]) -> Result<(), RunError> {
+    let error = match shared.patiently(|| shared.target.delete(keys)).await {
+        Err(error) if refused::may_be_of_one(shared, &error) => error,
+        outcome => return Ok(outcome?),
+    };
+    let blobs = pending.item.blobs.iter();
+    for blob in blobs.filter(|blob| keys.contains(&blob.key)) {
+        let remedy = "look whether the object is there, and remove it if it is";
+        let kind = ExceptionKind::ObjectKept;
+        shared.remark(exception(&pending.item, blob, kind, chain(&error), remedy))?;
+    }
+    Ok(())
 }
 
 /// Names objects that an earlier process may have made and that cannot be compared with their sources now.
