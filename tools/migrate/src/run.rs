@@ -14,6 +14,7 @@ pub mod session;
 mod signals;
 pub mod sound;
 mod watch;
+pub mod wording;
 pub mod workbench;
 
 use std::collections::HashSet;

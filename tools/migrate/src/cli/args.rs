@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "migrate_to_s3",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = console::exit::help_table(),
+    after_help = super::exits::help(),
     max_term_width = 100
 )]
 pub struct CommandLine {

@@ -291,3 +291,43 @@ fn a_report_that_could_not_be_written_is_refused_before_anything_is_done() {
             .contains("rows_checked")
     );
 }
+
+#[test]
+fn an_audit_tells_migrated_files_from_files_without_rows() {
+    let site = Site::new(6);
+    // One lies where the application no longer puts files.
+    let id = &site.fleet.documents[0].id;
+    let old = site.sql(&format!(
+        "SELECT file_path FROM documents WHERE id = '{id}'"
+    ));
+    let odd = site.fleet.uploads.join("an old name.pdf");
+    std::fs::rename(&old, &odd).expect("renames");
+    site.sql(&format!(
+        "UPDATE documents SET file_path = '{}' WHERE id = '{id}'",
+        odd.display()
+    ));
+    std::fs::write(site.fleet.uploads.join("stray.bin"), "nobody's").expect("writes");
+    site.run(&[]).assert_code(0);
+    let report = site.run(&["--audit-files", "--json"]).assert_code(0).json();
+    let findings = report["findings"].as_array().expect("a list");
+    let of_kind = |kind: &str| {
+        findings
+            .iter()
+            .filter(|it| it["kind"] == kind)
+            .map(|it| it["path"].as_str().expect("a path"))
+            .collect::<Vec<_>>()
+    };
+    let strays = of_kind("file_without_row");
+    assert_eq!(strays.len(), 1, "{strays:?}");
+    assert!(strays[0].ends_with("stray.bin"));
+    let migrated = of_kind("migrated_source");
+    assert!(migrated.len() >= 6, "{migrated:?}");
+    assert!(
+        migrated
+            .iter()
+            .any(|path| path.ends_with("an old name.pdf"))
+    );
+    site.run(&["--audit-files"])
+        .assert_code(0)
+        .assert_says(&["migrated source", "--delete-source"]);
+}

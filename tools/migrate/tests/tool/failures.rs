@@ -136,8 +136,13 @@ fn a_wrong_key() {
     command.env("S3_SECRET_ACCESS_KEY", "another-secret");
     let ended = Ended::of(command, &[])
         .assert_code(13)
-        .assert_says(&["hint:"]);
+        .assert_says(&["hint:", "S3_ACCESS_KEY_ID"]);
     assert!(!ended.all().contains("another-secret"), "{}", ended.all());
+    assert!(
+        !ended.all().contains("AWS_"),
+        "the application's variables are in use: {}",
+        ended.all()
+    );
 }
 
 #[test]
@@ -498,4 +503,64 @@ fn one_object_that_cannot_be_read_back_holds_up_no_verification_nor_rollback() {
     proxy.clear();
     site.run(&["--rollback", &latest]).assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn remedies_name_the_settings_that_are_in_use() {
+    let site = Site::new(1);
+    for (name, value, remedy) in [
+        ("S3_BUCKET_NAME", "not-there", "S3_BUCKET_NAME"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:1", "S3_ENDPOINT_URL"),
+    ] {
+        let mut command = site.command(&["--max-retries", "0"]);
+        command.env(name, value);
+        let ended = Ended::of(command, &[name]).assert_says(&["hint:", remedy]);
+        assert!(!ended.all().contains("store URL"), "{}", ended.all());
+    }
+    let mut command = site.command(&["--test-storage"]);
+    command.env("S3_SECRET_ACCESS_KEY", "another-secret");
+    let ended = Ended::of(command, &[]).assert_says(&["S3_SECRET_ACCESS_KEY"]);
+    assert!(!ended.all().contains("AWS_"), "{}", ended.all());
+    // Who typed a store URL is told of that.
+    let url = site.s3.store_url("not-there", "");
+    site.run(&["--store", &url])
+        .assert_code(10)
+        .assert_says(&["store URL"]);
+}
+
+#[test]
+fn an_altered_object_gets_a_remedy_that_helps() {
+    let site = Site::new(4);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let altered = site.sql("SELECT substr(file_path, 6) FROM documents ORDER BY id LIMIT 1");
+    let file = site.s3.root().join(BUCKET).join(&altered);
+    let mut bytes = std::fs::read(&file).expect("reads");
+    bytes[0] ^= 1;
+    std::fs::write(&file, bytes).expect("writes");
+    let ended = site
+        .run(&["--verify-state", "--full"])
+        .assert_code(3)
+        .assert_says(&["another content", "roll the run back"]);
+    assert!(!ended.all().contains("run again"), "{}", ended.all());
+    // What it says.
+    site.run(&["--rollback"]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+    site.run(&[]).assert_code(0);
+    site.run(&["--verify-state", "--full"]).assert_code(0);
+}
+
+#[test]
+fn with_json_a_wrong_command_line_is_a_document_too() {
+    let site = Site::new(1);
+    for arguments in [
+        &["--json", "--nonsense"][..],
+        &["--resume", "--fresh-start", "--json"],
+        &["--json", "--user-id", "tom"],
+    ] {
+        let error = site.run(arguments).assert_code(2).json();
+        assert_eq!(error["error"]["exit_code"], 2, "{error:#}");
+        assert!(error["error"]["message"].is_string(), "{error:#}");
+    }
+    site.run(&["--json", "--help"]).assert_code(0).json();
 }
