@@ -9,7 +9,7 @@ use console::{Exit, Failure, Unasked};
 use transfer::{Journal, RunHeader};
 
 use super::existing;
-use super::failures::journal_failure;
+use super::failures::{begin_failure, journal_failure};
 use super::record::{Record, of_header, state_of};
 use super::session::Session;
 use super::sound;
@@ -103,8 +103,7 @@ fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal)
         started: now,
         parameters,
     };
-    let journal =
-        Journal::create(&files.journal, header).map_err(|error| journal_failure(&error))?;
+    let journal = Journal::create(&files.journal, header).map_err(|error| begin_failure(&error))?;
     let record = Record::open(session, &files, &journal)?;
     Ok((record, journal))
 }

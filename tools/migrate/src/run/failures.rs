@@ -56,6 +56,14 @@ pub fn run_failure(error: &RunError, next: &str) -> Failure {
         .hint(format!("{}\n      {next}", error.remedy()))
 }
 
+/// Says why the journal of a new run could not be begun.
+#[must_use]
+pub fn begin_failure(error: &JournalError) -> Failure {
+    journal_failure(error).hint(
+        "nothing was done: free some space or make the directory writable, or name another one with --state-dir or MIGRATION_STATE_DIR",
+    )
+}
+
 /// Says what a journal's error means.
 #[must_use]
 pub fn journal_failure(error: &JournalError) -> Failure {
@@ -71,6 +79,7 @@ pub fn journal_failure(error: &JournalError) -> Failure {
     Failure::from_error(code, error).hint(error.remedy())
 }
 
+/// A disk that takes nothing more: it is full, or may only be read.
 fn is_disk_full(error: &dyn Error) -> bool {
     let mut next = error.source();
     while let Some(error) = next {
@@ -79,7 +88,12 @@ fn is_disk_full(error: &dyn Error) -> bool {
             .map(std::io::Error::kind);
         if matches!(
             kind,
-            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+            Some(
+                ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::FileTooLarge
+                    | ErrorKind::ReadOnlyFilesystem
+            )
         ) {
             return true;
         }
