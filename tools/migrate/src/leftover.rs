@@ -12,15 +12,14 @@ use console::{Failure, Ui, human};
 use transfer::{Exception, ExceptionKind, Journal, KeySet, State};
 
 use crate::cli::args::DirectionArg;
-use crate::db::{Change, Page, Row, Switched, Which};
+use crate::db::{Page, Row, Which};
 use crate::keys;
 use crate::mapping::Table;
-use crate::plan::Context;
 use crate::resolve::Paths;
 use crate::run::failures::{database_failure, journal_failure};
 use crate::run::session::{MIRROR, Session};
 
-/// Rows are read and asked for so many at a time.
+/// Rows are read so many at a time.
 const PAGE: usize = 500;
 
 /// More leftovers than this are only counted.
@@ -36,6 +35,32 @@ pub struct Leftover {
 }
 
 impl Leftover {
+    /// Takes a row in the bucket for what the journal and the disk say that it is.
+    fn look_at(
+        &mut self,
+        row: &Row,
+        id: String,
+        state: Option<State>,
+        local_file: impl Fn() -> Option<String>,
+    ) {
+        let source = match state {
+            None | Some(State::LeftOut | State::Lost) => local_file(),
+            // By the journal it is back, or was never switched.
+            Some(State::Reverted | State::Undone | State::Planned | State::Stored) => {
+                Some(local_file().unwrap_or_default())
+            }
+            // By the journal it is there, or may be.
+            Some(_) => return,
+        };
+        match source {
+            Some(source) if self.rows.len() < LISTED_MAX => {
+                self.rows.push(exception(id, &source, &row.path));
+            }
+            Some(_) => {}
+            None => self.of_others += 1,
+        }
+    }
+
     /// Adds the rows to a list of exceptions, those that are in it already left out; says how many others there are.
     pub fn add_to(self, exceptions: &mut Vec<Exception>, ui: &Ui) {
         let named: std::collections::HashSet<String> = exceptions
@@ -66,13 +91,7 @@ pub async fn find(
     if session.settings.direction != DirectionArg::LocalToS3 || !session.mapping.marks_stored() {
         return Ok(Leftover::default());
     }
-    let mut found = Leftover {
-        rows: undone_and_switched(session, journal).await?,
-        of_others: 0,
-    };
-    let (unknown, of_others) = unknown(session, journal, paths).await?;
-    found.rows.extend(unknown);
-    found.of_others = of_others;
+    let mut found = in_bucket(session, journal, paths).await?;
     if found.rows.is_empty() {
         return Ok(found);
     }
@@ -81,43 +100,14 @@ pub async fn find(
     Ok(found)
 }
 
-/// Items that were switched back and whose row holds the object again.
-async fn undone_and_switched(
-    session: &Session,
-    journal: &Journal,
-) -> Result<Vec<Exception>, Failure> {
-    let is_back = |state| matches!(state, State::Reverted | State::Undone);
-    let mut left = vec![];
-    let mut entries = journal.entries(is_back);
-    loop {
-        let mut batch: Vec<(String, Change)> = vec![];
-        for entry in entries.by_ref().take(PAGE) {
-            let item = entry.map_err(|error| journal_failure(&error))?.item;
-            let context = serde_json::from_value::<Context>(item.context.clone()).ok();
-            let change = context.and_then(|context| context.changes.into_iter().next());
-            batch.extend(change.map(|change| (item.id, change)));
-        }
-        if batch.is_empty() {
-            return Ok(left);
-        }
-        let changes: Vec<Change> = batch.iter().map(|(_, change)| change.clone()).collect();
-        let answers = session.database.peek(&changes).await;
-        let answers = answers.map_err(|error| database_failure(&error))?;
-        for ((id, change), answer) in batch.into_iter().zip(answers) {
-            if answer == Switched::AlreadyDone && left.len() < LISTED_MAX {
-                left.push(exception(id, &change.old, &change.new));
-            }
-        }
-    }
-}
-
-/// Rows in the bucket that this journal does not know: those with a local file, and how many there are without.
-async fn unknown(
+/// Rows in the bucket of which the journal says that they are back, and those that it does not know and that have a local file. Of the
+/// rest it is counted how many there are.
+async fn in_bucket(
     session: &Session,
     journal: &Journal,
     paths: &Arc<Paths>,
-) -> Result<(Vec<Exception>, u64), Failure> {
-    let (mut left, mut of_others) = (vec![], 0);
+) -> Result<Leftover, Failure> {
+    let mut found = Leftover::default();
     // Rows of further tables that repeat a document's path follow it and are no items.
     let mut paths_seen = KeySet::new();
     for table in session.mapping.tables() {
@@ -134,24 +124,14 @@ async fn unknown(
             let rows = rows.map_err(|error| database_failure(&error))?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key.clone());
-            for row in &rows {
+            for row in rows.iter().filter(|row| paths_seen.insert(&row.path)) {
                 let id = session.mapping.row_name(table, &row.key);
                 let state = journal.state(&id);
-                let is_new = paths_seen.insert(&row.path);
-                if !is_new || !matches!(state, None | Some(State::LeftOut | State::Lost)) {
-                    continue;
-                }
-                match local_file(table, paths, row) {
-                    Some(file) if left.len() < LISTED_MAX => {
-                        left.push(exception(id, &file, &row.path));
-                    }
-                    Some(_) => {}
-                    None => of_others += 1,
-                }
+                found.look_at(row, id, state, || local_file(table, paths, row));
             }
         }
     }
-    Ok((left, of_others))
+    Ok(found)
 }
 
 /// The file from which the object was made, if it is there and as long as the row says.
@@ -211,7 +191,10 @@ fn exception(item: String, source: &str, path: &str) -> Exception {
         source: source.to_owned(),
         key: String::new(),
         kind: ExceptionKind::StillSwitched,
-        message: format!("the row holds {path}, its file is {source}, and no journal known here or in the bucket has moved it"),
+        message: format!(
+            "the row holds {path}, its local file is {}, and no journal known here or in the bucket says why",
+            if source.is_empty() { "gone" } else { source }
+        ),
         remedy: "restore the newest journal of the run that moved it (from a backup), and roll that back; if another program moved it, nothing"
             .into(),
     }

@@ -190,15 +190,16 @@ impl StateDir {
         &self.path
     }
 
-    /// Names the files of a new run that begins now; no run has them yet.
+    /// Names the files of a new run that begins now; no run here has them yet, and none of those that are named.
     #[must_use]
-    pub fn new_run(&self, now: jiff::Timestamp) -> RunFiles {
+    pub fn new_run(&self, now: jiff::Timestamp, taken: &[String]) -> RunFiles {
         let base = now.strftime("%Y%m%d_%H%M%S").to_string();
         let mut run = base.clone();
         let mut number = 2;
         loop {
             let files = self.files(&run);
-            if !files.journal.exists() && !files.summary.exists() {
+            let is_free = !files.journal.exists() && !files.summary.exists();
+            if is_free && !taken.contains(&run) {
                 return files;
             }
             run = format!("{base}_{number}");

@@ -15,7 +15,7 @@ use transfer::{
     VerifyReport,
 };
 
-use crate::db::{Change, Switched};
+use crate::db::{Change, DbErrorKind, Switched};
 use crate::leftover;
 use crate::plan::Context;
 use crate::report::{show_exceptions, write_json};
@@ -78,8 +78,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     watch.finish();
     let mut exceptions = rows.exceptions;
     exceptions.append(&mut objects.exceptions);
-    let left = leftover::find(&session, &journal, &ends.paths).await?;
-    left.add_to(&mut exceptions, &session.ui);
+    add_leftover(&session, &journal, &ends, &mut exceptions).await?;
     let report = StateReport {
         run: record.files.run.clone(),
         state: record.summary.state,
@@ -97,6 +96,26 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     } else {
         Exit::Partial
     })
+}
+
+/// Adds the rows that no journal explains. While another process is at it, the journal is behind the rows, and nothing can be said.
+async fn add_leftover(
+    session: &Session,
+    journal: &Journal,
+    ends: &Ends,
+    exceptions: &mut Vec<Exception>,
+) -> Result<(), Failure> {
+    // Held until the rows are looked through.
+    let lock = session.database.lock().await;
+    if matches!(&lock, Err(error) if error.kind() == DbErrorKind::Locked) {
+        session.ui.hint(
+            "another process is at it: rows that no journal explains are looked for when it has ended",
+        );
+        return Ok(());
+    }
+    let left = leftover::find(session, journal, &ends.paths).await?;
+    left.add_to(exceptions, &session.ui);
+    Ok(())
 }
 
 fn options(sample: Sample, read_back: bool) -> VerifyOptions {

@@ -358,7 +358,7 @@ async fn refused_one(
     blob: &Blob,
     error: store::StoreError,
 ) -> Result<Option<bool>, RunError> {
-    if !(refused::may_be_of_one(shared, &error) && refused::is_well(shared, &blob.key).await) {
+    if !refused::is_alone(shared, &blob.key, &error).await {
         return Err(error.into());
     }
     let remedy = "roll back again when the store lets it be looked at";

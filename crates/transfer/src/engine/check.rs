@@ -122,7 +122,7 @@ async fn check(
         )
     };
     let refused = |error: StoreError| async move {
-        match refused::may_be_of_one(shared, &error) && refused::is_well(shared, key).await {
+        match refused::is_alone(shared, key, &error).await {
             true => wrong(ExceptionKind::Refused, super::shared::chain(&error)),
             false => Err(error.into()),
         }

@@ -167,19 +167,35 @@ async fn leave_item_out(
     }
 }
 
-/// Removes what was stored of an item; where the store refuses that too, it is named.
+/// Removes what was stored of an item; where the store refuses only that, it is named.
 async fn take_away(shared: &Shared, pending: &Pending, keys: &[String]) -> Result<(), RunError> {
-    let error = match shared.patiently(|| shared.target.delete(keys)).await {
-        Err(error) if refused::may_be_of_one(shared, &error) => error,
-        outcome => return Ok(outcome?),
+    let Err(error) = shared.patiently(|| shared.target.delete(keys)).await else {
+        return Ok(());
     };
+    let is_alone = match keys.first() {
+        Some(key) => refused::is_alone(shared, key, &error).await,
+        None => false,
+    };
+    if !is_alone {
+        return Err(error.into());
+    }
     let blobs = pending.item.blobs.iter();
     for blob in blobs.filter(|blob| keys.contains(&blob.key)) {
-        let remedy = "look whether the object is there, and remove it if it is";
-        let kind = ExceptionKind::ObjectKept;
-        shared.remark(exception(&pending.item, blob, kind, chain(&error), remedy))?;
+        name_kept(shared, pending, blob, &error)?;
     }
     Ok(())
+}
+
+/// Names an object of which nobody can say whether it is there.
+fn name_kept(
+    shared: &Shared,
+    pending: &Pending,
+    blob: &Blob,
+    error: &StoreError,
+) -> Result<(), RunError> {
+    let remedy = "look whether the object is there, and remove it if it is";
+    let kind = ExceptionKind::ObjectKept;
+    shared.remark(exception(&pending.item, blob, kind, chain(error), remedy))
 }
 
 /// Names objects that an earlier process may have made and that cannot be compared with their sources now.
@@ -197,13 +213,10 @@ async fn report_kept(shared: &Shared, pending: &Pending, from: usize) -> Result<
                 shared.remark(exception(&pending.item, blob, kind, message, remedy))?;
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            // It is the refused object itself, perhaps: whether it is there, nobody can say.
-            Err(error) if refused::may_be_of_one(shared, &error) => {
-                let remedy = "look whether the object is there, and remove it if it is";
-                let kind = ExceptionKind::ObjectKept;
-                shared.remark(exception(&pending.item, blob, kind, chain(&error), remedy))?;
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match refused::is_alone(shared, &blob.key, &error).await {
+                true => name_kept(shared, pending, blob, &error)?,
+                false => return Err(error.into()),
+            },
         }
     }
     Ok(())

@@ -15,8 +15,8 @@ use store::{ErrorKind, StoreError};
 
 const PROBE: &[u8] = b"syncline probe: may be deleted at any time\n";
 
-/// The probe's name, in the folder of the object that is refused.
-const NAME: &str = ".syncline-probe";
+/// What the probe's name begins with; it lies in the folder of the object that is refused.
+const NAME: &str = ".syncline-probe-";
 
 const REMEDY: &str = "other objects go through: look for this key in the store's log, or whether a proxy stops it; then run again";
 
@@ -53,17 +53,24 @@ async fn is_of_one_object(shared: &Shared, blob: &Blob, error: &RunError) -> boo
     is_well(shared, &blob.key).await
 }
 
+/// Tells whether an error is the trouble of this one object.
+pub(super) async fn is_alone(shared: &Shared, key: &str, error: &StoreError) -> bool {
+    may_be_of_one(shared, error) && is_well(shared, key).await
+}
+
 /// The store failed or hung at one request. Everything else says something about all of them.
-pub(super) fn may_be_of_one(shared: &Shared, error: &StoreError) -> bool {
+fn may_be_of_one(shared: &Shared, error: &StoreError) -> bool {
     // Who is asked to stop has not been patient.
     matches!(error.kind(), ErrorKind::Connection | ErrorKind::Timeout) && !shared.stop.is_raised()
 }
 
 /// Tells whether the target takes, gives back and removes an object beside a key.
-pub(super) async fn is_well(shared: &Shared, key: &str) -> bool {
+async fn is_well(shared: &Shared, key: &str) -> bool {
+    // Each object has a probe of its own: two that are refused at once must not take each other's away.
+    let name = format!("{NAME}{:016x}", crate::keyset::hash(key));
     let probe = match key.rsplit_once('/') {
-        Some((folder, _)) => format!("{folder}/{NAME}"),
-        None => NAME.to_owned(),
+        Some((folder, _)) => format!("{folder}/{name}"),
+        None => name,
     };
     let (bytes, sum) = (Bytes::from_static(PROBE), Digest::of(PROBE).0);
     let target = &shared.target;

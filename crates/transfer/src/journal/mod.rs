@@ -204,13 +204,25 @@ impl Journal {
         mirror::runs(store, prefix).await
     }
 
+    /// Tells whether a store keeps a copy of a run's journal.
+    ///
+    /// # Errors
+    /// `Store` if it cannot be listed.
+    pub async fn is_mirrored(
+        store: &store::Store,
+        prefix: &str,
+        run_id: &str,
+    ) -> Result<bool, JournalError> {
+        let found = mirror::Extent::find(store, prefix, run_id, Path::new(run_id)).await?;
+        Ok(found.end > 0)
+    }
+
     /// Reads what the run of a journal is, and nothing else of it.
     ///
     /// # Errors
     /// If there is no journal at the path.
     pub fn header_of(path: &Path) -> Result<RunHeader, JournalError> {
-        let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
-        reader::header(path, &file)
+        reader::first_line(path)
     }
 
     /// Returns the file's path.

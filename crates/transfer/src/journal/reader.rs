@@ -113,6 +113,21 @@ fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
     })
 }
 
+/// Reads the first line only.
+pub(super) fn first_line(path: &Path) -> Result<super::RunHeader, JournalError> {
+    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+    let unknown = || JournalError::new(JournalErrorKind::Unknown, path);
+    let mut lines = Lines::new(path, &file)?;
+    let text = match lines.fill()? {
+        true => line::text(0, &lines.buffer).ok_or_else(unknown)?,
+        false => return Err(unknown()),
+    };
+    match serde_json::from_slice(text) {
+        Ok(Line::Run(header)) => Ok(header),
+        _ => Err(unknown()),
+    }
+}
+
 /// Returns how many bytes of whole, valid lines a file begins with.
 pub(super) fn whole_length(path: &Path) -> Result<u64, JournalError> {
     let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
@@ -133,7 +148,7 @@ pub(super) fn scan_lines(path: &Path, mut each: impl FnMut(Line)) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn header(path: &Path, file: &File) -> Result<super::RunHeader, JournalError> {
+fn header(path: &Path, file: &File) -> Result<super::RunHeader, JournalError> {
     let bytes = line_at(path, file, 0)?;
     match parse(path, &bytes)? {
         Line::Run(header) => Ok(header),

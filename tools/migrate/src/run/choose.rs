@@ -11,7 +11,7 @@ use transfer::{Journal, RunHeader};
 use super::existing;
 use super::failures::{begin_failure, journal_failure};
 use super::record::{Record, of_header, state_of};
-use super::session::Session;
+use super::session::{MIRROR, Session};
 use super::sound;
 use crate::state::{Flags, Parameters, RunFiles, RunState};
 
@@ -33,7 +33,7 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
                 .ui
                 .status("There is no unfinished run to resume; a new one begins.");
         }
-        return begin(session, &parameters);
+        return begin(session, &parameters).await;
     };
     if run.fresh_start {
         session.ui.status(format!(
@@ -41,7 +41,7 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
             files.run,
             files.journal.display()
         ));
-        return begin(session, &parameters);
+        return begin(session, &parameters).await;
     }
     if state == RunState::RollingBack {
         return Err(partly_rolled_back(&files, &parameters));
@@ -91,9 +91,9 @@ fn described(files: &RunFiles) -> Result<Option<(RunState, Parameters)>, Failure
         .map(|parameters| (state_of(&journal), parameters)))
 }
 
-fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal), Failure> {
+async fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal), Failure> {
     let now = jiff::Timestamp::now();
-    let files = session.state.new_run(now);
+    let files = new_files(session, now).await?;
     let parameters = serde_json::to_value(parameters)
         .map_err(|error| Failure::wrap(Exit::Failed, "the run could not be described", &error))?;
     let header = RunHeader {
@@ -106,6 +106,20 @@ fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal)
     let journal = Journal::create(&files.journal, header).map_err(|error| begin_failure(&error))?;
     let record = Record::open(session, &files, &journal)?;
     Ok((record, journal))
+}
+
+/// Names the files of a new run. Another state directory may have had a run in this second: its copy in the bucket is not written over.
+async fn new_files(session: &Session, now: jiff::Timestamp) -> Result<RunFiles, Failure> {
+    let mirror = session.mirror().await?;
+    let mut taken = vec![];
+    loop {
+        let files = session.state.new_run(now, &taken);
+        let is_mirrored = Journal::is_mirrored(&mirror, MIRROR, &files.run).await;
+        if !is_mirrored.map_err(|error| journal_failure(&error))? {
+            return Ok(files);
+        }
+        taken.push(files.run);
+    }
 }
 
 async fn resume(
