@@ -12,6 +12,8 @@ struct Play {
     store: FaultyStore,
     content: BTreeMap<String, Vec<u8>>,
     start: Picture,
+    /// Objects of which a person was told, by journals that are no longer gone on with.
+    named: std::collections::BTreeSet<String>,
 }
 
 impl Play {
@@ -34,6 +36,7 @@ impl Play {
             store,
             content,
             start,
+            named: std::collections::BTreeSet::new(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Play {
         let kept = exceptions.into_iter();
         kept.filter(|exception| exception.kind == ExceptionKind::ObjectKept)
             .map(|exception| exception.key)
+            .chain(self.named.iter().cloned())
             .collect()
     }
 
@@ -104,6 +108,8 @@ impl Play {
                     |state| matches!(state, State::Undone | State::LeftOut | State::Lost);
                 let tally = self.world.journal().await.tally();
                 if tally.0.keys().all(|state| is_undone(*state)) {
+                    let named = self.named().await;
+                    self.named = named;
                     self.world.fresh_journal();
                 }
                 return "another journal".to_owned();
