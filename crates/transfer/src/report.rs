@@ -143,6 +143,8 @@ pub enum ExceptionKind {
     ItemChanged,
     /// Somebody removed the item meanwhile.
     ItemGone,
+    /// It is still switched over, and no journal that is known says why.
+    StillSwitched,
     /// An object was left where it is, because it is not certain that nobody needs it.
     ObjectKept,
 }
@@ -184,6 +186,7 @@ impl ExceptionKind {
             Kind::Refused => "refused",
             Kind::ItemChanged => "item_changed",
             Kind::ItemGone => "item_gone",
+            Kind::StillSwitched => "still_switched",
             Kind::ObjectKept => "object_kept",
         }
     }

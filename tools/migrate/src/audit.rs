@@ -31,6 +31,8 @@ pub struct AuditOptions {
     pub hash: bool,
     /// The bucket, if it is to be looked at.
     pub bucket: Option<Store>,
+    /// Files that a known journal says were migrated, and whose rows name the objects now.
+    pub migrated: KeySet,
     /// Ends the audit early.
     pub stop: StopSignal,
 }
@@ -56,6 +58,8 @@ struct Seen {
     report: AuditReport,
     /// Files that a row names, and places where one would look for a file of a row.
     files: KeySet,
+    /// Files of rows that are in the bucket now, and places where one would look for such a file.
+    migrated: KeySet,
     /// Which of the listed objects a row names.
     objects: Vec<bool>,
 }
@@ -79,6 +83,7 @@ pub async fn audit(
     let mut seen = Seen {
         report: AuditReport::default(),
         files: KeySet::new(),
+        migrated: options.migrated.clone(),
         objects: vec![false; listing.as_ref().map_or(0, |listing| listing.len())],
     };
     seen.report.columns = db.counts().await?;

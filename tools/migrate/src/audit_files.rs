@@ -9,9 +9,12 @@ use std::error::Error;
 use std::sync::Arc;
 
 use console::{Exit, Failure, Table, Ui, human};
-use transfer::StopSignal;
+use transfer::{Entry, Journal, KeySet, State, StopSignal};
 
 use crate::audit::{AuditError, AuditOptions, AuditReport, Finding, FindingKind, Severity, audit};
+use crate::db::{Change, Switched};
+use crate::plan::Context;
+use crate::report::write_json;
 use crate::run::failures::database_failure;
 use crate::run::listen;
 use crate::run::parts;
@@ -19,6 +22,9 @@ use crate::run::session::Session;
 
 /// So many findings of a kind are shown on a screen; `--json` and `--report` have all.
 const SHOWN_MAX: usize = 20;
+
+/// Rows are asked for so many documents at a time.
+const BATCH: usize = 500;
 
 /// Runs `--audit-files`.
 ///
@@ -40,6 +46,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     let options = AuditOptions {
         hash: !action.no_hash,
         bucket,
+        migrated: migrated(session).await?,
         stop,
     };
     let paths = Arc::new(parts::paths(session)?);
@@ -48,13 +55,52 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
         .map_err(|error| failure(&error))?;
     show(&session.ui, &report);
     if let Some(path) = &session.line.run.report {
-        write(path, &report)?;
+        write_json(path, &report)?;
     }
     Ok(if report.is_sound() {
         Exit::Ok
     } else {
         Exit::Partial
     })
+}
+
+/// The files that the journals here have moved and whose rows still name the objects. A journal that cannot be read tells nothing.
+async fn migrated(session: &Session) -> Result<KeySet, Failure> {
+    let mut known = KeySet::new();
+    for files in session.state.runs()? {
+        let Ok(journal) = Journal::read_only(&files.journal) else {
+            continue;
+        };
+        let is_here = |state| matches!(state, State::Committed | State::Removing);
+        let mut entries = journal.entries(is_here);
+        loop {
+            let batch: Vec<Entry> = entries.by_ref().take(BATCH).flatten().collect();
+            if batch.is_empty() {
+                break;
+            }
+            take_in(session, batch, &mut known).await?;
+        }
+    }
+    Ok(known)
+}
+
+async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut KeySet) -> Result<(), Failure> {
+    let with_change = batch.into_iter().filter_map(|entry| {
+        let context = serde_json::from_value::<Context>(entry.item.context.clone()).ok()?;
+        Some((entry, context.changes.into_iter().next()?))
+    });
+    let (entries, changes): (Vec<Entry>, Vec<Change>) = with_change.unzip();
+    let answers = session.database.peek(&changes).await;
+    let answers = answers.map_err(|error| database_failure(&error))?;
+    for ((entry, change), answer) in entries.iter().zip(&changes).zip(answers) {
+        let is_in_bucket = session.mapping.key_of(&change.new).is_some();
+        if is_in_bucket && answer == Switched::AlreadyDone {
+            for blob in &entry.item.blobs {
+                known.insert(&blob.source);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn failure(error: &AuditError) -> Failure {
@@ -67,13 +113,6 @@ fn failure(error: &AuditError) -> Failure {
             Failure::from_error(Exit::Interrupted, error as &(dyn Error + 'static))
         }
     }
-}
-
-fn write(path: &std::path::Path, report: &AuditReport) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec_pretty(report)
-        .map_err(|error| Failure::wrap(Exit::Failed, "the report could not be written", &error))?;
-    store::file::atomic_write(path, &bytes)
-        .map_err(|error| Failure::io("write the report", path, &error))
 }
 
 fn show(ui: &Ui, report: &AuditReport) {
@@ -111,7 +150,7 @@ fn show(ui: &Ui, report: &AuditReport) {
     for (kind, findings) in by_kind {
         show_kind(ui, report, kind, &findings);
     }
-    if report.counts.is_empty() {
+    if report.count_of(Severity::Warning) == 0 {
         ui.out("Rows, files and objects agree.");
     }
 }

@@ -6,6 +6,7 @@
 //! What it deliberately does not do: the work. That is in the modules beside it.
 
 pub mod args;
+pub mod exits;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +18,11 @@ use clap::{CommandFactory, Parser};
 use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_logging};
 
 use crate::run::session::{self, Session};
+use crate::run::wording::Wording;
 use crate::settings::Settings;
-use crate::{audit_files, delete, dry, quickstart, rollback, run, status, storage_test, verify};
+use crate::{
+    audit_files, delete, dry, quickstart, report, rollback, run, status, storage_test, verify,
+};
 use args::{ActionArgs, ColorArg, CommandLine, OutputArgs, QuickstartArgs, Word};
 
 /// Threads for waiting on sockets; hashing and reading have their own.
@@ -32,9 +36,10 @@ pub fn main() -> ExitCode {
 
 /// Runs a command line.
 pub fn run_line(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exit {
-    let line = match CommandLine::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
-        Err(error) => return refuse(&error, env),
+        Err(error) => return refuse(&error, wants_json(&arguments), env),
     };
     let options = match &line.word {
         Some(Word::Quickstart(args)) => args.into(),
@@ -80,10 +85,16 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .or_fail(Exit::Failed, "the asynchronous runtime could not start")?;
-    runtime.block_on(act(line, ui.clone(), settings))
+    let wording = Wording::of(&settings);
+    runtime
+        .block_on(act(line, ui.clone(), settings))
+        .map_err(|failure| wording.apply(failure))
 }
 
 async fn act(line: CommandLine, ui: Ui, settings: Settings) -> Result<Exit, Failure> {
+    if let Some(path) = &line.run.report {
+        report::check_place(path)?;
+    }
     if line.action.test_storage {
         let mapping = session::mapping(&settings)?;
         return storage_test::run(&ui, &settings, &mapping).await;
@@ -151,22 +162,39 @@ impl From<&QuickstartArgs> for UiOptions {
     }
 }
 
+/// Whether `--json` is among the flags of a command line that could not be parsed.
+fn wants_json(arguments: &[OsString]) -> bool {
+    arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
+}
+
 /// Prints clap's help or usage error.
-fn refuse(error: &clap::Error, env: &Env) -> Exit {
-    let ui = Ui::new(UiOptions::default(), env);
+fn refuse(error: &clap::Error, json: bool, env: &Env) -> Exit {
+    let options = UiOptions {
+        json,
+        ..UiOptions::default()
+    };
+    let ui = Ui::new(options, env);
     let text = error.render();
-    let render = |color: bool| {
-        if color {
-            text.ansi().to_string()
-        } else {
-            text.to_string()
-        }
+    let plain = text.to_string();
+    if json && error.use_stderr() {
+        return ui.finish(Err(Failure::from_usage_text(&plain, "migrate_to_s3")));
+    }
+    if json {
+        ui.json(&serde_json::json!({ "text": plain.trim_end() }));
+        return ui.finish(Ok(Exit::Ok));
+    }
+    let shown = match ui.has_color() {
+        true => text.ansi().to_string(),
+        false => plain,
     };
     if error.use_stderr() {
-        ui.status(render(ui.has_color()).trim_end());
+        ui.status(shown.trim_end());
         return ui.finish(Ok(Exit::Usage));
     }
-    ui.out(render(ui.has_color()).trim_end());
+    ui.out(shown.trim_end());
     ui.finish(Ok(Exit::Ok))
 }
 

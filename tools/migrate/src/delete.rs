@@ -11,6 +11,7 @@ use std::time::Duration;
 use console::{Exit, Failure, human};
 use transfer::{Ended, RemoveOptions};
 
+use crate::cli::args::DirectionArg;
 use crate::run::existing::{Named, Purpose};
 use crate::run::record::Record;
 use crate::run::session::Session;
@@ -35,6 +36,7 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
     };
     let mut bench = Workbench::open(session, named, "delete-source", "removing").await?;
     check_state(&bench.record)?;
+    check_moved(&bench)?;
     let options = RemoveOptions {
         switched_before: Some(moment_before(grace)?),
         dry_run: bench.session.line.action.dry_run,
@@ -80,6 +82,26 @@ fn check_state(record: &Record) -> Result<(), Failure> {
             ),
         )
         .hint("name a run that is not rolled back; `--status` lists them")),
+        _ => Ok(()),
+    }
+}
+
+/// The rows of a run from bucket to bucket name no bucket: whether the old objects are needed only a person knows.
+fn check_moved(bench: &Workbench) -> Result<(), Failure> {
+    let is_between = bench.session.settings.direction == DirectionArg::S3ToS3;
+    let parameters = &bench.record.summary.parameters;
+    match (is_between, bench.session.line.action.application_moved) {
+        (true, false) => Err(Failure::usage(format!(
+            "the rows name no bucket, so nothing here says whether the application reads {} or still {}",
+            parameters.target, parameters.source
+        ))
+        .kind("application-moved")
+        .hint("point the application to the other bucket and see that it works; then the same command with --application-moved \
+               (each object is still compared with its copy first)")),
+        (false, true) => Err(Failure::usage(
+            "--application-moved goes with a run from bucket to bucket only",
+        )
+        .hint("leave it out: here the rows say where the files are")),
         _ => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use store::Store;
 use transfer::{Blob, Exception, ExceptionKind, Item, KeySet};
 
 use crate::plan::{Estimate, PlanOptions};
-use crate::report::show_exceptions;
+use crate::report::{show_exceptions, write_json};
 use crate::run::parts;
 use crate::run::session::Session;
 
@@ -70,6 +70,7 @@ struct TimeAt {
 /// # Errors
 /// If database or target cannot be read.
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
+    session.check_user().await?;
     let target = match session.line.action.no_s3 {
         true => None,
         false => Some(session.target().await?),
@@ -114,6 +115,9 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     }
     report.predict(session.settings.limits.bandwidth);
     report.show(&session.ui);
+    if let Some(path) = &session.line.run.report {
+        write_json(path, &report)?;
+    }
     Ok(Exit::Ok)
 }
 

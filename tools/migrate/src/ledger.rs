@@ -25,6 +25,7 @@ pub struct DbLedger {
     mapping: Arc<Mapping>,
     paths: Arc<Paths>,
     needed: tokio::sync::Mutex<Option<Needed>>,
+    is_source_retired: bool,
 }
 
 /// The changes of a batch, each with the item that it belongs to.
@@ -42,7 +43,15 @@ impl DbLedger {
             mapping,
             paths,
             needed: tokio::sync::Mutex::default(),
+            is_source_retired: false,
         }
+    }
+
+    /// Says that the application reads the sources' bucket no more: what rows name is in another one.
+    #[must_use]
+    pub fn source_retired(mut self, is_retired: bool) -> DbLedger {
+        self.is_source_retired = is_retired;
+        self
     }
 
     /// Reads the changes of items out of the journal's context.
@@ -171,6 +180,9 @@ impl Ledger for DbLedger {
             };
             seen[*item] = true;
             switched[*item] &= good;
+        }
+        if self.is_source_retired {
+            return Ok(switched);
         }
         let mut needed = self.needed.lock().await;
         // What a source is shows in the path that named it.

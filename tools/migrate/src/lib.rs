@@ -14,6 +14,7 @@ pub mod delete;
 pub mod dry;
 pub mod keys;
 pub mod ledger;
+pub mod leftover;
 pub mod listing;
 pub mod mapping;
 pub mod plan;

@@ -53,15 +53,7 @@ impl RunReport {
     /// # Errors
     /// If the file cannot be written.
     pub fn write_to(&self, path: &Path) -> Result<(), Failure> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(|error| {
-            Failure::wrap(
-                console::Exit::Failed,
-                "the report could not be written",
-                &error,
-            )
-        })?;
-        store::file::atomic_write(path, &bytes)
-            .map_err(|error| Failure::io("write the report", path, &error))
+        write_json(path, self)
     }
 
     /// Shows the report.
@@ -145,6 +137,40 @@ impl RunReport {
         said.map(|(n, noun, what)| format!("{} {what}", human::count(n, noun)))
             .collect()
     }
+}
+
+/// Writes what a command reports as JSON to the file of `--report`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec_pretty(report).map_err(|error| {
+        Failure::wrap(
+            console::Exit::Failed,
+            "the report could not be written",
+            &error,
+        )
+    })?;
+    store::file::atomic_write(path, &bytes)
+        .map_err(|error| Failure::io("write the report", path, &error))
+}
+
+/// Makes sure, before anything is done, that the file of `--report` can be written.
+///
+/// # Errors
+/// If its directory is not there or takes no files, or a directory has the name.
+pub fn check_place(path: &Path) -> Result<(), Failure> {
+    const HINT: &str =
+        "name a file in a directory that is there and may be written; nothing was done yet";
+    if path.is_dir() {
+        return Err(
+            Failure::usage(format!("--report {} is a directory", path.display())).hint(HINT),
+        );
+    }
+    // A temporary file in its directory, which is gone again when this returns.
+    store::file::AtomicFile::create(path)
+        .map(drop)
+        .map_err(|error| Failure::io("write the report", path, &error).hint(HINT))
 }
 
 /// Shows exceptions by kind, each with its reason; the remedy once a kind.

@@ -1,7 +1,8 @@
 //! `--rollback` and `--force-rollback`: undoes a run.
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
-//! local bytes are there and equal. Undoing again goes on where it stopped.
+//! local bytes are there and equal. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! journal knows of it, and then the command does not end with 0.
 //!
 //! What it deliberately does not do: touch what the run did not make.
 
@@ -10,11 +11,12 @@ use std::path::Path;
 use console::{Exit, Failure};
 use transfer::{Ended, Report, RollbackOptions};
 
+use crate::leftover;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::record;
 use crate::run::session::Session;
 use crate::run::workbench::Workbench;
-use crate::state::RunState;
+use crate::state::{Flags, RunState};
 
 /// Runs `--rollback` or `--force-rollback`.
 ///
@@ -28,12 +30,16 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     };
     let mut bench = Workbench::open(session, named, "rollback", "rolling back").await?;
     let next = bench.record.next_command(RunState::RollingBack);
-    let report = bench
+    let mut report = bench
         .work(RunState::RollingBack, &next, |engine| {
             engine.rollback(RollbackOptions::default())
         })
         .await?;
     let state = state_after(&bench, &report);
+    if report.ended == Ended::Complete {
+        let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
+        left.add_to(&mut report.exceptions, &bench.session.ui);
+    }
     bench.record.save(state, &bench.journal)?;
     if let Err(error) = bench.ends.target.clear_probes().await {
         tracing::warn!(%error, "what a probe left could not be removed");
@@ -67,10 +73,11 @@ fn name_earlier_runs(bench: &Workbench) -> Result<(), Failure> {
         let summary = summary.filter(|summary| is_other && existing::can_be_undone(summary));
         if let Some(summary) = summary {
             session.ui.hint(format!(
-                "the run {} is not undone ({}): migrate_to_s3 --rollback {}",
+                "the run {} is not undone ({}): migrate_to_s3 --rollback {}{}",
                 files.run,
                 console::human::count(summary.counts.committed, "document"),
-                files.summary.display()
+                files.summary.display(),
+                summary.parameters.flags(Flags::Known)
             ));
         }
     }

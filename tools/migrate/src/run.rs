@@ -12,7 +12,9 @@ pub mod parts;
 pub mod record;
 pub mod session;
 mod signals;
+pub mod sound;
 mod watch;
+pub mod wording;
 pub mod workbench;
 
 use std::collections::HashSet;
@@ -55,6 +57,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .await
         .map_err(|error| database_failure(&error))?;
     check_before(&session)?;
+    session.check_user().await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.
     let _ = session
         .target()
@@ -62,7 +65,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .list_stream(MIRROR)
         .try_next()
         .await?;
-    let (record, journal) = choose::choose(&session)?;
+    let (record, journal) = choose::choose(&session).await?;
     if session.line.run.user_id.is_none() {
         session
             .line

@@ -19,6 +19,7 @@ use console::{Env, Failure, Origin, Setting};
 use store::StoreUrl;
 
 use crate::cli::args::{CommandLine, DirectionArg, SymlinksArg};
+use crate::run::session::bad_user;
 
 pub use database::password_encoded;
 pub use layers::Layers;
@@ -77,6 +78,12 @@ impl Settings {
     ) -> Result<Self, Failure> {
         let layers = Layers::load(env, working_directory)?;
         let place = &line.place;
+        // What ids look like elsewhere only the database knows.
+        if let (Some(user), None) = (&line.run.user_id, &place.mapping)
+            && !is_uuid(user)
+        {
+            return Err(bad_user(user));
+        }
         let mut warnings = vec![];
         let app_uses_s3 = bucket::app_uses_s3(&layers);
         let mut second_bucket = None;
@@ -184,6 +191,15 @@ impl Settings {
     pub fn state_is_volatile(&self) -> bool {
         self.state_dir.value.starts_with("/tmp")
     }
+}
+
+/// Tells whether a text is a UUID, in any of the forms that PostgreSQL reads.
+fn is_uuid(text: &str) -> bool {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'));
+    let digits = inner.unwrap_or(text).replace('-', "");
+    digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn path_setting(

@@ -12,6 +12,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
+pub use find::run_named;
 use serde::{Deserialize, Serialize};
 use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
@@ -108,6 +109,15 @@ pub struct Counts {
     pub bytes: u64,
 }
 
+/// What a command that is printed says of a run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flags {
+    /// Nothing: the direction has to be said.
+    New,
+    /// It names the run's file, in which the direction is.
+    Known,
+}
+
 /// What a run was asked to do. A run goes on only under the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
@@ -145,6 +155,9 @@ pub struct Summary {
     pub parameters: Parameters,
     /// The journal with every step.
     pub journal: PathBuf,
+    /// How many bytes of it were on the disk for certain: a shorter one has lost its tail.
+    #[serde(default)]
+    pub journal_bytes: u64,
     /// What was done.
     pub counts: Counts,
     /// The first hundred exceptions.
@@ -177,15 +190,16 @@ impl StateDir {
         &self.path
     }
 
-    /// Names the files of a new run that begins now; no run has them yet.
+    /// Names the files of a new run that begins now; no run here has them yet, and none of those that are named.
     #[must_use]
-    pub fn new_run(&self, now: jiff::Timestamp) -> RunFiles {
+    pub fn new_run(&self, now: jiff::Timestamp, taken: &[String]) -> RunFiles {
         let base = now.strftime("%Y%m%d_%H%M%S").to_string();
         let mut run = base.clone();
         let mut number = 2;
         loop {
             let files = self.files(&run);
-            if !files.journal.exists() && !files.summary.exists() {
+            let is_free = !files.journal.exists() && !files.summary.exists();
+            if is_free && !taken.contains(&run) {
                 return files;
             }
             run = format!("{base}_{number}");
@@ -275,6 +289,20 @@ impl Parameters {
     #[must_use]
     pub fn is_same_place(&self, other: &Parameters) -> bool {
         self.difference(other).is_none()
+    }
+
+    /// Returns the flags, each with a space before it, without which a command would not mean the way of this run.
+    #[must_use]
+    pub fn flags(&self, with: Flags) -> String {
+        if self.direction == "local-to-s3" {
+            return String::new();
+        }
+        let direction = format!(" --direction {}", self.direction);
+        let target = format!(" --target \"{}\"", self.target);
+        match with {
+            Flags::New => format!("{direction}{target}"),
+            Flags::Known => target,
+        }
     }
 
     /// Says in what another run's parameters differ; none if it may go on with this run.

@@ -11,7 +11,7 @@ use crate::db::Count;
 use crate::run::existing;
 use crate::run::failures::database_failure;
 use crate::run::session::Session;
-use crate::state::Summary;
+use crate::state::{Flags, Summary};
 
 #[derive(Serialize)]
 struct Status {
@@ -70,9 +70,11 @@ pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
     show_runs(session, &runs);
     if let Some(newest) = runs.iter().find(|summary| existing::can_be_undone(summary)) {
         let file = session.state.files(&newest.run).summary;
-        session
-            .ui
-            .out(format!("Next: migrate_to_s3 --rollback {}", file.display()));
+        session.ui.out(format!(
+            "Next: migrate_to_s3 --rollback {}{}",
+            file.display(),
+            newest.parameters.flags(Flags::Known)
+        ));
     }
     Ok(Exit::Ok)
 }

@@ -14,6 +14,7 @@ use transfer::Digest;
 
 use crate::mapping::Mapping;
 use crate::run::session::open_bucket;
+use crate::run::wording::Wording;
 use crate::settings::Settings;
 
 /// A name with what makes signing names hard.
@@ -36,6 +37,7 @@ pub async fn run(ui: &Ui, settings: &Settings, mapping: &Mapping) -> Result<Exit
         ),
         store,
         mapping,
+        wording: Wording::of(settings),
     };
     let mut diagnosis = Diagnosis::new();
     ui.status(format!("Testing {}", test.store.describe()));
@@ -60,6 +62,7 @@ struct StorageTest<'t> {
     folder: String,
     store: Store,
     mapping: &'t Mapping,
+    wording: Wording,
 }
 
 impl StorageTest<'_> {
@@ -82,7 +85,7 @@ impl StorageTest<'_> {
             .store
             .put_with(&self.key(), content, &attributes(), Some(digest))
             .await;
-        check(
+        self.check(
             "put",
             begun,
             written.map(|_| "an object with a hard name was written".into()),
@@ -92,7 +95,7 @@ impl StorageTest<'_> {
     async fn get(&self) -> Check {
         let begun = Instant::now();
         let found = self.store.get(&self.key()).await;
-        same("get", begun, found, &self.content())
+        self.same("get", begun, found, &self.content())
     }
 
     /// The application strips its prefix from what the row holds; all the rest is the key.
@@ -101,7 +104,7 @@ impl StorageTest<'_> {
         let row = self.mapping.stored_path(&self.key());
         let key = self.mapping.key_of(&row).unwrap_or(&row).to_owned();
         let found = self.store.get(&key).await;
-        same(
+        self.same(
             "read as the application does",
             begun,
             found,
@@ -113,7 +116,7 @@ impl StorageTest<'_> {
         let begun = Instant::now();
         let name = "content type";
         match self.store.head(&self.key()).await {
-            Err(error) => failed(name, begun, &error),
+            Err(error) => self.failed(name, begun, &error),
             Ok(info) if info.content_type == attributes().content_type => {
                 Check::pass(name, "kept").taking(begun.elapsed())
             }
@@ -130,7 +133,7 @@ impl StorageTest<'_> {
         let begun = Instant::now();
         let name = "checksum headers";
         let check = match self.store.checksum_honesty().await {
-            Err(error) => return failed(name, begun, &error),
+            Err(error) => return self.failed(name, begun, &error),
             Ok(Honesty::Honest) => {
                 Check::pass(name, "compared by the store, for objects and parts")
             }
@@ -160,8 +163,8 @@ impl StorageTest<'_> {
                 .collect::<Vec<u8>>(),
         );
         match self.send_in_parts(&content).await {
-            Err(error) => failed("multipart", begun, &error),
-            Ok(found) => same("multipart", begun, Ok(found), &content),
+            Err(error) => self.failed("multipart", begun, &error),
+            Ok(found) => self.same("multipart", begun, Ok(found), &content),
         }
     }
 
@@ -188,7 +191,7 @@ impl StorageTest<'_> {
         let listed = self.listed().await;
         let named =
             listed.map(|entries| human::count(entries.len() as u64, "object") + " of this test");
-        check("list", begun, named)
+        self.check("list", begun, named)
     }
 
     async fn listed(&self) -> Result<Vec<store::Entry>, StoreError> {
@@ -199,10 +202,10 @@ impl StorageTest<'_> {
         let begun = Instant::now();
         let keys = [self.key(), self.big_key()];
         if let Err(error) = self.store.delete(&keys).await {
-            return failed("delete", begun, &error);
+            return self.failed("delete", begun, &error);
         }
         match self.listed().await {
-            Err(error) => failed("delete", begun, &error),
+            Err(error) => self.failed("delete", begun, &error),
             Ok(left) if left.is_empty() => {
                 Check::pass("delete", "nothing is left").taking(begun.elapsed())
             }
@@ -226,32 +229,40 @@ fn attributes() -> Attributes {
     }
 }
 
-fn check(name: &str, begun: Instant, outcome: Result<String, StoreError>) -> Check {
-    match outcome {
-        Ok(detail) => Check::pass(name, detail).taking(begun.elapsed()),
-        Err(error) => failed(name, begun, &error),
-    }
-}
-
-fn same(name: &str, begun: Instant, found: Result<Bytes, StoreError>, content: &Bytes) -> Check {
-    match found {
-        Err(error) => failed(name, begun, &error),
-        Ok(found) if found == *content => {
-            let detail = format!("{}, equal", human::bytes(found.len() as u64));
-            Check::pass(name, detail).taking(begun.elapsed())
+impl StorageTest<'_> {
+    fn check(&self, name: &str, begun: Instant, outcome: Result<String, StoreError>) -> Check {
+        match outcome {
+            Ok(detail) => Check::pass(name, detail).taking(begun.elapsed()),
+            Err(error) => self.failed(name, begun, &error),
         }
-        Ok(found) => Check::fail(
-            name,
-            format!(
-                "{} came back, but not those that were sent",
-                human::bytes(found.len() as u64)
-            ),
-            "do not migrate to this store",
-        )
-        .taking(begun.elapsed()),
     }
-}
 
-fn failed(name: &str, begun: Instant, error: &StoreError) -> Check {
-    Check::failed(name, &Failure::from(error)).taking(begun.elapsed())
+    fn same(
+        &self,
+        name: &str,
+        begun: Instant,
+        found: Result<Bytes, StoreError>,
+        content: &Bytes,
+    ) -> Check {
+        match found {
+            Err(error) => self.failed(name, begun, &error),
+            Ok(found) if found == *content => {
+                let detail = format!("{}, equal", human::bytes(found.len() as u64));
+                Check::pass(name, detail).taking(begun.elapsed())
+            }
+            Ok(found) => Check::fail(
+                name,
+                format!(
+                    "{} came back, but not those that were sent",
+                    human::bytes(found.len() as u64)
+                ),
+                "do not migrate to this store",
+            )
+            .taking(begun.elapsed()),
+        }
+    }
+
+    fn failed(&self, name: &str, begun: Instant, error: &StoreError) -> Check {
+        Check::failed(name, &self.wording.apply(Failure::from(error))).taking(begun.elapsed())
+    }
 }

@@ -1,6 +1,7 @@
 //! `--verify-state`: a run's journal against the database and against the bucket.
 //!
-//! What must hold: it changes nothing; every object and every row that is not as the journal says is named.
+//! What must hold: it changes no row, file or object; every object and every row that is not as the journal says is named, and so is
+//! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it.
 //!
 //! What it deliberately does not do: look at what no run touched; `--audit-files` does.
 
@@ -14,9 +15,10 @@ use transfer::{
     VerifyReport,
 };
 
-use crate::db::{Change, Switched};
+use crate::db::{Change, DbErrorKind, Switched};
+use crate::leftover;
 use crate::plan::Context;
-use crate::report::show_exceptions;
+use crate::report::{show_exceptions, write_json};
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::failures::{database_failure, journal_failure, run_failure};
 use crate::run::parts::{self, Ends};
@@ -76,6 +78,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     watch.finish();
     let mut exceptions = rows.exceptions;
     exceptions.append(&mut objects.exceptions);
+    add_leftover(&session, &journal, &ends, &mut exceptions).await?;
     let report = StateReport {
         run: record.files.run.clone(),
         state: record.summary.state,
@@ -85,11 +88,34 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         exceptions,
     };
     show(&session.ui, &report);
+    if let Some(path) = &session.line.run.report {
+        write_json(path, &report)?;
+    }
     Ok(if report.exceptions.is_empty() {
         Exit::Ok
     } else {
         Exit::Partial
     })
+}
+
+/// Adds the rows that no journal explains. While another process is at it, the journal is behind the rows, and nothing can be said.
+async fn add_leftover(
+    session: &Session,
+    journal: &Journal,
+    ends: &Ends,
+    exceptions: &mut Vec<Exception>,
+) -> Result<(), Failure> {
+    // Held until the rows are looked through.
+    let lock = session.database.lock().await;
+    if matches!(&lock, Err(error) if error.kind() == DbErrorKind::Locked) {
+        session.ui.hint(
+            "another process is at it: rows that no journal explains are looked for when it has ended",
+        );
+        return Ok(());
+    }
+    let left = leftover::find(session, journal, &ends.paths).await?;
+    left.add_to(exceptions, &session.ui);
+    Ok(())
 }
 
 fn options(sample: Sample, read_back: bool) -> VerifyOptions {

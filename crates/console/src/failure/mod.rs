@@ -63,7 +63,7 @@ impl Failure {
         Self::new(exit, message).with_causes(Some(error))
     }
 
-    /// Makes a failure of an I/O error on a path; a full disk gets its own code and hint.
+    /// Makes a failure of an I/O error on a path; a disk that is full, or may only be read, gets its own code and hint.
     pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}", path.display());
         match error.kind() {
@@ -71,6 +71,8 @@ impl Failure {
             | std::io::ErrorKind::QuotaExceeded
             | std::io::ErrorKind::FileTooLarge => Self::wrap(Exit::DiskFull, message, error)
                 .hint("free some space, then run the command again"),
+            std::io::ErrorKind::ReadOnlyFilesystem => Self::wrap(Exit::DiskFull, message, error)
+                .hint("mount the disk for writing, then run the command again"),
             std::io::ErrorKind::PermissionDenied => Self::wrap(Exit::Failed, message, error)
                 .hint("check who owns the file and its permissions"),
             _ => Self::wrap(Exit::Failed, message, error),

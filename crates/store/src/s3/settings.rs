@@ -62,14 +62,18 @@ impl Settings {
                 bucket.contains('.'),
             ),
         };
-        let path_style = url.path_style().unwrap_or(default_style);
-        Ok(Settings {
+        let settings = Settings {
             bucket,
             region,
             endpoint,
-            path_style,
+            path_style: url.path_style().unwrap_or(default_style),
             is_aws,
-        })
+        };
+        // The library takes it for granted that this is a URL, and panics where it is none.
+        match url::Url::parse(&settings.bucket_url()) {
+            Ok(_) => Ok(settings),
+            Err(error) => Err(no_such_host(&settings, error)),
+        }
     }
 
     /// Returns the endpoint as the library wants it: with the bucket in the host name, if that is where it goes.
@@ -142,6 +146,15 @@ fn aws_domain(region: &str) -> &'static str {
     } else {
         "amazonaws.com"
     }
+}
+
+fn no_such_host(settings: &Settings, error: url::ParseError) -> StoreError {
+    let place = settings.bucket_url();
+    StoreError::new(ErrorKind::Unsupported, "open", Some(&place), error)
+        .with_headline("the bucket cannot be part of this host's name")
+        .with_remedy(
+            "leave path_style=false out, or write path_style=true: an IP address has no sub-domains",
+        )
 }
 
 fn no_region(url: &StoreUrl) -> StoreError {
@@ -260,6 +273,22 @@ mod tests {
             "us-east-1 http://127.0.0.1:3/buc",
         );
         check("s3://buc", &[("AWS_ENDPOINT_URL", "ftp://a")], "other");
+    }
+
+    #[test]
+    fn a_bucket_is_no_sub_domain_of_an_ip_address() {
+        let env = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1")];
+        check("s3://buc?path_style=false", &env, "unsupported");
+        check(
+            "s3://buc?path_style=false",
+            &[("AWS_ENDPOINT_URL_S3", "http://[::1]:1")],
+            "unsupported",
+        );
+        check(
+            "s3://buc?path_style=true",
+            &env,
+            "us-east-1 http://127.0.0.1:1/buc",
+        );
     }
 
     #[test]

@@ -99,9 +99,29 @@ pub(super) fn parse_bucket(kind: StoreKind, rest: &str) -> Result<StoreUrl, UrlE
         .take("path_style")
         .map(|value| query::boolean("path_style", &value))
         .transpose()?;
+    check_style(&url)?;
     url.profile = query.take("profile");
     url.secrets = UrlSecrets::from_query(&mut query)?;
     Ok(url)
+}
+
+/// Refuses a bucket in the host name where that is an IP address, in whatever form.
+fn check_style(url: &StoreUrl) -> Result<(), UrlError> {
+    let Some(endpoint) = url
+        .endpoint
+        .as_deref()
+        .filter(|_| url.path_style == Some(false))
+    else {
+        return Ok(());
+    };
+    let host = format!("http://{}.{}", url.bucket, endpoint_place(endpoint));
+    match url::Url::parse(&host) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(UrlError::new(
+            "path_style=false puts the bucket before the host, and an IP address has no sub-domains",
+            "leave path_style=false out, or write path_style=true",
+        )),
+    }
 }
 
 fn parse_prefix(text: &str) -> Result<String, UrlError> {

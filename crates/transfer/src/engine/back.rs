@@ -4,7 +4,7 @@
 //! run made it, no item is switched to it any more, and its source is there and equal.
 
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
-use super::{RollbackOptions, plan, switch};
+use super::{RollbackOptions, plan, refused, switch};
 use crate::error::RunError;
 use crate::item::{Blob, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
@@ -98,7 +98,8 @@ async fn make_good(shared: &Arc<Shared>, entries: Vec<Entry>) -> Result<Vec<Entr
 async fn make_sources_good(shared: &Shared, entry: &Entry) -> Result<(), Failure> {
     for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
         if let Some(stored) = stored {
-            make_source_good(shared, &entry.item, blob, stored).await?;
+            let made = make_source_good(shared, &entry.item, blob, stored).await;
+            refused::judge(shared, &entry.item, blob, made).await?;
         }
     }
     Ok(())
@@ -235,7 +236,11 @@ async fn remove_objects(
         for entry in entries {
             if !options.keep_objects {
                 let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
-                keys.extend(removable(shared, &entry, is_checked, &in_use).await?);
+                match removable(shared, &entry, is_checked, &in_use).await? {
+                    Some(found) => keys.extend(found),
+                    // It stays as it is, for the next rollback.
+                    None => continue,
+                }
             }
             ids.push(entry.item.id);
         }
@@ -273,13 +278,13 @@ async fn keys_in_use(shared: &Arc<Shared>) -> Result<KeySet, RunError> {
     Ok(keys)
 }
 
-/// Returns the keys of an item's objects that may go.
+/// Returns the keys of an item's objects that may go; none if the store does not let one of them be looked at.
 async fn removable(
     shared: &Shared,
     entry: &Entry,
     is_checked: bool,
     in_use: &KeySet,
-) -> Result<Vec<String>, RunError> {
+) -> Result<Option<Vec<String>>, RunError> {
     let mut keys = Vec::new();
     for (index, blob) in entry.item.blobs.iter().enumerate() {
         if in_use.contains(&blob.key) {
@@ -292,13 +297,17 @@ async fn removable(
             Some(Some(stored)) => is_equal(shared, entry, blob, stored).await?,
             Some(None) => false,
             // It was planned, and the process died before it was written down that it was stored.
-            None => is_fresh && is_ours(shared, entry, blob).await?,
+            None if is_fresh => match is_ours(shared, entry, blob).await? {
+                Some(is_ours) => is_ours,
+                None => return Ok(None),
+            },
+            None => false,
         };
         if may_go {
             keys.push(blob.key.clone());
         }
     }
-    Ok(keys)
+    Ok(Some(keys))
 }
 
 async fn is_equal(
@@ -317,24 +326,45 @@ async fn is_equal(
     Ok(false)
 }
 
-/// Tells whether an object is what the source would have become.
-async fn is_ours(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<bool, RunError> {
+/// Tells whether an object is what the source would have become; none if the store refuses this one object.
+async fn is_ours(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<Option<bool>, RunError> {
     let head = shared.patiently(|| shared.target.head(&blob.key)).await;
-    match head {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error.into()),
-        Ok(_) => {}
-    }
+    let head = match head {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(false)),
+        Err(error) => return refused_one(shared, entry, blob, error).await,
+        Ok(head) => head,
+    };
     let local = shared.patiently_source(|| shared.source.digest(blob)).await;
     if let Ok(Some(local)) = local {
-        match shared.read_back(&blob.key, local).await? {
-            None => return Ok(false),
-            Some(object) if object == local => return Ok(true),
-            Some(_) => {}
+        // The checksum that came with the bytes: a store that gives other bytes back has still been given ours.
+        if head.size == local.0 && head.sha256 == Some(local.1.0) {
+            return Ok(Some(true));
+        }
+        match shared.read_back(&blob.key, local).await {
+            Ok(None) => return Ok(Some(false)),
+            Ok(Some(object)) if object == local => return Ok(Some(true)),
+            Ok(Some(_)) => {}
+            Err(error) => return refused_one(shared, entry, blob, error).await,
         }
     }
     keep(shared, entry, blob)?;
-    Ok(false)
+    Ok(Some(false))
+}
+
+/// Names the object if it is the only one that the store refuses.
+async fn refused_one(
+    shared: &Shared,
+    entry: &Entry,
+    blob: &Blob,
+    error: store::StoreError,
+) -> Result<Option<bool>, RunError> {
+    if !refused::is_alone(shared, &blob.key, &error).await {
+        return Err(error.into());
+    }
+    let remedy = "roll back again when the store lets it be looked at";
+    let (kind, why) = (ExceptionKind::ObjectKept, super::shared::chain(&error));
+    shared.remark(exception(&entry.item, blob, kind, why, remedy))?;
+    Ok(None)
 }
 
 fn keep(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<(), RunError> {

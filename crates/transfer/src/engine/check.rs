@@ -5,7 +5,7 @@
 
 use super::back::read;
 use super::shared::{Failure, Shared, exception, side_by_side};
-use super::{RemoveOptions, Sample, VerifyOptions};
+use super::{RemoveOptions, Sample, VerifyOptions, refused};
 use crate::error::RunError;
 use crate::item::{Blob, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
@@ -14,7 +14,7 @@ use crate::observer::Event;
 use crate::report::{EXCEPTIONS_MAX, Ended, ExceptionKind, Report, VerifyReport};
 use std::collections::HashSet;
 use std::sync::Arc;
-use store::ErrorKind;
+use store::{ErrorKind, StoreError};
 
 /// Compares the target with the journal.
 pub(super) async fn verify(
@@ -109,7 +109,8 @@ async fn check(
 ) -> Result<Found, RunError> {
     let (key, target) = (&blob.key, &shared.target);
     let wrong = |kind, message: String| {
-        let remedy = "run again to store it anew if its source is there, or roll back; then find out who changed the object";
+        let remedy = "where its source is still there: roll the run back, then run anew; else restore the object from a backup or an older \
+                      version of it. Then find out who changed it";
         Ok(Found::Wrong(Box::new(exception(
             item, blob, kind, message, remedy,
         ))))
@@ -120,18 +121,24 @@ async fn check(
             "the object is not there".to_owned(),
         )
     };
+    let refused = |error: StoreError| async move {
+        match refused::is_alone(shared, key, &error).await {
+            true => wrong(ExceptionKind::Refused, super::shared::chain(&error)),
+            false => Err(error.into()),
+        }
+    };
     let (size, sha256) = match read_back {
         true => match shared.read_back(key, (stored.size, stored.sha256)).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 return wrong(ExceptionKind::Verification, super::shared::chain(&error));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return refused(error).await,
             Ok(None) => return missing(),
             Ok(Some((size, sha256))) => (size, Some(sha256.0)),
         },
         false => match shared.patiently(|| target.head(key)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return missing(),
-            Err(error) => return Err(error.into()),
+            Err(error) => return refused(error).await,
             Ok(found) => (found.size, found.sha256),
         },
     };

@@ -4,6 +4,7 @@
 //! that were made for it in this attempt.
 
 use super::parts;
+use super::refused;
 use super::shared::{Failure, Shared, chain, exception};
 use crate::error::RunError;
 use crate::item::{Blob, Digest, Item, Stamp};
@@ -47,7 +48,7 @@ pub(super) async fn copy_item(
 ) -> Result<Option<Ready>, RunError> {
     let mut done = Vec::with_capacity(pending.item.blobs.len());
     for index in 0..pending.item.blobs.len() {
-        match copy_blob(shared, &pending, index).await {
+        match copy_unless_refused(shared, &pending, index).await {
             Ok(stored) => done.push(Some(stored)),
             Err(Failure::Run(error)) => return Err(error),
             Err(Failure::Item(exception)) if !pending.item.blobs[index].required => {
@@ -78,6 +79,30 @@ pub(super) async fn copy_item(
         blobs: done,
         is_resumed: false,
     }))
+}
+
+/// Copies a blob. Where the store refuses only this one, what may have arrived all the same is taken away.
+async fn copy_unless_refused(
+    shared: &Shared,
+    pending: &Pending,
+    index: usize,
+) -> Result<StoredBlob, Failure> {
+    let copied = copy_blob(shared, pending, index).await;
+    let ends_run = matches!(copied, Err(Failure::Run(_)));
+    let (item, blob) = (&pending.item, &pending.item.blobs[index]);
+    let judged = refused::judge(shared, item, blob, copied).await;
+    if ends_run && matches!(judged, Err(Failure::Item(_))) {
+        let is_fresh = pending.fresh.get(index).copied().unwrap_or(false);
+        match (is_fresh, pending.is_uncertain) {
+            (true, false) => {
+                take_away(shared, pending, std::slice::from_ref(&blob.key)).await?;
+            }
+            // That of a required one is looked for when the item is left out.
+            (true, true) if !blob.required => report_kept(shared, pending, index).await?,
+            _ => {}
+        }
+    }
+    judged
 }
 
 fn count(shared: &Shared, done: &[Option<StoredBlob>], bytes: u64) {
@@ -116,7 +141,7 @@ async fn leave_item_out(
         .collect();
     shared.steps.take("leaving out")?;
     if !keys.is_empty() {
-        shared.patiently(|| shared.target.delete(&keys)).await?;
+        take_away(shared, pending, &keys).await?;
     }
     if pending.is_uncertain {
         report_kept(shared, pending, done.len()).await?;
@@ -142,6 +167,37 @@ async fn leave_item_out(
     }
 }
 
+/// Removes what was stored of an item; where the store refuses only that, it is named.
+async fn take_away(shared: &Shared, pending: &Pending, keys: &[String]) -> Result<(), RunError> {
+    let Err(error) = shared.patiently(|| shared.target.delete(keys)).await else {
+        return Ok(());
+    };
+    let is_alone = match keys.first() {
+        Some(key) => refused::is_alone(shared, key, &error).await,
+        None => false,
+    };
+    if !is_alone {
+        return Err(error.into());
+    }
+    let blobs = pending.item.blobs.iter();
+    for blob in blobs.filter(|blob| keys.contains(&blob.key)) {
+        name_kept(shared, pending, blob, &error)?;
+    }
+    Ok(())
+}
+
+/// Names an object of which nobody can say whether it is there.
+fn name_kept(
+    shared: &Shared,
+    pending: &Pending,
+    blob: &Blob,
+    error: &StoreError,
+) -> Result<(), RunError> {
+    let remedy = "look whether the object is there, and remove it if it is";
+    let kind = ExceptionKind::ObjectKept;
+    shared.remark(exception(&pending.item, blob, kind, chain(error), remedy))
+}
+
 /// Names objects that an earlier process may have made and that cannot be compared with their sources now.
 async fn report_kept(shared: &Shared, pending: &Pending, from: usize) -> Result<(), RunError> {
     for (blob, fresh) in pending.item.blobs.iter().zip(&pending.fresh).skip(from) {
@@ -157,7 +213,10 @@ async fn report_kept(shared: &Shared, pending: &Pending, from: usize) -> Result<
                 shared.remark(exception(&pending.item, blob, kind, message, remedy))?;
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => match refused::is_alone(shared, &blob.key, &error).await {
+                true => name_kept(shared, pending, blob, &error)?,
+                false => return Err(error.into()),
+            },
         }
     }
     Ok(())

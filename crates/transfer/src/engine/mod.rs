@@ -13,6 +13,7 @@ mod copy;
 mod pace;
 mod parts;
 mod plan;
+mod refused;
 mod run;
 mod shared;
 mod steps;

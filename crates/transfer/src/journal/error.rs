@@ -17,6 +17,8 @@ pub enum JournalErrorKind {
     Locked,
     /// It is damaged before its end.
     Damaged,
+    /// It and the copy of it in the target go apart.
+    Diverged,
     /// It is no journal, or one of a newer version.
     Unknown,
     /// The disk failed or is full.
@@ -94,6 +96,10 @@ impl JournalError {
                 "keep the file; rebuild the journal from the copy in the target, or restore it from a backup"
                     .to_owned()
             }
+            JournalErrorKind::Diverged => {
+                "keep both: restore the newest copy of the file from a backup, or move it away to take the one in the target"
+                    .to_owned()
+            }
             JournalErrorKind::Unknown => {
                 "name the journal of a run; if it is one, use the version that wrote it or a newer one".to_owned()
             }
@@ -107,7 +113,9 @@ impl JournalError {
         }
     }
 
-    fn store_error(&self) -> Option<&store::StoreError> {
+    /// Returns the error of the store that keeps the copy, if that is the cause.
+    #[must_use]
+    pub fn store_error(&self) -> Option<&store::StoreError> {
         self.cause.as_ref()?.downcast_ref()
     }
 }
@@ -123,6 +131,9 @@ impl fmt::Display for JournalError {
                 write!(f, "line {line} of the journal {path} is damaged")
             }
             (JournalErrorKind::Damaged, None) => write!(f, "the journal {path} is damaged"),
+            (JournalErrorKind::Diverged, _) => {
+                write!(f, "the journal {path} cannot be believed")
+            }
             (JournalErrorKind::Unknown, _) => write!(f, "{path} is no journal that is known here"),
             (JournalErrorKind::Io, _) => write!(f, "the journal {path} could not be used"),
             (JournalErrorKind::Store, _) => {

@@ -54,6 +54,10 @@ impl Index {
         places
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for packed in self.0.values() {

@@ -32,9 +32,13 @@ impl MirrorCopy {
 
     /// Copies what has become durable since the last time.
     pub(crate) async fn catch_up(&mut self, journal: &Journal) -> Result<(), MirrorError> {
+        // A run that took nothing on has nothing to undo: its copy would only hide that of the run before it.
+        if journal.is_empty() {
+            return Ok(());
+        }
         let mut from = match self.copied {
             Some(copied) => copied,
-            None => end_of(&self.store, &self.folder).await?,
+            None => Extent::of(pieces_below(&self.store, &self.folder).await?).end,
         };
         let length = journal.durable_length();
         while from < length {
@@ -83,16 +87,55 @@ impl Journal {
     }
 }
 
-/// Returns how many bytes from the start an earlier process copied without a gap.
-async fn end_of(store: &Store, folder: &str) -> Result<u64, StoreError> {
-    let mut end = 0;
-    for piece in pieces_below(store, folder).await? {
-        match begin_of(&piece.key) {
-            Some(begin) if begin <= end => end = end.max(begin + piece.size),
-            _ => {}
-        }
+/// How far a copy goes without a gap.
+pub(super) struct Extent {
+    /// How many bytes from the start.
+    pub(super) end: u64,
+    /// The piece that ends there, and where it begins.
+    last: Option<(u64, String)>,
+}
+
+impl Extent {
+    /// Looks at the copy of a run.
+    pub(super) async fn find(
+        store: &Store,
+        prefix: &str,
+        run_id: &str,
+        path: &Path,
+    ) -> Result<Extent, JournalError> {
+        let pieces = pieces_below(store, &folder(prefix, run_id)).await;
+        Ok(Extent::of(
+            pieces.map_err(|error| store_error(path, error))?,
+        ))
     }
-    Ok(end)
+
+    fn of(pieces: Vec<Entry>) -> Extent {
+        let (mut end, mut last) = (0, None);
+        for piece in pieces {
+            match begin_of(&piece.key) {
+                Some(begin) if begin <= end && begin + piece.size > end => {
+                    end = begin + piece.size;
+                    last = Some((begin, piece.key));
+                }
+                _ => {}
+            }
+        }
+        Extent { end, last }
+    }
+
+    /// Reads the last piece; returns where it begins, too.
+    pub(super) async fn last_piece(
+        &self,
+        store: &Store,
+        path: &Path,
+    ) -> Result<Option<(u64, Bytes)>, JournalError> {
+        let Some((begin, key)) = &self.last else {
+            return Ok(None);
+        };
+        let bytes = store.get(key).await;
+        let bytes = bytes.map_err(|error| store_error(path, error))?;
+        Ok(Some((*begin, bytes)))
+    }
 }
 
 /// Lists the pieces below a prefix, in order. A folder store that was never written to has none.

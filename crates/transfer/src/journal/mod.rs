@@ -10,6 +10,7 @@ mod index;
 mod line;
 mod mirror;
 mod reader;
+mod renew;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,6 +19,7 @@ pub use error::{JournalError, JournalErrorKind};
 pub(crate) use line::Line;
 pub use line::RunHeader;
 pub(crate) use mirror::{MirrorCopy, MirrorError};
+pub use renew::Renewed;
 
 use crate::item::{Digest, Item, Stamp};
 use crate::keyset::hash;
@@ -202,6 +204,27 @@ impl Journal {
         mirror::runs(store, prefix).await
     }
 
+    /// Tells whether a store keeps a copy of a run's journal.
+    ///
+    /// # Errors
+    /// `Store` if it cannot be listed.
+    pub async fn is_mirrored(
+        store: &store::Store,
+        prefix: &str,
+        run_id: &str,
+    ) -> Result<bool, JournalError> {
+        let found = mirror::Extent::find(store, prefix, run_id, Path::new(run_id)).await?;
+        Ok(found.end > 0)
+    }
+
+    /// Reads what the run of a journal is, and nothing else of it.
+    ///
+    /// # Errors
+    /// If there is no journal at the path.
+    pub fn header_of(path: &Path) -> Result<RunHeader, JournalError> {
+        reader::first_line(path)
+    }
+
     /// Returns the file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -297,6 +320,11 @@ impl Journal {
                 each(time, done.map(|(id, _)| id).collect());
             }
         })
+    }
+
+    /// Tells whether it names no item at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().index.is_empty()
     }
 
     /// Returns where in the file the items are that are in a state that is asked for.

@@ -60,7 +60,7 @@ pub(super) fn open(path: &Path, for_writing: bool) -> Result<Journal, JournalErr
 /// A program that is just being started shares the lock of its parent until it runs, so one refusal is not the last word.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
-fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+pub(super) fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     let locked = loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -111,6 +111,29 @@ fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
         length: lines.place,
         lines: lines.number,
     })
+}
+
+/// Reads the first line only.
+pub(super) fn first_line(path: &Path) -> Result<super::RunHeader, JournalError> {
+    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+    let unknown = || JournalError::new(JournalErrorKind::Unknown, path);
+    let mut lines = Lines::new(path, &file)?;
+    let text = match lines.fill()? {
+        true => line::text(0, &lines.buffer).ok_or_else(unknown)?,
+        false => return Err(unknown()),
+    };
+    match serde_json::from_slice(text) {
+        Ok(Line::Run(header)) => Ok(header),
+        _ => Err(unknown()),
+    }
+}
+
+/// Returns how many bytes of whole, valid lines a file begins with.
+pub(super) fn whole_length(path: &Path) -> Result<u64, JournalError> {
+    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+    let mut lines = Lines::new(path, &file)?;
+    while lines.next_valid()?.is_some() {}
+    Ok(lines.place)
 }
 
 /// Reads every line with all that is in it.

@@ -307,6 +307,14 @@ async fn a_copy_in_a_store_rebuilds_the_journal() {
     let mut copy = MirrorCopy::new(target.clone(), "mirror", "run-1");
     journal.sync().await.expect("syncs");
     copy.catch_up(&journal).await.expect("copies");
+    let none = Journal::mirrored_runs(&target, "mirror").await;
+    assert!(none.expect("lists").is_empty(), "it took nothing on");
+    let (item, fresh) = (item("item-0"), vec![true]);
+    journal
+        .append(&Line::Planned { item, fresh })
+        .expect("appends");
+    journal.sync().await.expect("syncs");
+    copy.catch_up(&journal).await.expect("copies");
     write_all_states(&journal);
     journal.sync().await.expect("syncs");
     // Another process goes on with the copy.

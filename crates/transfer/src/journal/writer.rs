@@ -167,8 +167,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Returns how many bytes of whole lines are durable.
-    pub(crate) fn durable_length(&self) -> u64 {
+    /// Returns how many bytes of whole lines are on the disk for certain; none of them if it is open only to be read.
+    #[must_use]
+    pub fn durable_length(&self) -> u64 {
         let core = self.lock();
         core.writer.as_ref().map_or(0, |writer| writer.durable)
     }

@@ -1,4 +1,4 @@
-//! The files below the upload path that no row names.
+//! The files below the upload path that no row names, or none any more since they were migrated.
 //!
 //! What must hold: every folder is walked, however deep; no link is followed, so that nothing is walked twice.
 //!
@@ -11,6 +11,7 @@ use crate::resolve::Paths;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use transfer::KeySet;
 
 /// Walks the upload path.
 pub(super) async fn look_at_disk(
@@ -66,13 +67,28 @@ fn walk(
 fn look_at_file(path: &Path, bytes: u64, seen: &mut Seen) {
     seen.report.files += 1;
     seen.report.file_bytes += bytes;
-    let is_known = |path: &Path| seen.files.contains(&path.to_string_lossy());
-    if is_known(path) || path.canonicalize().is_ok_and(|real| is_known(&real)) {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_in = |set: &KeySet| {
+        [path, real.as_path()]
+            .iter()
+            .any(|path| set.contains(&path.to_string_lossy()))
+    };
+    if is_in(&seen.files) {
         return;
     }
-    let detail = format!("no row names it; it has {bytes} bytes");
-    seen.report
-        .add(finding(path, FindingKind::FileWithoutRow, detail));
+    let found = match is_in(&seen.migrated) {
+        true => {
+            let detail = format!(
+                "it is in the bucket now, and waits for --delete-source; it has {bytes} bytes"
+            );
+            finding(path, FindingKind::MigratedSource, detail)
+        }
+        false => {
+            let detail = format!("no row names it; it has {bytes} bytes");
+            finding(path, FindingKind::FileWithoutRow, detail)
+        }
+    };
+    seen.report.add(found);
 }
 
 fn is_ignored(path: &Path, root: &Path, mapping: &Mapping) -> bool {

@@ -95,6 +95,8 @@ pub enum FindingKind {
     SharedFile,
     /// A column that repeats a document's path repeats one that no longer leads anywhere.
     StaleCopy,
+    /// A file was migrated, its row names the object now, and `--delete-source` has not removed it yet.
+    MigratedSource,
     /// No row names a file.
     FileWithoutRow,
     /// No row names an object.
@@ -120,6 +122,7 @@ impl FindingKind {
             Kind::LegacyPath => "legacy_path",
             Kind::SharedFile => "shared_file",
             Kind::StaleCopy => "stale_copy",
+            Kind::MigratedSource => "migrated_source",
             Kind::FileWithoutRow => "file_without_row",
             Kind::ObjectWithoutRow => "object_without_row",
         }
@@ -130,7 +133,7 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         use FindingKind as Kind;
         match self {
-            Kind::LegacyPath | Kind::SharedFile => Severity::Info,
+            Kind::LegacyPath | Kind::SharedFile | Kind::MigratedSource => Severity::Info,
             Kind::StaleCopy | Kind::FileWithoutRow | Kind::ObjectWithoutRow => Severity::Warning,
             _ => Severity::Error,
         }
@@ -163,6 +166,9 @@ impl FindingKind {
             Kind::LegacyPath => "Nothing: it is found and moved all the same.",
             Kind::SharedFile => "Nothing: each row gets an object of its own.",
             Kind::StaleCopy => "Nothing: the application does not read it.",
+            Kind::MigratedSource => {
+                "Nothing is wrong. When the objects have proved themselves: `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
+            }
             Kind::FileWithoutRow => {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."
             }

@@ -78,7 +78,7 @@ impl Clerk {
             .table
             .local_path
             .fill(&keys::values(row, self.paths.upload()));
-        seen.files
+        seen.migrated
             .insert(&self.paths.here(&place).to_string_lossy());
         let listing = self.listing.as_ref()?;
         let Some(size) = listing.size(key) else {

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "migrate_to_s3",
     version,
     args_conflicts_with_subcommands = true,
-    after_help = console::exit::help_table(),
+    after_help = super::exits::help(),
     max_term_width = 100
 )]
 pub struct CommandLine {
@@ -120,6 +120,9 @@ pub struct ActionArgs {
     /// With --delete-source: only what was migrated at least this long ago [default: 7d]
     #[arg(long, value_name = "DURATION", requires = "delete_source")]
     pub older_than: Option<String>,
+    /// With --delete-source after s3-to-s3: the application reads the other bucket already, so the objects of this one may go
+    #[arg(long, requires = "delete_source")]
+    pub application_moved: bool,
     /// Not offered: local files are removed by a later step of its own
     #[arg(long, hide = true)]
     pub delete_local: bool,
@@ -189,8 +192,8 @@ pub struct RunArgs {
     /// How a copy is proved [default: checksum]
     #[arg(long, value_enum, value_name = "HOW")]
     pub verify: Option<ProofArg>,
-    /// Write the report of the run to this file, as JSON
-    #[arg(long, value_name = "FILE")]
+    /// Write the report to this file, as JSON; its directory must be there
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "rollback_status", "test_storage"])]
     pub report: Option<PathBuf>,
 }
 

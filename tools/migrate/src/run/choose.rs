@@ -8,20 +8,23 @@
 use console::{Exit, Failure, Unasked};
 use transfer::{Journal, RunHeader};
 
-use super::failures::journal_failure;
-use super::record::{Record, state_of};
-use super::session::Session;
-use crate::state::{Parameters, RunFiles, RunState};
+use super::existing;
+use super::failures::{begin_failure, journal_failure};
+use super::record::{Record, of_header, state_of};
+use super::session::{MIRROR, Session};
+use super::sound;
+use crate::state::{Flags, Parameters, RunFiles, RunState};
 
 /// Finds the run that the command line means, and opens its journal for writing.
 ///
 /// # Errors
 /// If there is an unfinished run and nobody said what to do about it, or the named one does not fit.
-pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
+pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
     let parameters = session.parameters()?;
     let run = &session.line.run;
     if let Some(path) = &run.resume_from {
-        return resume(session, &session.state.resolve(path)?, &parameters);
+        let files = existing::resolve(session, path).await?;
+        return resume(session, &files, &parameters).await;
     }
     let unfinished = unfinished(session, &parameters)?;
     let Some((files, state)) = unfinished else {
@@ -30,7 +33,7 @@ pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
                 .ui
                 .status("There is no unfinished run to resume; a new one begins.");
         }
-        return begin(session, &parameters);
+        return begin(session, &parameters).await;
     };
     if run.fresh_start {
         session.ui.status(format!(
@@ -38,10 +41,10 @@ pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
             files.run,
             files.journal.display()
         ));
-        return begin(session, &parameters);
+        return begin(session, &parameters).await;
     }
     if state == RunState::RollingBack {
-        return Err(partly_rolled_back(&files));
+        return Err(partly_rolled_back(&files, &parameters));
     }
     // The guide's lines with --enable-rollback are run after an interruption, by scripts too.
     let is_told = run.resume || run.enable_rollback;
@@ -49,7 +52,7 @@ pub fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
         session
             .ui
             .status(format!("Going on with the run {}.", files.run));
-        return resume(session, &files, &parameters);
+        return resume(session, &files, &parameters).await;
     }
     Err(undecided(&files))
 }
@@ -88,9 +91,9 @@ fn described(files: &RunFiles) -> Result<Option<(RunState, Parameters)>, Failure
         .map(|parameters| (state_of(&journal), parameters)))
 }
 
-fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal), Failure> {
+async fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal), Failure> {
     let now = jiff::Timestamp::now();
-    let files = session.state.new_run(now);
+    let files = new_files(session, now).await?;
     let parameters = serde_json::to_value(parameters)
         .map_err(|error| Failure::wrap(Exit::Failed, "the run could not be described", &error))?;
     let header = RunHeader {
@@ -100,20 +103,32 @@ fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal)
         started: now,
         parameters,
     };
-    let journal =
-        Journal::create(&files.journal, header).map_err(|error| journal_failure(&error))?;
+    let journal = Journal::create(&files.journal, header).map_err(|error| begin_failure(&error))?;
     let record = Record::open(session, &files, &journal)?;
     Ok((record, journal))
 }
 
-fn resume(
+/// Names the files of a new run. Another state directory may have had a run in this second: its copy in the bucket is not written over.
+async fn new_files(session: &Session, now: jiff::Timestamp) -> Result<RunFiles, Failure> {
+    let mirror = session.mirror().await?;
+    let mut taken = vec![];
+    loop {
+        let files = session.state.new_run(now, &taken);
+        let is_mirrored = Journal::is_mirrored(&mirror, MIRROR, &files.run).await;
+        if !is_mirrored.map_err(|error| journal_failure(&error))? {
+            return Ok(files);
+        }
+        taken.push(files.run);
+    }
+}
+
+async fn resume(
     session: &Session,
     files: &RunFiles,
     parameters: &Parameters,
 ) -> Result<(Record, Journal), Failure> {
-    let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
-    let record = Record::open(session, files, &journal)?;
-    let of = &record.summary.parameters;
+    let header = Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let of = of_header(files, &header)?;
     if let Some(what) = of.difference(parameters) {
         return Err(Failure::new(
             Exit::Conflict,
@@ -122,8 +137,11 @@ fn resume(
         .kind("other-run")
         .hint("give it the same settings, or begin a new run with --fresh-start"));
     }
+    sound::make_sure(session, files, false).await?;
+    let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
+    let record = Record::open(session, files, &journal)?;
     match state_of(&journal) {
-        RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files)),
+        RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files, &of)),
         _ => Ok((record, journal)),
     }
 }
@@ -141,14 +159,15 @@ fn undecided(files: &RunFiles) -> Failure {
         .hint("go on with it by --resume, or begin anew by --fresh-start (its journal is kept)")
 }
 
-fn partly_rolled_back(files: &RunFiles) -> Failure {
+fn partly_rolled_back(files: &RunFiles, of: &Parameters) -> Failure {
     Failure::new(
         Exit::Conflict,
         format!("the run {} is rolled back, wholly or in part", files.run),
     )
     .kind("rolled-back-run")
     .hint(format!(
-        "finish that by --rollback {}, or begin a new run by --fresh-start",
-        files.summary.display()
+        "finish that by --rollback {}{}, or begin a new run by --fresh-start",
+        files.summary.display(),
+        of.flags(Flags::Known)
     ))
 }

@@ -7,12 +7,13 @@
 use std::path::Path;
 
 use console::{Exit, Failure};
-use transfer::Journal;
+use transfer::{Journal, JournalErrorKind};
 
 use super::failures::journal_failure;
-use super::record::{Record, state_of};
-use super::session::{MIRROR, Session, direction_named, open_bucket};
-use crate::state::{RunFiles, RunState, Summary};
+use super::record::{Record, of_header, state_of};
+use super::session::{MIRROR, Session, direction_named};
+use super::sound;
+use crate::state::{Parameters, RunFiles, RunState, Summary, run_named};
 
 /// What a run is taken up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,29 +44,73 @@ pub async fn take_up(
     named: Named<'_>,
 ) -> Result<(Record, Journal), Failure> {
     let files = match named.file {
-        Some(file) => session.state.resolve(file)?,
+        Some(file) => resolve(session, file).await?,
         None => newest(session).await?,
     };
+    let header = Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let of: Parameters = of_header(&files, &header)?;
+    if let Some(direction) = direction_named(&of.direction) {
+        session.settings.direction = direction;
+    }
+    session.line.run.user_id.clone_from(&of.user);
+    let difference = of.difference(&session.parameters()?);
+    if let Some(what) = difference.filter(|_| !named.is_forced) {
+        return Err(other_run(&files, &what));
+    }
+    let is_renewed = sound::make_sure(session, &files, named.is_forced).await?;
     let journal = match named.purpose {
         Purpose::Change => Journal::open(&files.journal),
         Purpose::Look => Journal::read_only(&files.journal),
     };
     let journal = journal.map_err(|error| journal_failure(&error))?;
-    let record = Record::open(session, &files, &journal)?;
-    let of = &record.summary.parameters;
-    if let Some(direction) = direction_named(&of.direction) {
-        session.settings.direction = direction;
+    let mut record = Record::open(session, &files, &journal)?;
+    if is_renewed {
+        record.follow(&journal);
     }
-    session.line.run.user_id.clone_from(&of.user);
-    match of.difference(&session.parameters()?) {
-        Some(what) if !named.is_forced => Err(Failure::new(
-            Exit::Conflict,
-            format!("the run {} was over {what}", files.run),
-        )
-        .kind("other-run")
-        .hint("give the command the settings of that run: DATABASE_URL, UPLOAD_PATH, the S3_… variables, --target")),
-        _ => Ok((record, journal)),
+    Ok((record, journal))
+}
+
+fn other_run(files: &RunFiles, what: &str) -> Failure {
+    Failure::new(
+        Exit::Conflict,
+        format!("the run {} was over {what}", files.run),
+    )
+    .kind("other-run")
+    .hint("give the command the settings of that run: DATABASE_URL, UPLOAD_PATH, the S3_… variables, --target")
+}
+
+/// Finds the run that a file means; one whose journal is gone here is taken from the bucket, if that keeps a copy.
+///
+/// # Errors
+/// If it leads to no journal, here or there.
+pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure> {
+    let failure = match session.state.resolve(file) {
+        Ok(files) => return Ok(files),
+        Err(failure) => failure,
+    };
+    let files = run_named(file).map(|run| session.state.files(&run));
+    let Some(files) = files.filter(|files| !files.journal.exists()) else {
+        return Err(failure);
+    };
+    let Ok(mirror) = session.mirror().await else {
+        return Err(failure);
+    };
+    match Journal::from_mirror(&mirror, MIRROR, &files.run, &files.journal).await {
+        Ok(_) => {
+            say_taken(session, &files);
+            Ok(files)
+        }
+        Err(error) if error.kind() == JournalErrorKind::NotFound => Err(failure),
+        Err(error) => Err(journal_failure(&error)),
     }
+}
+
+fn say_taken(session: &Session, files: &RunFiles) {
+    session.ui.status(format!(
+        "The journal of run {} is not in {}; taking the copy from the bucket.",
+        files.run,
+        session.state.path().display()
+    ));
 }
 
 /// Lists the runs in the state directory with their summaries, the newest first. A summary that is gone is made from its journal;
@@ -114,7 +159,7 @@ async fn newest(session: &Session) -> Result<RunFiles, Failure> {
     }
 }
 
-/// Rebuilds the newest journal of which the bucket keeps a copy.
+/// Rebuilds the newest journal of which the bucket keeps a copy and that took something on.
 async fn from_bucket(session: &Session) -> Result<RunFiles, Failure> {
     let nothing = || {
         Failure::new(
@@ -127,19 +172,22 @@ async fn from_bucket(session: &Session) -> Result<RunFiles, Failure> {
     if session.settings.bucket.is_none() {
         return Err(nothing());
     }
-    let bucket = open_bucket(&session.settings).await?;
-    let runs = Journal::mirrored_runs(&bucket, MIRROR)
+    let mirror = session.mirror().await?;
+    let runs = Journal::mirrored_runs(&mirror, MIRROR)
         .await
         .map_err(|error| journal_failure(&error))?;
-    let run = runs.last().ok_or_else(nothing)?;
-    let files = session.state.files(run);
-    session.ui.status(format!(
-        "There is no run in {}; taking the copy of run {run} from the bucket.",
-        session.state.path().display()
-    ));
-    let journal = Journal::from_mirror(&bucket, MIRROR, run, &files.journal)
-        .await
-        .map_err(|error| journal_failure(&error))?;
-    drop(journal);
-    Ok(files)
+    for run in runs.iter().rev() {
+        let files = session.state.files(run);
+        let journal = Journal::from_mirror(&mirror, MIRROR, run, &files.journal)
+            .await
+            .map_err(|error| journal_failure(&error))?;
+        if journal.tally().total() > 0 {
+            say_taken(session, &files);
+            return Ok(files);
+        }
+        // Versions before this one kept copies of runs that had nothing to do.
+        std::fs::remove_file(&files.journal)
+            .map_err(|error| Failure::io("remove", &files.journal, &error))?;
+    }
+    Err(nothing())
 }

@@ -56,26 +56,44 @@ pub fn run_failure(error: &RunError, next: &str) -> Failure {
         .hint(format!("{}\n      {next}", error.remedy()))
 }
 
+/// Says why the journal of a new run could not be begun.
+#[must_use]
+pub fn begin_failure(error: &JournalError) -> Failure {
+    journal_failure(error).hint(
+        "nothing was done: free some space or make the directory writable, or name another one with --state-dir or MIGRATION_STATE_DIR",
+    )
+}
+
 /// Says what a journal's error means.
 #[must_use]
 pub fn journal_failure(error: &JournalError) -> Failure {
     let code = match error.kind() {
         transfer::JournalErrorKind::Locked => Exit::Locked,
-        transfer::JournalErrorKind::Damaged => Exit::Corrupt,
+        transfer::JournalErrorKind::Damaged | transfer::JournalErrorKind::Diverged => Exit::Corrupt,
+        transfer::JournalErrorKind::Store => error
+            .store_error()
+            .map_or(Exit::Failed, |store| exit::of_store(store.kind())),
+        _ if is_disk_full(error) => Exit::DiskFull,
         _ => Exit::Failed,
     };
     Failure::from_error(code, error).hint(error.remedy())
 }
 
-fn is_disk_full(error: &RunError) -> bool {
-    let mut next = Error::source(error);
+/// A disk that takes nothing more: it is full, or may only be read.
+fn is_disk_full(error: &dyn Error) -> bool {
+    let mut next = error.source();
     while let Some(error) = next {
         let kind = error
             .downcast_ref::<std::io::Error>()
             .map(std::io::Error::kind);
         if matches!(
             kind,
-            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+            Some(
+                ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::FileTooLarge
+                    | ErrorKind::ReadOnlyFilesystem
+            )
         ) {
             return true;
         }

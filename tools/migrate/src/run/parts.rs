@@ -116,7 +116,10 @@ pub fn engine_parts(
         journal,
         source: Arc::clone(&ends.source),
         target: ends.target.clone(),
-        ledger: Arc::new(DbLedger::new(database, mapping, Arc::clone(&ends.paths))),
+        ledger: Arc::new(
+            DbLedger::new(database, mapping, Arc::clone(&ends.paths))
+                .source_retired(session.line.action.application_moved),
+        ),
         limits: limits(session),
         proof: match session.settings.limits.proof {
             ProofArg::Checksum if session.settings.limits.checksum_headers => Proof::Checksum,

@@ -5,10 +5,12 @@
 //! What it deliberately does not do: hold anything that is not in the journal too.
 
 use console::Failure;
-use transfer::{Journal, Report, State, Tally};
+use transfer::{Journal, Report, RunHeader, State, Tally};
 
 use super::session::Session;
-use crate::state::{Counts, FORMAT, Parameters, Pointers, RunFiles, RunState, StateDir, Summary};
+use crate::state::{
+    Counts, FORMAT, Flags, Parameters, Pointers, RunFiles, RunState, StateDir, Summary,
+};
 
 /// The program and its version, as journals and summaries have it.
 pub const TOOL: &str = concat!("migrate_to_s3 ", env!("CARGO_PKG_VERSION"));
@@ -70,6 +72,15 @@ impl Record {
         self.summary.counts.planned = tally.total();
         self.summary.counts.committed = tally.switched();
         self.summary.counts.reverted = reverted(&tally);
+        // Only what is on the disk for certain: a crash must not make a journal look cut off.
+        let durable = journal.durable_length();
+        self.summary.journal_bytes = self.summary.journal_bytes.max(durable);
+    }
+
+    /// Takes over how the run stands by its journal, whatever the summary said.
+    pub fn follow(&mut self, journal: &Journal) {
+        self.summary.state = state_of(journal);
+        self.count(journal);
     }
 
     /// Adds what an attempt did.
@@ -118,14 +129,18 @@ impl Record {
     #[must_use]
     pub fn next_command(&self, state: RunState) -> String {
         let file = self.files.summary.display();
+        let parameters = &self.summary.parameters;
+        let (new, known) = (parameters.flags(Flags::New), parameters.flags(Flags::Known));
         match state {
             RunState::Running | RunState::Stopped => {
-                format!("migrate_to_s3 --resume-from {file}")
+                format!("migrate_to_s3 --resume-from {file}{new}")
             }
-            RunState::RollingBack => format!("migrate_to_s3 --rollback {file}"),
-            RunState::Finished => format!("migrate_to_s3 --verify-state --state-file {file}"),
+            RunState::RollingBack => format!("migrate_to_s3 --rollback {file}{known}"),
+            RunState::Finished => {
+                format!("migrate_to_s3 --verify-state --state-file {file}{known}")
+            }
             RunState::FinishedWithExceptions => "migrate_to_s3 --audit-files".to_owned(),
-            RunState::RolledBack => "migrate_to_s3".to_owned(),
+            RunState::RolledBack => format!("migrate_to_s3{new}"),
         }
     }
 }
@@ -157,14 +172,21 @@ fn reverted(tally: &Tally) -> u64 {
     tally.of(State::Reverted) + tally.of(State::Undone)
 }
 
+/// Reads what a run was asked to do from the first line of its journal.
+///
+/// # Errors
+/// If another tool wrote it.
+pub fn of_header(files: &RunFiles, header: &RunHeader) -> Result<Parameters, Failure> {
+    serde_json::from_value(header.parameters.clone()).map_err(|error| {
+        let message = format!("{} is the journal of another tool", files.journal.display());
+        Failure::wrap(console::Exit::Conflict, message, &error)
+            .hint("name a journal of migrate_to_s3; `--status` lists them")
+    })
+}
+
 fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
     let header = journal.header();
-    let parameters: Parameters =
-        serde_json::from_value(header.parameters.clone()).map_err(|error| {
-            let message = format!("{} is the journal of another tool", files.journal.display());
-            Failure::wrap(console::Exit::Conflict, message, &error)
-                .hint("name a journal of migrate_to_s3; `--status` lists them")
-        })?;
+    let parameters = of_header(files, header)?;
     Ok(Summary {
         format: FORMAT,
         tool: TOOL.into(),
@@ -174,6 +196,7 @@ fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
         updated: String::new(),
         parameters,
         journal: files.journal.clone(),
+        journal_bytes: 0,
         counts: Counts::default(),
         exceptions: vec![],
         next: String::new(),

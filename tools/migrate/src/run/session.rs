@@ -12,7 +12,7 @@ use store::{Encryption, Environment, Store, StoreUrl, Tuning};
 
 use super::failures::database_failure;
 use crate::cli::args::{CommandLine, DirectionArg};
-use crate::db::{Database, DatabaseOptions, open_database};
+use crate::db::{Database, DatabaseOptions, DbErrorKind, Page, Which, open_database};
 use crate::mapping::Mapping;
 use crate::settings::Settings;
 use crate::state::{Parameters, StateDir};
@@ -61,6 +61,40 @@ impl Session {
         })
     }
 
+    /// Makes sure that the user of `--user-id` owns something: a slip of the pen must not look like work that was done.
+    ///
+    /// # Errors
+    /// If no row is theirs, or the id is none.
+    pub async fn check_user(&self) -> Result<(), Failure> {
+        let Some(user) = self.line.run.user_id.as_deref() else {
+            return Ok(());
+        };
+        for table in self.mapping.tables() {
+            for which in [Which::All, Which::Empty] {
+                let page = Page {
+                    table,
+                    which,
+                    user: Some(user),
+                    after: None,
+                    limit: 1,
+                };
+                let rows = self.database.page(&page).await;
+                let rows = rows.map_err(|error| match error.kind() {
+                    DbErrorKind::Statement => bad_user(user).with_causes(Some(&error)),
+                    _ => database_failure(&error),
+                })?;
+                if !rows.is_empty() && table.user.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        Err(
+            Failure::usage(format!("no row of {} belongs to a user {user}", self.database.info().place))
+                .kind("no-such-user")
+                .hint("look the id up in the application's table of users; without --user-id everything is migrated"),
+        )
+    }
+
     /// Opens the application's own bucket.
     ///
     /// # Errors
@@ -78,6 +112,17 @@ impl Session {
         match (is_own, self.target_url()?) {
             (true, _) => self.bucket().await,
             (false, url) => self.open_store(&url).await,
+        }
+    }
+
+    /// Opens the store that keeps the copies of journals: the one that the objects go to, or come back from.
+    ///
+    /// # Errors
+    /// If none is named, or it cannot be opened.
+    pub async fn mirror(&self) -> Result<Store, Failure> {
+        match self.settings.direction {
+            DirectionArg::S3ToLocal => self.bucket().await,
+            DirectionArg::LocalToS3 | DirectionArg::S3ToS3 => self.target().await,
         }
     }
 
@@ -237,6 +282,13 @@ fn encryption(settings: &Settings) -> Result<Option<Encryption>, Failure> {
                 .hint("write --sse AES256, or --sse aws:kms --sse-kms-key-id KEY"),
         ),
     }
+}
+
+/// Says that an id cannot be one of a user.
+pub(crate) fn bad_user(user: &str) -> Failure {
+    Failure::usage(format!("--user-id {user} is no id of a user"))
+        .kind("bad-user-id")
+        .hint("write it as the application has it, such as 6f1a2b3c-0d4e-4f5a-8b6c-7d8e9f0a1b2c")
 }
 
 fn no_bucket() -> Failure {

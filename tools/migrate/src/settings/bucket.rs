@@ -84,9 +84,10 @@ pub(super) fn from_variables(
             parsed(chosen.or(is_open.then_some(true)))?,
             bucket.origin.clone(),
         ),
+        // An address in an odd form has no sub-domains either.
         second: (is_open && has_name)
-            .then(|| parsed(Some(false)))
-            .transpose()?,
+            .then(|| parsed(Some(false)).ok())
+            .flatten(),
     }))
 }
 
@@ -103,7 +104,10 @@ pub(super) fn parse_url(flag: &str, text: &str) -> Result<StoreUrl, Failure> {
     text.parse::<StoreUrl>().map_err(|error| {
         Failure::usage(format!("{flag} is no store URL"))
             .with_causes(Some(&error as &dyn std::error::Error))
-            .hint("write \"s3://BUCKET?region=us-west-2&endpoint=localhost:9000\" in quotes, or folder:/PATH")
+            .hint(format!(
+                "{} (such as \"s3://BUCKET?region=us-west-2&endpoint=localhost:9000\" in quotes, or folder:/PATH)",
+                error.remedy()
+            ))
     })
 }
 

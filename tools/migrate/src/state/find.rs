@@ -84,6 +84,18 @@ impl StateDir {
     }
 }
 
+/// Returns the run that a file's name names, whether the file is there or not.
+#[must_use]
+pub fn run_named(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let run = name.strip_prefix(STEM)?;
+    let run = run
+        .strip_suffix(".json")
+        .or_else(|| run.strip_suffix(".journal"))?;
+    run.starts_with(|first: char| first.is_ascii_digit())
+        .then(|| run.to_owned())
+}
+
 /// Every place that a path may mean, the likeliest first.
 fn candidates(path: &Path) -> Vec<RunFiles> {
     let mut found = vec![];

@@ -19,6 +19,7 @@ fn summary(dir: &StateDir, run: &str) -> Summary {
             user: None,
         },
         journal: dir.files(run).journal,
+        journal_bytes: 0,
         counts: Counts::default(),
         exceptions: vec![],
         next: String::new(),
@@ -42,10 +43,10 @@ fn begin(dir: &StateDir, run: &str) -> RunFiles {
 fn two_runs_of_one_second_have_two_names() {
     let (_temporary, dir) = directory();
     let now: jiff::Timestamp = "2024-12-01T14:30:22Z".parse().expect("time");
-    let first = dir.new_run(now);
+    let first = dir.new_run(now, &[]);
     assert_eq!(first.run, "20241201_143022");
     std::fs::write(&first.journal, "").expect("writes");
-    assert_eq!(dir.new_run(now).run, "20241201_143022_2");
+    assert_eq!(dir.new_run(now, &[]).run, "20241201_143022_2");
 }
 
 #[test]

@@ -237,3 +237,97 @@ fn one_users_documents_can_be_moved_alone() {
     site.run(&[]).assert_code(0);
     assert_eq!(site.switched(), 30);
 }
+
+#[test]
+fn a_user_who_owns_nothing_is_said() {
+    let site = Site::new(3);
+    let nobody = "00000000-0000-4000-8000-00000000dead";
+    for arguments in [
+        &["--user-id", nobody][..],
+        &["--dry-run", "--user-id", nobody],
+    ] {
+        site.run(arguments)
+            .assert_code(2)
+            .assert_says(&[nobody, "hint:", "--user-id"]);
+    }
+    site.run(&["--user-id", "tom"])
+        .assert_code(2)
+        .assert_says(&["is no id of a user", "hint:"]);
+    assert_eq!(site.switched(), 0);
+    assert!(site.journals().is_empty(), "no run was begun");
+}
+
+#[test]
+fn a_report_that_could_not_be_written_is_refused_before_anything_is_done() {
+    let site = Site::new(3);
+    let file = site.folder().join("not-there/report.json");
+    let file = file.display().to_string();
+    let folder = site.folder().display().to_string();
+    for place in [&file, &folder] {
+        for arguments in [
+            &["--report", place][..],
+            &["--verify-state", "--report", place],
+        ] {
+            site.run(arguments).assert_says(&["report", "hint:"]);
+        }
+    }
+    assert_eq!(site.switched(), 0);
+    let good = site.folder().join("report.json").display().to_string();
+    site.run(&["--dry-run", "--report", &good]).assert_code(0);
+    assert!(
+        std::fs::read_to_string(&good)
+            .expect("reads")
+            .contains("\"documents\"")
+    );
+    site.run(&["--report", &good]).assert_code(0);
+    // With nothing to do it is as wrong as with something.
+    let ended = site.run(&["--report", &file]);
+    assert_ne!(ended.code, Some(0), "{}", ended.all());
+    site.run(&["--verify-state", "--report", &good])
+        .assert_code(0);
+    assert!(
+        std::fs::read_to_string(&good)
+            .expect("reads")
+            .contains("rows_checked")
+    );
+}
+
+#[test]
+fn an_audit_tells_migrated_files_from_files_without_rows() {
+    let site = Site::new(6);
+    // One lies where the application no longer puts files.
+    let id = &site.fleet.documents[0].id;
+    let old = site.sql(&format!(
+        "SELECT file_path FROM documents WHERE id = '{id}'"
+    ));
+    let odd = site.fleet.uploads.join("an old name.pdf");
+    std::fs::rename(&old, &odd).expect("renames");
+    site.sql(&format!(
+        "UPDATE documents SET file_path = '{}' WHERE id = '{id}'",
+        odd.display()
+    ));
+    std::fs::write(site.fleet.uploads.join("stray.bin"), "nobody's").expect("writes");
+    site.run(&[]).assert_code(0);
+    let report = site.run(&["--audit-files", "--json"]).assert_code(0).json();
+    let findings = report["findings"].as_array().expect("a list");
+    let of_kind = |kind: &str| {
+        findings
+            .iter()
+            .filter(|it| it["kind"] == kind)
+            .map(|it| it["path"].as_str().expect("a path"))
+            .collect::<Vec<_>>()
+    };
+    let strays = of_kind("file_without_row");
+    assert_eq!(strays.len(), 1, "{strays:?}");
+    assert!(strays[0].ends_with("stray.bin"));
+    let migrated = of_kind("migrated_source");
+    assert!(migrated.len() >= 6, "{migrated:?}");
+    assert!(
+        migrated
+            .iter()
+            .any(|path| path.ends_with("an old name.pdf"))
+    );
+    site.run(&["--audit-files"])
+        .assert_code(0)
+        .assert_says(&["migrated source", "--delete-source"]);
+}

@@ -1,8 +1,11 @@
 //! From the bucket back to the disk, and to another bucket, with the same guarantees.
 
-use testkit::readur::Snapshot;
+use std::process::Command;
 
-use crate::world::{BUCKET, Site};
+use testkit::readur::Snapshot;
+use testkit::s3::{ACCESS_KEY, SECRET_KEY};
+
+use crate::world::{BUCKET, Ended, Site};
 
 #[test]
 fn from_the_bucket_to_the_disk_and_undone() {
@@ -69,4 +72,88 @@ fn from_bucket_to_bucket() {
     );
     before.assert_same(&site.moment(), "after the rollback");
     assert_eq!(BUCKET, "docs");
+}
+
+/// Runs the command that was printed, as a person would paste it.
+fn pasted(site: &Site, ended: &Ended) -> Ended {
+    let next = ended
+        .out
+        .lines()
+        .chain(ended.err.lines())
+        .find_map(|line| line.split_once("migrate_to_s3 ").map(|(_, rest)| rest))
+        .unwrap_or_else(|| panic!("no next command in {}", ended.all()));
+    let program = site.command(&[]);
+    let mut shell = Command::new("sh");
+    shell.env_clear().current_dir(site.folder());
+    for (name, value) in program.get_envs() {
+        shell.env(name, value.expect("a value"));
+    }
+    // Keys that were typed in a URL are never printed.
+    shell.env("AWS_ACCESS_KEY_ID", ACCESS_KEY);
+    shell.env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    shell.args(["-c", &format!("{} {next}", program.get_program().display())]);
+    Ended::of(shell, &[next])
+}
+
+#[test]
+fn the_next_command_that_is_printed_works_between_buckets() {
+    let site = Site::new(15);
+    site.run(&[]).assert_code(0);
+    site.s3.create_bucket("other");
+    let target = site.s3.store_url("other", "");
+    let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
+    let arguments = [&direction[..], &["--batch-size", "3"]].concat();
+    let mut cut = site.command(&arguments);
+    cut.env("MIGRATE_CRASH_AT", "30");
+    assert_eq!(Ended::of(cut, &arguments).code, None, "it is cut off");
+    let summary = site.journals()[1].with_extension("json");
+    let text = std::fs::read_to_string(summary).expect("reads");
+    let summary: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let stopped = Ended {
+        code: None,
+        out: summary["next"].as_str().expect("a command").to_owned(),
+        err: String::new(),
+        line: String::new(),
+    };
+    let done = pasted(&site, &stopped)
+        .assert_code(0)
+        .assert_says(&["Migrated"]);
+    pasted(&site, &done).assert_code(0).assert_says(&["agree"]);
+    let undo = site.run(&["--rollback-status"]);
+    pasted(&site, &undo)
+        .assert_code(0)
+        .assert_says(&["Rolled back"]);
+    assert!(Snapshot::bucket(site.s3.root(), "other").is_empty());
+}
+
+#[test]
+fn the_old_buckets_objects_go_once_the_application_has_moved() {
+    let site = Site::new(6);
+    site.run(&[]).assert_code(0);
+    let before = site.moment();
+    site.s3.create_bucket("other");
+    let target = site.s3.store_url("other", "");
+    let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
+    site.run(&direction).assert_code(0);
+    let latest = site.state().join("migration_state_LATEST.json");
+    let latest = latest.display().to_string();
+    let delete = [
+        "--target",
+        &target,
+        "--delete-source",
+        "--state-file",
+        &latest,
+        "--older-than",
+        "0s",
+    ];
+    site.run(&delete)
+        .assert_code(2)
+        .assert_says(&["--application-moved", "hint:"]);
+    before.assert_same(&site.moment(), "nothing was removed");
+    site.run(&[&delete[..], &["--application-moved"]].concat())
+        .assert_code(0);
+    assert!(site.moment().bucket.is_empty(), "the old objects are gone");
+    site.run(&["--target", &target, "--rollback", &latest])
+        .assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
 }

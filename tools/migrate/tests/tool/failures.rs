@@ -22,7 +22,7 @@ pub fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 /// A site behind a proxy.
-fn behind_a_proxy(documents: usize) -> (Site, ScriptedProxy) {
+pub fn behind_a_proxy(documents: usize) -> (Site, ScriptedProxy) {
     let mut site = Site::new(documents);
     let proxy = ScriptedProxy::in_front_of(site.s3.address());
     site.through(proxy.endpoint());
@@ -136,8 +136,13 @@ fn a_wrong_key() {
     command.env("S3_SECRET_ACCESS_KEY", "another-secret");
     let ended = Ended::of(command, &[])
         .assert_code(13)
-        .assert_says(&["hint:"]);
+        .assert_says(&["hint:", "S3_ACCESS_KEY_ID"]);
     assert!(!ended.all().contains("another-secret"), "{}", ended.all());
+    assert!(
+        !ended.all().contains("AWS_"),
+        "the application's variables are in use: {}",
+        ended.all()
+    );
 }
 
 #[test]
@@ -202,45 +207,6 @@ fn lost_answers_and_cut_connections_are_survived() {
     );
     site.run(&[]).assert_code(0);
     site.run(&["--verify-state", "--full"]).assert_code(0);
-}
-
-#[test]
-fn an_object_that_came_out_wrong_undoes_the_run() {
-    let (site, proxy) = behind_a_proxy(8);
-    let before = site.moment();
-    // The server lies: it took the object, and gives other bytes back.
-    let flip = Action::Edit(std::sync::Arc::new(
-        |answer: &mut testkit::proxy::http::Message| {
-            if let Some(byte) = answer.body.first_mut() {
-                *byte ^= 1;
-            }
-        },
-    ));
-    proxy.add(Rule::new(flip).method("GET").target("/documents/"));
-    let ended = site
-        .run(&["--verify", "readback", "--enable-rollback"])
-        .assert_code(16)
-        .assert_says(&["came back different", "rolled back"]);
-    let undone = site.moment();
-    before
-        .tables
-        .assert_same(&undone.tables, "the rows are back");
-    before
-        .tree
-        .assert_same(&undone.tree, "the files were never touched");
-    // What cannot be read back is not removed on a guess, but named.
-    for key in undone.bucket.names() {
-        let stem = key
-            .rsplit('/')
-            .next()
-            .and_then(|name| name.split(['.', '_']).next())
-            .expect("a name");
-        assert!(
-            ended.out.contains(stem),
-            "{key} is not named in {}",
-            ended.all()
-        );
-    }
 }
 
 #[test]
@@ -413,4 +379,42 @@ fn flags_that_make_no_sense_are_refused() {
         site.run(arguments).assert_code(2).assert_says(&[words]);
     }
     assert!(site.moment().bucket.is_empty(), "{BUCKET} is as it was");
+}
+
+#[test]
+fn remedies_name_the_settings_that_are_in_use() {
+    let site = Site::new(1);
+    for (name, value, remedy) in [
+        ("S3_BUCKET_NAME", "not-there", "S3_BUCKET_NAME"),
+        ("S3_ENDPOINT_URL", "http://127.0.0.1:1", "S3_ENDPOINT_URL"),
+    ] {
+        let mut command = site.command(&["--max-retries", "0"]);
+        command.env(name, value);
+        let ended = Ended::of(command, &[name]).assert_says(&["hint:", remedy]);
+        assert!(!ended.all().contains("store URL"), "{}", ended.all());
+    }
+    let mut command = site.command(&["--test-storage"]);
+    command.env("S3_SECRET_ACCESS_KEY", "another-secret");
+    let ended = Ended::of(command, &[]).assert_says(&["S3_SECRET_ACCESS_KEY"]);
+    assert!(!ended.all().contains("AWS_"), "{}", ended.all());
+    // Who typed a store URL is told of that.
+    let url = site.s3.store_url("not-there", "");
+    site.run(&["--store", &url])
+        .assert_code(10)
+        .assert_says(&["store URL"]);
+}
+
+#[test]
+fn with_json_a_wrong_command_line_is_a_document_too() {
+    let site = Site::new(1);
+    for arguments in [
+        &["--json", "--nonsense"][..],
+        &["--resume", "--fresh-start", "--json"],
+        &["--json", "--user-id", "tom"],
+    ] {
+        let error = site.run(arguments).assert_code(2).json();
+        assert_eq!(error["error"]["exit_code"], 2, "{error:#}");
+        assert!(error["error"]["message"].is_string(), "{error:#}");
+    }
+    site.run(&["--json", "--help"]).assert_code(0).json();
 }

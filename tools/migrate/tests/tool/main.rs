@@ -6,10 +6,13 @@
 
 mod commands;
 mod crash;
+mod cut;
 mod defects;
 mod directions;
+mod disks;
 mod failures;
 mod random;
 mod state;
+mod stores;
 mod traps;
 mod world;

@@ -209,7 +209,8 @@ pub struct Ended {
     pub out: String,
     /// Its standard error.
     pub err: String,
-    line: String,
+    /// What was typed.
+    pub line: String,
 }
 
 impl Ended {

@@ -1,0 +1,143 @@
+//! Comparing a journal with its copy in the target. An older copy of the file that was put back, or one whose tail was cut off at
+//! a line's end, looks whole by itself.
+//!
+//! What must hold: the longer of the two is taken only if it begins with the shorter one; where they differ neither is believed.
+//! The file that was replaced is kept aside, whole.
+//!
+//! It deliberately asks for the copy's length before the file's: a run that is at work copies only what is in the file already.
+
+use super::{Journal, JournalError, JournalErrorKind, mirror, reader};
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use store::Store;
+
+/// So much is compared at once.
+const GULP: usize = 64 * 1024;
+
+/// A journal that was replaced by the longer copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Where the shorter file is now.
+    pub aside: PathBuf,
+    /// How many bytes of whole lines it has.
+    pub was: u64,
+    /// How many the journal has now.
+    pub is: u64,
+}
+
+impl Journal {
+    /// Replaces the journal of a run by the copy that a store keeps of it, if that goes on where the file ends.
+    ///
+    /// # Errors
+    /// `Diverged` if one does not begin with the other, `Locked` if the file would have to be replaced and a process writes it,
+    /// `Damaged`, `Store`, `Io`.
+    pub async fn renew_from_mirror(
+        store: &Store,
+        prefix: &str,
+        path: &Path,
+    ) -> Result<Option<Renewed>, JournalError> {
+        let run_id = Journal::header_of(path)?.run_id;
+        let copy = mirror::Extent::find(store, prefix, &run_id, path).await?;
+        let was = reader::whole_length(path)?;
+        if copy.end <= was {
+            if let Some((begin, bytes)) = copy.last_piece(store, path).await? {
+                check_equal(path, begin, &bytes)?;
+            }
+            return Ok(None);
+        }
+        let new = beside(path, "renewing");
+        // What an earlier attempt left is no journal.
+        let _ = fs::remove_file(&new);
+        let kept = mirror::rebuild(store, prefix, &run_id, &new).await;
+        let renewed = kept.and_then(|()| replace(path, &new, was));
+        if renewed.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        renewed
+    }
+}
+
+/// Puts the new file in the old one's place, unless it turns out to have no more whole lines.
+fn replace(path: &Path, new: &Path, was: u64) -> Result<Option<Renewed>, JournalError> {
+    let failed = |error| JournalError::io(path, error);
+    if !begins_with(new, path, was)? {
+        return Err(diverged(path));
+    }
+    let is = reader::whole_length(new)?;
+    if is <= was {
+        fs::remove_file(new).map_err(failed)?;
+        return Ok(None);
+    }
+    let old = File::open(path).map_err(failed)?;
+    reader::lock(&old, path)?;
+    let aside = free_name(path);
+    fs::copy(path, &aside).map_err(failed)?;
+    File::open(&aside)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(new, path))
+        .and_then(|()| store::file::sync_dir(path.parent().unwrap_or(Path::new("."))))
+        .map_err(failed)?;
+    Ok(Some(Renewed { aside, was, is }))
+}
+
+fn diverged(path: &Path) -> JournalError {
+    let why = "the copy of it that the target keeps is another one, from some line on";
+    JournalError::new(JournalErrorKind::Diverged, path).because(why)
+}
+
+fn check_equal(path: &Path, begin: u64, bytes: &[u8]) -> Result<(), JournalError> {
+    use std::os::unix::fs::FileExt;
+    let mut here = vec![0; bytes.len()];
+    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+    file.read_exact_at(&mut here, begin)
+        .map_err(|error| JournalError::io(path, error))?;
+    match here == bytes {
+        true => Ok(()),
+        false => Err(diverged(path)),
+    }
+}
+
+/// Tells whether the first bytes of both files are the same.
+fn begins_with(new: &Path, old: &Path, length: u64) -> Result<bool, JournalError> {
+    let open = |path: &Path| {
+        let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+        Ok::<_, JournalError>(BufReader::new(file).take(length))
+    };
+    let (mut of_new, mut of_old) = (open(new)?, open(old)?);
+    let (mut one, mut other) = (vec![0; GULP], vec![0; GULP]);
+    let mut left = length;
+    while left > 0 {
+        let n = usize::try_from(left).unwrap_or(GULP).min(GULP);
+        of_new
+            .read_exact(&mut one[..n])
+            .map_err(|error| JournalError::io(new, error))?;
+        of_old
+            .read_exact(&mut other[..n])
+            .map_err(|error| JournalError::io(old, error))?;
+        if one[..n] != other[..n] {
+            return Ok(false);
+        }
+        left -= n as u64;
+    }
+    Ok(true)
+}
+
+/// A name beside the journal's that no journal has.
+fn beside(path: &Path, word: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(word);
+    PathBuf::from(name)
+}
+
+fn free_name(path: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let aside = beside(path, &format!("short-{number}"));
+        if !aside.exists() {
+            return aside;
+        }
+        number += 1;
+    }
+}

@@ -1,0 +1,145 @@
+//! Disks that may only be read, and files that change under the reader's hands.
+//!
+//! What must hold: what cannot be written down is not begun; what cannot be restored keeps its row and its object; a file that
+//! changed while it was read is never taken for what it is now.
+
+use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use testkit::{Action, Gate, Rule};
+
+use crate::failures::{behind_a_proxy, until};
+use crate::world::{Ended, Site};
+
+/// Runs the program while a directory may only be read: by a mount where this user may mount, else by its mode.
+fn while_read_only(site: &Site, dir: &Path, arguments: &[&str]) -> Ended {
+    let command = site.command(arguments);
+    if !rustix::process::geteuid().is_root() {
+        let set = |mode| fs::set_permissions(dir, fs::Permissions::from_mode(mode)).expect("sets");
+        set(0o555);
+        let ended = Ended::of(command, arguments);
+        set(0o755);
+        return ended;
+    }
+    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd . && exec "$@""#;
+    let mut wrapped = Command::new("unshare");
+    wrapped
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir(site.folder())
+        .args(["-m", "sh", "-c", script])
+        .arg(dir)
+        .arg(command.get_program())
+        .args(arguments);
+    for (name, value) in command.get_envs() {
+        wrapped.env(name, value.expect("a value"));
+    }
+    Ended::of(wrapped, arguments)
+}
+
+#[test]
+fn state_files_that_cannot_be_written_stop_everything_before_it_begins() {
+    let site = Site::new(4);
+    let before = site.moment();
+    let ended = while_read_only(&site, &site.state(), &[]);
+    assert!(matches!(ended.code, Some(17 | 1)), "{}", ended.all());
+    ended.assert_says(&["hint:", "--state-dir", "nothing was done"]);
+    before.assert_same(&site.moment(), "nothing was begun");
+    site.run(&[]).assert_code(0);
+    let done = site.moment();
+    // Looking needs no writing.
+    while_read_only(&site, &site.state(), &["--status"]).assert_code(0);
+    while_read_only(&site, &site.state(), &["--verify-state", "--full"]).assert_code(0);
+    let ended = while_read_only(&site, &site.state(), &["--rollback"]);
+    assert!(matches!(ended.code, Some(17 | 1)), "{}", ended.all());
+    ended.assert_says(&["hint:"]);
+    done.assert_same(&site.moment(), "nothing was undone");
+    site.run(&["--rollback"]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn files_that_cannot_be_restored_or_removed_keep_their_rows_and_objects() {
+    let site = Site::new(5);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let latest = site.state().join("migration_state_LATEST.json");
+    let latest = latest.display().to_string();
+    let delete = [
+        "--delete-source",
+        "--state-file",
+        &latest,
+        "--older-than",
+        "0s",
+    ];
+    // The folders below are part of the same file system.
+    let uploads = site.fleet.uploads.clone();
+    let ended = while_read_only(&site, &uploads, &delete);
+    if rustix::process::geteuid().is_root() {
+        ended.assert_code(17).assert_says(&["hint:"]);
+        before
+            .tree
+            .assert_same(&site.moment().tree, "no file was removed");
+    }
+    site.run(&delete).assert_code(0);
+    let removed = site.moment();
+    let folder = uploads.join("documents");
+    let ended = while_read_only(&site, &folder, &["--rollback", &latest]);
+    assert!(matches!(ended.code, Some(17 | 3)), "{}", ended.all());
+    ended.assert_says(&["hint:", "disk"]);
+    let after = site.moment();
+    removed.tables.assert_same(&after.tables, "the rows");
+    assert_eq!(site.switched(), 5);
+    site.run(&["--verify-state", "--full"]).assert_code(0);
+    site.run(&["--rollback", &latest]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_copied_anew() {
+    let (site, proxy) = behind_a_proxy(2);
+    let id = &site.fleet.documents[0].id;
+    let path = site.sql(&format!(
+        "SELECT file_path FROM documents WHERE id = '{id}'"
+    ));
+    // Larger than all the parts that are read ahead.
+    let size: u64 = 96 << 20;
+    let file = fs::File::create(&path).expect("makes a file");
+    file.set_len(size).expect("grows");
+    site.sql(&format!(
+        "UPDATE documents SET file_size = {size}, file_hash = NULL WHERE id = '{id}'"
+    ));
+    let gate = Gate::closed();
+    proxy.add(
+        Rule::new(Action::Hold(gate.clone()))
+            .method("PUT")
+            .target("partNumber="),
+    );
+    let mut command = site.command(&["--json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the program starts");
+    until("an upload in parts", || {
+        let journals = site.journals();
+        journals
+            .iter()
+            .any(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("{\"upload\"")))
+    });
+    let last = b"changed while it was read";
+    file.write_all_at(last, size - last.len() as u64)
+        .expect("writes");
+    gate.open();
+    let output = child.wait_with_output().expect("the program ends");
+    let report = Ended::from(output, &["(held)"]).assert_code(0).json();
+    assert_eq!(report["this_time"]["left_out"], 1, "once: {report:#}");
+    assert_eq!(site.switched(), 2);
+    let key = site.sql(&format!(
+        "SELECT substr(file_path, 6) FROM documents WHERE id = '{id}'"
+    ));
+    let object = site.s3.root().join(crate::world::BUCKET).join(key);
+    assert!(
+        fs::read(object).expect("reads") == fs::read(&path).expect("reads"),
+        "the object is the file as it is now"
+    );
+}
