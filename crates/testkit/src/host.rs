@@ -25,6 +25,15 @@ impl Host {
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
+        Host::start_on(1, port, serve)
+    }
+
+    /// As [`Host::start`], with so many threads that serve.
+    pub(crate) fn start_on<S, F>(threads: usize, port: u16, serve: S) -> io::Result<Host>
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -32,7 +41,12 @@ impl Host {
         let thread = std::thread::Builder::new()
             .name("testkit-server".into())
             .spawn(move || {
-                let runtime = Builder::new_current_thread()
+                let mut builder = match threads {
+                    0 | 1 => Builder::new_current_thread(),
+                    _ => Builder::new_multi_thread(),
+                };
+                let runtime = builder
+                    .worker_threads(threads.max(1))
                     .enable_all()
                     .build()
                     .expect("a runtime can be made");

@@ -40,6 +40,8 @@ pub struct S3Options {
     pub port: u16,
     /// A domain below which buckets are sub-domains (virtual-hosted style).
     pub domain: Option<String>,
+    /// How many threads serve. A process of its own has one a processor, as the program of s3s-fs has.
+    pub threads: usize,
 }
 
 impl Default for S3Options {
@@ -51,6 +53,7 @@ impl Default for S3Options {
             secret_key: SECRET_KEY.into(),
             port: 0,
             domain: None,
+            threads: 1,
         }
     }
 }
@@ -74,7 +77,7 @@ impl S3Server {
         let (root, scratch) = root_of(&options)?;
         create_buckets(&root, &options.buckets)?;
         let service = service(&root, &options)?;
-        let host = Host::start(options.port, move |stream| {
+        let host = Host::start_on(options.threads, options.port, move |stream| {
             let service = service.clone();
             async move {
                 let http = ConnectionBuilder::new(TokioExecutor::new());

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 fn parse(mut args: impl Iterator<Item = String>) -> Result<(S3Options, bool), String> {
     let mut options = S3Options {
         buckets: Vec::new(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
         ..S3Options::default()
     };
     let mut watch = false;
