@@ -52,6 +52,8 @@ pub(crate) struct Bucket {
     tuning: Tuning,
     /// Whether the server turned out to take no checksum headers.
     refuses_checksums: Arc<AtomicBool>,
+    /// Whether the server was seen to compare the checksum of a whole object, and takes one whose body is not signed besides.
+    compares_checksums: Arc<AtomicBool>,
 }
 
 impl Bucket {
@@ -97,6 +99,7 @@ impl Bucket {
             settings,
             tuning: tuning.clone(),
             refuses_checksums: Arc::default(),
+            compares_checksums: Arc::default(),
         })
     }
 

@@ -219,6 +219,47 @@ mod s3 {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_checksum_that_is_compared_stands_for_the_body_and_only_then() {
+        let server = S3Server::start();
+        let proxy = ScriptedProxy::in_front_of(server.address());
+        let store = open(&proxy.store_url("bucket", ""), &Tuning::default()).await;
+        let put = async |key: &str| {
+            proxy.forget_requests();
+            let (bytes, nothing) = (Bytes::from_static(b"bytes"), Attributes::default());
+            store
+                .put_with(key, bytes, &nothing, None)
+                .await
+                .expect("puts");
+            let seen = proxy.requests().pop().expect("a request");
+            let mut headers = seen.headers.into_iter();
+            headers
+                .find(|(name, _)| name == "x-amz-content-sha256")
+                .map(|(_, value)| value)
+        };
+        let before = put("before").await.expect("a header");
+        assert_ne!(before, "UNSIGNED-PAYLOAD", "nobody knows yet");
+        store.checksum_honesty().await.expect("probes");
+        assert_eq!(put("after").await.as_deref(), Some("UNSIGNED-PAYLOAD"));
+        let (bytes, nothing) = (Bytes::from_static(b"other bytes"), Attributes::default());
+        let damaged = store
+            .put_with("damaged", bytes, &nothing, Some([7; 32]))
+            .await;
+        damaged.expect_err("what arrives damaged is refused all the same");
+        let upload = store.multipart("parts", &nothing).await.expect("begins");
+        proxy.forget_requests();
+        let part = upload.put_part(0, Bytes::from_static(b"part"), None).await;
+        part.expect("puts");
+        let seen = proxy.requests().pop().expect("a request");
+        assert!(
+            seen.headers
+                .iter()
+                .all(|(_, value)| value != "UNSIGNED-PAYLOAD"),
+            "of parts it is not known"
+        );
+        upload.abort().await.expect("aborts");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn headers_say_how_objects_are_kept() {
         let server = S3Server::start();
         let proxy = ScriptedProxy::in_front_of(server.address());

@@ -100,6 +100,12 @@ impl Bucket {
         self.refuses_checksums.store(true, Ordering::Relaxed);
     }
 
+    /// Leaves it to the checksum of a whole object to vouch for its body: the server compares it. Or no more.
+    pub(crate) fn rely_on_checksums(&self, is_compared: bool) {
+        self.compares_checksums
+            .store(is_compared, Ordering::Relaxed);
+    }
+
     /// Writes an object.
     pub(crate) async fn put(
         &self,
@@ -293,7 +299,13 @@ impl Bucket {
             .map_err(|error| failure(error.into()))?;
         let credential = self.credentials.get_credential().await?;
         let digest = call.sha256.as_ref().map(<[u8; 32]>::as_slice);
+        // A checksum that the server was seen to compare is signed as a header: to sign the body as well would have it hashed twice.
+        // Of parts it is not known.
+        let is_compared = self.compares_checksums.load(Ordering::Relaxed)
+            && call.query.is_empty()
+            && call.headers.contains_key(CHECKSUM);
         AwsAuthorizer::new(&credential, "s3", &self.settings.region)
+            .with_sign_payload(!is_compared)
             .try_authorize(&mut request, digest)?;
         Ok(request)
     }

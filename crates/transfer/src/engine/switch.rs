@@ -7,7 +7,7 @@
 use super::copy::Ready;
 use super::shared::{Shared, exception, item_exception, locked};
 use crate::error::RunError;
-use crate::item::{Blob, Item};
+use crate::item::{Blob, Item, Stamp};
 use crate::journal::Line;
 use crate::ledger::Outcome;
 use crate::observer::Event;
@@ -50,9 +50,23 @@ pub(super) async fn commit(shared: &Shared, batch: Vec<Ready>) -> Result<(), Run
 
 /// Leaves out items whose source was changed after it was copied: the object is of what it was. The next run plans them anew.
 async fn without_changed(shared: &Shared, batch: Vec<Ready>) -> Result<Vec<Ready>, RunError> {
+    let wanted = batch.iter().flat_map(stamped);
+    let blobs = wanted.map(|(blob, _, _)| blob.clone()).collect();
+    let mut found = shared.source.look(blobs).await.into_iter();
     let mut same = Vec::with_capacity(batch.len());
     for ready in batch {
-        match changed_blob(shared, &ready).await? {
+        let mut changed = None;
+        for (blob, size, was) in stamped(&ready) {
+            // One that is gone, or cannot be looked at, has its bytes in the object.
+            let now = found.next().flatten();
+            let differs = now.is_some_and(|(size_now, now)| {
+                (size_now, now.mtime_s, now.mtime_ns) != (size, was.mtime_s, was.mtime_ns)
+            });
+            if differs && changed.is_none() {
+                changed = Some(blob);
+            }
+        }
+        match changed {
             None => same.push(ready),
             Some(blob) => leave_out(shared, &ready, blob).await?,
         }
@@ -60,24 +74,13 @@ async fn without_changed(shared: &Shared, batch: Vec<Ready>) -> Result<Vec<Ready
     Ok(same)
 }
 
-async fn changed_blob<'a>(shared: &Shared, ready: &'a Ready) -> Result<Option<&'a Blob>, RunError> {
-    for (blob, stored) in ready.item.blobs.iter().zip(&ready.blobs) {
-        let Some((size, was)) = stored
-            .as_ref()
-            .and_then(|stored| stored.stamp.map(|stamp| (stored.size, stamp)))
-        else {
-            continue;
-        };
-        let found = shared.source.look(blob).await;
-        // One that is gone, or cannot be looked at, has its bytes in the object.
-        let Ok(Some((size_now, now))) = found else {
-            continue;
-        };
-        if (size_now, now.mtime_s, now.mtime_ns) != (size, was.mtime_s, was.mtime_ns) {
-            return Ok(Some(blob));
-        }
-    }
-    Ok(None)
+/// The blobs of an item of which it is known how they were when they were read.
+fn stamped(ready: &Ready) -> impl Iterator<Item = (&Blob, u64, Stamp)> {
+    let blobs = ready.item.blobs.iter().zip(&ready.blobs);
+    blobs.filter_map(|(blob, stored)| {
+        let stored = stored.as_ref()?;
+        Some((blob, stored.size, stored.stamp?))
+    })
 }
 
 async fn leave_out(shared: &Shared, ready: &Ready, blob: &Blob) -> Result<(), RunError> {

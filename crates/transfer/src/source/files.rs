@@ -51,14 +51,14 @@ impl Source for Files {
         .await
     }
 
-    async fn look(&self, blob: &Blob) -> Result<Option<(u64, Stamp)>, SourceError> {
-        let path = blob.source.clone();
-        blocking(move || match fs::metadata(&path) {
-            Ok(found) => Ok(Some((found.len(), stamp(&found)))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(SourceError::io("look at", &path, error)),
-        })
-        .await
+    async fn look(&self, blobs: Vec<Blob>) -> Vec<Option<(u64, Stamp)>> {
+        let n = blobs.len();
+        let look = move || {
+            let found = blobs.iter().map(|blob| fs::metadata(&blob.source).ok());
+            let seen = found.map(|found| found.map(|found| (found.len(), stamp(&found))));
+            Ok(seen.collect())
+        };
+        blocking(look).await.unwrap_or_else(|_| vec![None; n])
     }
 
     async fn restore(

@@ -39,13 +39,10 @@ pub trait Source: Send + Sync {
     /// If it cannot be found out.
     async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError>;
 
-    /// Tells cheaply what a blob looks like now, its size and stamp; none if it is not there, or if this source cannot tell. An
-    /// item whose blob looks other than when it was read is not switched over.
-    ///
-    /// # Errors
-    /// If it cannot be found out.
-    async fn look(&self, _blob: &Blob) -> Result<Option<(u64, Stamp)>, SourceError> {
-        Ok(None)
+    /// Returns how long each of many blobs is now, and what else it has; nothing for one that is not there, cannot be looked at, or comes
+    /// from where nothing is known of that. Many at once: to hand each to another thread costs more than to look.
+    async fn look(&self, blobs: Vec<Blob>) -> Vec<Option<(u64, Stamp)>> {
+        vec![None; blobs.len()]
     }
 
     /// Puts a blob back that is not there, or that differs: checks size and digest of the body against `stored`, and only then

@@ -168,7 +168,7 @@ pub struct RunArgs {
     /// How many documents are switched in one transaction [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub batch_size: Option<u32>,
-    /// How many files are copied at once [default: 16]
+    /// How many files are copied at once [default: 32]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub parallel_uploads: Option<u32>,
     /// Send files from this size on in parts [default: 50MB]

@@ -14,7 +14,7 @@ use crate::cli::args::{PlaceArgs, ProofArg, RunArgs};
 const BATCH: u32 = 500;
 
 /// Files copied at once.
-const PARALLEL: u32 = 16;
+const PARALLEL: u32 = 32;
 
 /// From this size on a file is sent in parts.
 const MULTIPART_THRESHOLD: u64 = 50_000_000;
