@@ -27,6 +27,7 @@ mod device;
 mod error;
 mod ids;
 mod keys;
+mod lineage;
 mod maintain;
 mod manifest;
 mod mend;

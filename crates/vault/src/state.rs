@@ -76,6 +76,10 @@ pub struct OwnState {
     /// else's (an image of this machine was started twice, say), and the identity is given up.
     #[serde(default)]
     pub unclaimed: bool,
+    /// Set where a live segment that the database cannot make again was seen to hold forgotten records, which were never here: the next
+    /// push looks into those segments even if nothing was erased since.
+    #[serde(default)]
+    pub stained: bool,
 }
 
 /// A live segment of this device.
@@ -322,6 +326,7 @@ impl OwnState {
             lacking: false,
             relearn: false,
             unclaimed: false,
+            stained: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! After a reset that kept the identity: learning from the store what this device had published.
 //!
-//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity.
+//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity;
+//! what was forgotten before it was ever here does not stay in a line that is kept.
 //! What it deliberately does not do: trust the order of what a listing shows.
 
 use std::collections::BTreeSet;
@@ -41,6 +42,8 @@ impl<R: Replica> Device<'_, R> {
                 .and_then(|plaintext| decode::<R>(&entry.key(own.node), &plaintext))
             {
                 Ok(records) => {
+                    // Such a record is not added, so nothing is erased later either: only this says that its segment holds it.
+                    own.stained |= self.holds_forgotten(&records)?;
                     self.replica
                         .apply(
                             records,

@@ -68,6 +68,8 @@ struct Draft {
     /// What the next manifest will list.
     live: Vec<OwnSegment>,
     erased: Vec<u64>,
+    /// Whether a live segment may hold what was forgotten.
+    forgets: bool,
     changed: bool,
     report: PushReport,
 }
@@ -107,7 +109,7 @@ impl<R: Replica> Device<'_, R> {
         self.rewrite_forgotten(&mut draft).await?;
         if draft.changed {
             self.publish(&mut draft).await?;
-        } else if !draft.erased.is_empty() {
+        } else if draft.forgets {
             // Nothing live of this device held what was forgotten.
             draft.own.hasten();
             let change = state::keep(self.state_keys.own(), &draft.own);
@@ -257,6 +259,7 @@ impl<R: Replica> Device<'_, R> {
                 || left_over,
             stored: own.live.clone(),
             live,
+            forgets: !erased.is_empty() || own.stained,
             own,
             erased,
             report: PushReport::default(),
@@ -296,7 +299,7 @@ impl<R: Replica> Device<'_, R> {
         then.outdated = false;
         then.unclaimed = false;
         then.garbage.extend(replaced(draft, now_ms));
-        if !draft.erased.is_empty() {
+        if draft.forgets {
             then.hasten();
         }
         let attempts = self.attempts()?;
