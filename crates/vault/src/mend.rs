@@ -141,7 +141,7 @@ impl<R: Replica> Device<'_, R> {
             let (is_live, leaves) = (live.contains(key), leaving.contains(&node));
             shown.note(key, (is_live, leaves, node == own.node), ids::<R>(&records));
             shown.is_stained |= is_live && node == own.node && this.holds_forgotten(&records)?;
-            let is_ours_too = own.former.contains(&node) || own.removed.contains_key(&node);
+            let is_ours_too = own.is_ours_too(node);
             let source = if !is_live || leaves || node == own.node {
                 Source::Salvage
             } else {
@@ -289,9 +289,12 @@ impl Shown {
         let mut keys: Vec<String> = self.readable.iter().filter(is_theirs).cloned().collect();
         keys.extend(heirs.iter().flat_map(manifest_keys));
         keys.sort();
+        let live = line.iter().flat_map(|line| &line.live);
+        let is_held = |entry: &&SegmentEntry| self.readable.contains(&entry.key(node));
         Ok(Leaving {
             takeover,
             keys,
+            held: live.filter(is_held).map(|entry| entry.hash).collect(),
             removed,
         })
     }

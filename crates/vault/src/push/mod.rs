@@ -9,6 +9,7 @@
 mod clean;
 mod retire;
 mod rewrite;
+mod strays;
 mod upload;
 
 use std::collections::BTreeSet;
@@ -104,6 +105,7 @@ impl<R: Replica> Device<'_, R> {
             self.vault.check_file().await?;
         }
         let own = self.retire_earlier(own, &listing).await?;
+        let own = self.take_in_strays(own).await?;
         let mut draft = self.draft(own)?;
         self.upload_pending(&mut draft).await?;
         self.rewrite_forgotten(&mut draft).await?;

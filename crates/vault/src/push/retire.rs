@@ -140,38 +140,18 @@ impl<R: Replica> Device<'_, R> {
             .flat_map(|(_, manifest)| &manifest.segments)
             .map(|entry| (entry.key(node), entry.hash))
             .collect();
-        let mut present = self.segments_of(node).await?;
-        // One that a listing does not show yet is asked for all the same.
-        for key in live.keys() {
-            present.entry(key.clone()).or_default();
-        }
-        let (mut keys, mut records) = (vec![], HashSet::new());
-        let (mut unread, mut gone) = (None, BTreeMap::new());
-        self.read_segments(&present, |this, key, outcome| {
-            match outcome {
-                Ok((_, batch)) => {
-                    records.extend(ids::<R>(&batch));
-                    keys.push(key.to_owned());
-                    this.salvage(batch)?;
-                }
-                Err(problem) if is_held && problem.kind == ProblemKind::Missing => drop(problem),
-                Err(problem) => match live.get(key) {
-                    Some(hash) if problem.kind == ProblemKind::Missing => {
-                        gone.insert(*hash, problem);
-                    }
-                    Some(_) => unread = Some(problem),
-                    None => {}
-                },
+        let mut reading = self.read_line(node, &live).await?;
+        if !is_held {
+            let held = own.held_of(node);
+            reading.gone.retain(|hash, _| !held.contains(hash));
+            if reading.unread.is_none() && !reading.gone.is_empty() {
+                reading.unread = self.missed(node, refs, &manifests, &reading.gone).await?;
             }
-            Ok(())
-        })
-        .await?;
-        if unread.is_none() && !gone.is_empty() {
-            unread = self.missed(node, refs, &manifests, gone).await?;
         }
-        if let Some(problem) = unread {
+        if let Some(problem) = reading.unread {
             return Ok(Err(problem));
         }
+        let mut keys = reading.keys;
         keys.extend(refs.iter().map(|manifest| manifest.key(node)));
         let mut removed = BTreeMap::new();
         for (_, manifest) in manifests {
@@ -187,9 +167,46 @@ impl<R: Replica> Device<'_, R> {
         let leaving = Leaving {
             takeover,
             keys,
+            held: live
+                .into_values()
+                .filter(|hash| !is_held || !reading.gone.contains_key(hash))
+                .collect(),
             removed,
         };
-        Ok(Ok((leaving, records)))
+        Ok(Ok((leaving, reading.records)))
+    }
+
+    /// Reads and applies every segment of a line, those that it names (`live`) and those that it does not.
+    async fn read_line(
+        &mut self,
+        node: NodeId,
+        live: &BTreeMap<String, ObjectHash>,
+    ) -> Result<Reading, VaultError> {
+        let mut present = self.segments_of(node).await?;
+        // One that a listing does not show yet is asked for all the same.
+        for key in live.keys() {
+            present.entry(key.clone()).or_default();
+        }
+        let mut reading = Reading::default();
+        self.read_segments(&present, |this, key, outcome| {
+            match outcome {
+                Ok((_, batch)) => {
+                    reading.records.extend(ids::<R>(&batch));
+                    reading.keys.push(key.to_owned());
+                    this.salvage(batch)?;
+                }
+                Err(problem) => match live.get(key) {
+                    Some(hash) if problem.kind == ProblemKind::Missing => {
+                        reading.gone.insert(*hash, problem);
+                    }
+                    Some(_) => reading.unread = Some(problem),
+                    None => {}
+                },
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(reading)
     }
 
     /// A line's newest manifest, followed by that of every second history.
@@ -214,7 +231,7 @@ impl<R: Replica> Device<'_, R> {
         node: NodeId,
         refs: &[ManifestRef],
         heads: &[(ManifestRef, Manifest)],
-        mut gone: BTreeMap<ObjectHash, Problem>,
+        gone: &BTreeMap<ObjectHash, Problem>,
     ) -> Result<Option<Problem>, VaultError> {
         let mut lineage = Lineage::default();
         for (at, manifest) in heads {
@@ -232,16 +249,16 @@ impl<R: Replica> Device<'_, R> {
         Ok(if lineage.accounts_for(&heads, &names) {
             None
         } else {
-            gone.pop_first().map(|(_, problem)| problem)
+            gone.values().next().cloned()
         })
     }
 
-    fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
+    pub(super) fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
         self.replica
             .apply(records, Source::Salvage, &[])
             .map(drop)
             .map_err(|source| VaultError::Replica {
-                doing: "apply what its earlier identity held",
+                doing: "apply what was found under an identity of its own",
                 source,
             })
     }
@@ -284,6 +301,18 @@ impl<R: Replica> Device<'_, R> {
             .map(|entry| (entry.key, entry.size))
             .collect())
     }
+}
+
+/// What reading a line showed.
+#[derive(Default)]
+struct Reading {
+    /// The segments that were read.
+    keys: Vec<String>,
+    records: HashSet<RecordId>,
+    /// Segments that the line names and that are gone.
+    gone: BTreeMap<ObjectHash, Problem>,
+    /// One that it names and that is there, or may be, and cannot be read.
+    unread: Option<Problem>,
 }
 
 /// An old line that cannot be read does not fail a push; a rotated key or a broken database does.

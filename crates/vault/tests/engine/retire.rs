@@ -190,3 +190,116 @@ fn what_an_interrupted_push_left_is_cleared_away_even_after_a_reset() {
         expect_all(&store, (0..10).filter(|n| *n != 3));
     }
 }
+
+#[test]
+fn a_line_that_was_taken_over_and_written_to_once_more_goes_too() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let mut clone = one.clone();
+    clone.options = Desk::at(2, &store).options;
+    clone.options.segment_records_max = 10;
+    one.reset(ResetMode::NewIdentity);
+    wait(one.push()).expect("a perfect store");
+    // The clone, whose store is behind, adds to the line; it names what is removed before its manifest arrives.
+    clone.add(20..25);
+    wait(clone.push()).expect("it has not heard of it");
+    let theirs = clone.own().newest.expect("it pushed").key(shared);
+    let kept: Vec<String> = clone
+        .own()
+        .live
+        .iter()
+        .map(|segment| segment.entry.key(shared))
+        .collect();
+    let before = one.own().removed[&shared].at.key(shared);
+    let objects = store.objects();
+    store.remove_raw(&theirs);
+    for key in &kept {
+        store.remove_raw(key);
+    }
+    for key in objects.keys().filter(|key| **key == before) {
+        store.remove_raw(key);
+    }
+    one.add(11..12);
+    one.days_pass(WEEK_DAYS);
+    wait(one.push()).expect("a perfect store");
+    store.put_raw(&theirs, objects[&theirs].clone());
+    // What is new in it arrives as well; what was taken over does not come back.
+    let is_new = |key: &&String| {
+        let plaintext = vault::open(&keys(), key, &objects[*key]).expect("opens");
+        let records = SimReplica::decode(&plaintext).expect("decodes");
+        !records
+            .iter()
+            .any(|record| matches!(record, SimRecord::Put(_, 0..10)))
+    };
+    for key in kept.iter().filter(is_new) {
+        store.put_raw(key, objects[key].clone());
+    }
+    assert!(
+        kept.iter().any(|key| !is_new(&key)),
+        "it names what is gone"
+    );
+    one.forget(21);
+    for _ in 0..4 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.pull()).expect("a perfect store");
+        wait(one.push()).expect("a perfect store");
+    }
+    let line = format!("/{shared}/");
+    let left: Vec<String> = store.objects().into_keys().collect();
+    assert_eq!(left.iter().find(|key| key.contains(&line)), None);
+    expect_all(
+        &store,
+        (0..12)
+            .filter(|n| *n != 10)
+            .chain(20..25)
+            .filter(|n| *n != 21),
+    );
+}
+
+#[test]
+fn what_a_lost_copy_uploaded_under_the_same_identity_is_taken_in_and_goes() {
+    for names_it_later in [false, true] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        one.add(0..10);
+        wait(one.push()).expect("a perfect store");
+        let shared = one.own().node;
+        let mut clone = one.clone();
+        clone.options = Desk::at(2, &store).options;
+        clone.add(20..25);
+        wait(clone.push()).expect("nobody else wrote");
+        // Its segment arrives, its manifest does not.
+        let theirs = clone.own().newest.expect("it pushed").key(shared);
+        let object = store.objects()[&theirs].clone();
+        store.remove_raw(&theirs);
+        assert_eq!(holders(&store, 21).len(), 1);
+        one.days_pass(WEEK_DAYS);
+        let report = wait(one.push()).expect("a perfect store");
+        assert_eq!(report.records, 5, "they are as good as its own: {report:?}");
+        one.forget(21);
+        wait(one.push()).expect("a perfect store");
+        assert_ne!(
+            holders(&store, 21),
+            Vec::<String>::new(),
+            "a reader may be slow"
+        );
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        assert_eq!(holders(&store, 21), Vec::<String>::new());
+        if names_it_later {
+            store.put_raw(&theirs, object);
+            wait(one.push()).expect_err("somebody else wrote there");
+            wait(one.push_as(PushMode::Force)).expect("a perfect store");
+            for _ in 0..4 {
+                one.days_pass(WEEK_DAYS);
+                wait(one.push()).expect("a perfect store");
+            }
+            let line = format!("/{shared}/");
+            assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        }
+        expect_all(&store, (0..10).chain(20..25).filter(|n| *n != 21));
+    }
+}

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use store::Store;
 use testkit::{Faults, FaultyStore};
 use vault::{NodeId, ProblemKind, PushMode, Replica, ResetMode, StateKeys, Vault, VaultError};
 
 use crate::desk::{Desk, GRACE_MS, keys, perfect_store, wait};
-use crate::replica::{SimRecord, SimReplica};
 
 const WEEK_DAYS: i64 = GRACE_MS / (24 * 3600 * 1000) + 1;
 
@@ -100,18 +100,21 @@ fn everybody_has_everything(store: &FaultyStore, desks: &mut [&mut Desk]) {
 }
 
 /// Two histories from manifest 2 on: a clone, now lost, wrote one manifest, whose arrival was late; the other machine went on, merged
-/// and removed what the clone's manifest still names. Returns the other machine.
-fn merged_away(store: &FaultyStore) -> Desk {
+/// and removed what the clone's manifest still names. Returns the other machine, and the clone's new segment, which is still late.
+fn merged_away(store: &FaultyStore) -> (Desk, (String, Bytes)) {
     let mut one = Desk::at(1, store);
     one.options.segment_records_max = 2;
     one.add(0..6);
     wait(one.push()).expect("a perfect store");
     let mut clone = one.clone();
     clone.add(20..21);
+    let before = store.objects();
     wait(clone.push()).expect("nobody else wrote");
-    let theirs = clone.own().newest.expect("it pushed").key(clone.own().node);
-    let object = store.objects()[&theirs].clone();
-    store.remove_raw(&theirs);
+    let mut theirs = store.objects();
+    theirs.retain(|key, _| !before.contains_key(key));
+    for key in theirs.keys() {
+        store.remove_raw(key);
+    }
     one.options.segment_records_max = 1000;
     one.add(10..13);
     wait(one.push_as(PushMode::Full)).expect("a perfect store");
@@ -121,9 +124,12 @@ fn merged_away(store: &FaultyStore) -> Desk {
     one.add(13..14);
     let report = wait(one.push()).expect("a perfect store");
     assert!(report.removed >= 3, "{report:?}");
-    store.put_raw(&theirs, object);
+    let (manifest, object) = theirs.pop_first().expect("manifests come first");
+    store.put_raw(&manifest, object);
+    let late = theirs.pop_first().expect("and a segment");
+    assert!(manifest.starts_with("manifests/") && theirs.is_empty());
     wait(one.push()).expect_err("somebody else wrote there");
-    one
+    (one, late)
 }
 
 /// The segments of `node` in the store.
@@ -137,7 +143,8 @@ fn segments(store: &FaultyStore, node: NodeId) -> Vec<String> {
 fn a_twin_whose_segments_were_merged_away_is_taken_over() {
     for by_hand in [false, true] {
         let store = perfect_store();
-        let mut one = merged_away(&store);
+        let (mut one, (key, object)) = merged_away(&store);
+        store.put_raw(&key, object);
         let shared = one.own().node;
         let mut heir = Desk::at(5, &store);
         if by_hand {
@@ -176,19 +183,9 @@ fn a_twin_whose_segments_were_merged_away_is_taken_over() {
 #[test]
 fn a_twin_of_which_something_else_is_missing_waits_for_it() {
     let store = perfect_store();
-    let mut one = merged_away(&store);
+    // What only the clone ever had is merely late.
+    let (mut one, (key, object)) = merged_away(&store);
     let shared = one.own().node;
-    // What only the clone ever had: it is merely late.
-    let objects = store.objects();
-    let is_theirs = |key: &String| {
-        let plaintext = vault::open(&keys(), key, &objects[key]).expect("opens");
-        let records = SimReplica::decode(&plaintext).expect("decodes");
-        let is_it = |record: &SimRecord| matches!(record, SimRecord::Put(_, 20));
-        records.iter().any(is_it)
-    };
-    let late = segments(&store, shared).into_iter().find(is_theirs);
-    let late = late.expect("the clone uploaded it");
-    store.remove_raw(&late);
     wait(one.push_as(PushMode::Force)).expect("a perfect store");
     for _ in 0..4 {
         one.days_pass(WEEK_DAYS);
@@ -196,7 +193,7 @@ fn a_twin_of_which_something_else_is_missing_waits_for_it() {
         assert_eq!(report.retired, 0, "{report:?}");
     }
     assert_ne!(segments(&store, shared), Vec::<String>::new());
-    store.put_raw(&late, objects[&late].clone());
+    store.put_raw(&key, object);
     for _ in 0..3 {
         one.days_pass(WEEK_DAYS);
         wait(one.push()).expect("a perfect store");
@@ -257,4 +254,38 @@ fn what_was_forgotten_before_a_reset_leaves_the_line_that_a_clone_wrote() {
 enum Rescue {
     Reset,
     Repair,
+}
+
+#[test]
+fn what_a_reset_left_to_the_store_is_missed_should_it_be_gone() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let key = one.own().live[0].entry.key(shared);
+    // What it published is the store's now: it would not publish that again.
+    one.reset(ResetMode::LocalOnly);
+    wait(one.pull()).expect("a perfect store");
+    let mut clone = one.clone();
+    clone.add(20..21);
+    wait(clone.push()).expect("nobody else wrote");
+    wait(one.push()).expect_err("somebody else wrote there");
+    wait(one.push_as(PushMode::Force)).expect("a perfect store");
+    let object = store.objects()[&key].clone();
+    store.remove_raw(&key);
+    for _ in 0..3 {
+        one.days_pass(WEEK_DAYS);
+        let report = wait(one.push()).expect("a perfect store");
+        assert_eq!(report.retired, 0, "{report:?}");
+    }
+    store.put_raw(&key, object);
+    for _ in 0..3 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+    }
+    assert_eq!(segments(&store, shared), Vec::<String>::new());
+    let mut newcomer = Desk::at(9, &store);
+    wait(newcomer.pull()).expect("a perfect store");
+    assert_eq!(newcomer.kept(), (0..10).chain([20]).collect());
 }

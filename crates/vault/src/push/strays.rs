@@ -1,0 +1,79 @@
+//! What was uploaded under this device's own identity and is not known to it: by a copy of this machine that was lost in the middle of a
+//! push, say. What it holds may be forgotten later, and nobody else would ever clear it away.
+//!
+//! What must hold: nothing goes that was not read and made this device's own first, by the very push that notes it as garbage. Should the
+//! manifest that names it be under way after all, then its records are in this device's line, and the line is disputed in time.
+//! What it deliberately does not do: fail a push because something cannot be read now; look more often than once a grace period.
+
+use std::collections::BTreeSet;
+
+use crate::device::Device;
+use crate::error::VaultError;
+use crate::ids::ObjectHash;
+use crate::replica::Replica;
+use crate::seal::Place;
+use crate::state::{self, Garbage, OwnState, PushProgress};
+
+impl<R: Replica> Device<'_, R> {
+    /// Takes in what strayed into this device's line, if it is time to look. The first time only sets the time.
+    pub(super) async fn take_in_strays(
+        &mut self,
+        mut own: OwnState,
+    ) -> Result<OwnState, VaultError> {
+        let now_ms = self.now_ms();
+        let is_first = own.swept_ms == 0;
+        if !is_first && now_ms.abs_diff(own.swept_ms) < self.options.grace_ms.unsigned_abs() {
+            return Ok(own);
+        }
+        own.swept_ms = now_ms;
+        if !is_first {
+            match self.sweep(&mut own).await {
+                Err(error @ VaultError::Store { .. }) => {
+                    tracing::warn!(%error, "this device's own segments could not be looked through");
+                }
+                outcome => outcome?,
+            }
+        }
+        state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        Ok(own)
+    }
+
+    async fn sweep(&mut self, own: &mut OwnState) -> Result<(), VaultError> {
+        let known = self.known_keys(own)?;
+        let mut strays = self.segments_of(own.node).await?;
+        strays.retain(|key, _| !known.contains(key));
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let since_ms = self.now_ms();
+        self.read_segments(&strays, |this, key, outcome| {
+            // What cannot be read is not touched.
+            let Ok((_, batch)) = outcome else {
+                return Ok(());
+            };
+            this.salvage(batch)?;
+            own.garbage.push(Garbage {
+                key: key.to_owned(),
+                since_ms,
+                forgotten: true,
+            });
+            let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
+            own.held.entry(own.node).or_default().extend(hash);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The keys of all segments that this device itself wrote, or is about to write.
+    fn known_keys(&self, own: &OwnState) -> Result<BTreeSet<String>, VaultError> {
+        let progress: PushProgress =
+            state::load(self.replica, &self.state_keys.progress())?.unwrap_or_default();
+        let segments = own.live.iter().chain(&progress.segments);
+        let mut known: BTreeSet<String> = segments
+            .map(|segment| segment.entry.key(own.node))
+            .collect();
+        known.extend(own.garbage.iter().map(|garbage| garbage.key.clone()));
+        known.extend(self.attempts()?);
+        Ok(known)
+    }
+}
