@@ -86,14 +86,20 @@ impl<R: Replica> Device<'_, R> {
 
     /// What this device had written and no manifest names any more is as good as forgotten: it counts as attempts of the next push,
     /// which writes a manifest for its sake, so that a clone of this machine learns that the line has moved on.
+    ///
+    /// Not all of it need be this device's: the manifest of a copy of this machine may be under way. So what is not known to be its own is
+    /// read and made its own first; what cannot be read is not touched.
     async fn disowned(
-        &self,
+        &mut self,
         own: &mut OwnState,
         live: &BTreeSet<String>,
     ) -> Result<Vec<Change>, VaultError> {
         let mut attempts = self.attempts()?;
-        attempts.extend(self.segments_of(own.node).await?.into_keys());
+        attempts.extend(own.garbage.iter().map(|garbage| garbage.key.clone()));
         attempts.retain(|key| !live.contains(key));
+        let mut strays = self.segments_of(own.node).await?;
+        strays.retain(|key, _| !live.contains(key) && !attempts.contains(key));
+        attempts.extend(self.adopt(own, &strays).await?);
         attempts.sort();
         attempts.dedup();
         own.outdated |= !attempts.is_empty();

@@ -201,14 +201,15 @@ impl<R: Replica> Device<'_, R> {
         let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
         self.heed_emptiness(&own, &listing).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
-        let Err(error) = check_line(&self.with_intended(&own)?, found) else {
+        let checked = check_line(&self.with_intended(&own)?, found);
+        if checked.is_ok() && !self.is_about_to_begin(&own)? {
             return Ok((own, listing));
-        };
-        if own.is_unclaimed() {
+        }
+        if checked.is_err() && own.is_unclaimed() {
             return Ok((self.reborn(own, true)?, listing));
         }
         let Some((by, takeover)) = self.taken_over(own.node, &listing).await? else {
-            return Err(error);
+            return checked.map(|()| (own, listing));
         };
         tracing::info!(node = %own.node, %by, "another device took this one's records over: everything is published under a new identity");
         if !takeover.is_outlived(found) {
@@ -220,8 +221,24 @@ impl<R: Replica> Device<'_, R> {
         Ok((self.reborn(own, true)?, listing))
     }
 
+    /// Whether the first manifest of a line is about to be written. A copy of this machine may have written one too, and its line may have
+    /// been taken over and removed since: nobody would read what begins there anew, for its numbers are those that were taken over.
+    fn is_about_to_begin(&self, own: &OwnState) -> Result<bool, VaultError> {
+        if own.newest.is_some() {
+            return Ok(false);
+        }
+        let pending = self
+            .replica
+            .count_own(0)
+            .map_err(|source| VaultError::Replica {
+                doing: "count what is pending",
+                source,
+            })?;
+        Ok(pending > 0)
+    }
+
     /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked
-    /// only where the line is not as this device left it.
+    /// only where the line is not as this device left it, or begins.
     async fn taken_over(
         &self,
         node: NodeId,

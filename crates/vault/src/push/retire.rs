@@ -253,7 +253,7 @@ impl<R: Replica> Device<'_, R> {
         })
     }
 
-    pub(super) fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
+    pub(crate) fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
         self.replica
             .apply(records, Source::Salvage, &[])
             .map(drop)

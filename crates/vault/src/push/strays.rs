@@ -5,7 +5,7 @@
 //! manifest that names it be under way after all, then its records are in this device's line, and the line is disputed in time.
 //! What it deliberately does not do: fail a push because something cannot be read now; look more often than once a grace period.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::device::Device;
 use crate::error::VaultError;
@@ -42,26 +42,38 @@ impl<R: Replica> Device<'_, R> {
         let known = self.known_keys(own)?;
         let mut strays = self.segments_of(own.node).await?;
         strays.retain(|key, _| !known.contains(key));
-        if strays.is_empty() {
-            return Ok(());
-        }
         let since_ms = self.now_ms();
-        self.read_segments(&strays, |this, key, outcome| {
-            // What cannot be read is not touched.
-            let Ok((_, batch)) = outcome else {
-                return Ok(());
-            };
-            this.salvage(batch)?;
-            own.garbage.push(Garbage {
-                key: key.to_owned(),
-                since_ms,
-                forgotten: true,
-            });
-            let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
-            own.held.entry(own.node).or_default().extend(hash);
+        let adopted = self.adopt(own, &strays).await?;
+        own.garbage.extend(adopted.into_iter().map(|key| Garbage {
+            key,
+            since_ms,
+            forgotten: true,
+        }));
+        Ok(())
+    }
+
+    /// Reads segments of this device's line that it does not know (keys and stored sizes) and makes their records its own. Returns those
+    /// that could be read.
+    pub(crate) async fn adopt(
+        &mut self,
+        own: &mut OwnState,
+        strays: &BTreeMap<String, u64>,
+    ) -> Result<Vec<String>, VaultError> {
+        let mut adopted = vec![];
+        if strays.is_empty() {
+            return Ok(adopted);
+        }
+        self.read_segments(strays, |this, key, outcome| {
+            if let Ok((_, batch)) = outcome {
+                this.salvage(batch)?;
+                adopted.push(key.to_owned());
+                let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
+                own.held.entry(own.node).or_default().extend(hash);
+            }
             Ok(())
         })
-        .await
+        .await?;
+        Ok(adopted)
     }
 
     /// The keys of all segments that this device itself wrote, or is about to write.

@@ -113,6 +113,67 @@ fn a_clone_under_an_identity_that_was_left_loses_nothing() {
 }
 
 #[test]
+fn a_copy_that_never_wrote_does_not_begin_a_line_that_came_and_went() {
+    for resets in [false, true] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        wait(one.push()).expect("nothing to do, but it has its identity");
+        let mut copy = one.clone();
+        copy.options = Desk::at(2, &store).options;
+        let shared = copy.own().node;
+        for n in 0..3 {
+            one.add(n..n + 1);
+            wait(one.push()).expect("a perfect store");
+        }
+        one.reset(ResetMode::NewIdentity);
+        wait(one.push()).expect("a perfect store");
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        let line = format!("/{shared}/");
+        assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        // Whatever it wrote under the old identity would be numbered below the takeover.
+        if resets {
+            copy.reset(ResetMode::LocalOnly);
+        }
+        copy.add(20..25);
+        let report = wait(copy.push()).expect("a perfect store");
+        assert_eq!(report.records, 5);
+        assert_ne!(copy.own().node, shared);
+        expect_all(&store, (0..3).chain(20..25));
+    }
+}
+
+#[test]
+fn what_a_copy_uploaded_is_not_lost_by_a_reset() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let mut copy = one.clone();
+    copy.add(20..25);
+    wait(copy.push()).expect("nobody else wrote");
+    // The copy is lost; its segment has arrived, its manifest is late.
+    let theirs = copy.own().newest.expect("it pushed").key(shared);
+    let object = store.objects()[&theirs].clone();
+    store.remove_raw(&theirs);
+    one.reset(ResetMode::LocalOnly);
+    wait(one.pull()).expect("a perfect store");
+    wait(one.push()).expect("a perfect store");
+    one.forget(3);
+    for _ in 0..2 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+    }
+    assert_eq!(holders(&store, 3), Vec::<String>::new());
+    expect_all(&store, (0..10).chain(20..25).filter(|n| *n != 3));
+    store.put_raw(&theirs, object);
+    let mut newcomer = Desk::at(9, &store);
+    wait(newcomer.pull()).expect("a perfect store");
+    assert!((20..25).all(|n| newcomer.kept().contains(&n)));
+}
+
+#[test]
 fn a_line_that_somebody_goes_on_writing_is_left_alone() {
     let store = perfect_store();
     let mut one = Desk::at(1, &store);

@@ -118,7 +118,10 @@ impl World {
                 Some(found) if found == value => {}
                 Some(found) => return Err(format!("{id} became {found}, was {value}")),
                 None if forgotten.contains(id) => {}
-                None => return Err(format!("{id} was acknowledged and is lost")),
+                None => {
+                    let places = self.places(*id);
+                    return Err(format!("{id} was acknowledged and is lost\n  {places}"));
+                }
             }
         }
         match kept.keys().find(|id| forgotten.contains(id)) {
