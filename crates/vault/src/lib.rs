@@ -18,7 +18,8 @@
 //!   line over once nobody seems to write there, and whoever does all the same finds out and is reborn in turn.
 //! - *An object is removed only by its writer, or by who took its line over*, after the grace period, and never while a manifest
 //!   that counts names it (`push::clean`).
-//! - *What cannot be read now is never treated as gone*: it holds nothing else up, is named, and is asked for again.
+//! - *What cannot be read now is never treated as gone*: it holds nothing else up, is named, and is asked for again. What is gone and not
+//!   missed, because its records are known to be elsewhere, does not keep a line from being taken over (`lineage`, `OwnState::held`).
 //!
 //! What it deliberately does not do: know what a record means (that is the tool's [`Replica`]), read the environment, or print.
 
@@ -28,6 +29,7 @@ mod error;
 mod glance;
 mod ids;
 mod keys;
+mod lineage;
 mod maintain;
 mod manifest;
 mod mend;

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, RecordId};
 use crate::maintain::{Removal, RepairReport};
-use crate::manifest::{ManifestRef, Takeover};
+use crate::manifest::{ManifestRef, SegmentEntry, Takeover};
 use crate::push::check_line;
 use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
@@ -26,6 +26,8 @@ struct Shown {
     in_own: HashSet<RecordId>,
     in_others: HashSet<RecordId>,
     in_leaving: HashSet<RecordId>,
+    /// Whether a live segment of this device's own holds what was forgotten.
+    is_stained: bool,
 }
 
 /// What becomes of this device's own line.
@@ -138,7 +140,8 @@ impl<R: Replica> Device<'_, R> {
                 .node;
             let (is_live, leaves) = (live.contains(key), leaving.contains(&node));
             shown.note(key, (is_live, leaves, node == own.node), ids::<R>(&records));
-            let is_ours_too = own.former.contains(&node) || own.removed.contains_key(&node);
+            shown.is_stained |= is_live && node == own.node && this.holds_forgotten(&records)?;
+            let is_ours_too = own.is_ours_too(node);
             let source = if !is_live || leaves || node == own.node {
                 Source::Salvage
             } else {
@@ -184,6 +187,7 @@ impl<R: Replica> Device<'_, R> {
             });
             let damaged = damaged(&next, report);
             let newest = next.newest.map(|newest| newest.key(next.node));
+            next.stained |= shown.is_stained;
             next.outdated |= next.live.len() < named
                 || damaged
                     .iter()
@@ -261,11 +265,13 @@ impl Shown {
         };
         // What cannot be read now may be there tomorrow: a synced folder is still catching up, say.
         let is_read = line.is_some_and(|line| {
+            let is_unread = |entry: &&SegmentEntry| !self.readable.contains(&entry.key(node));
+            let is_gone = |entry: &SegmentEntry| !survey.present.contains_key(&entry.key(node));
+            let unread: Vec<_> = line.live.iter().filter(is_unread).collect();
+            let gone: BTreeSet<_> = unread.iter().map(|entry| entry.hash).collect();
             line.is_whole
-                && line
-                    .live
-                    .iter()
-                    .all(|entry| self.readable.contains(&entry.key(node)))
+                && (unread.is_empty()
+                    || (unread.iter().all(|entry| is_gone(entry)) && line.accounts_for(&gone)))
         });
         if !is_read && !removal.gives_up_unreadable {
             return Err(refused("not everything of this device can be read now"));
@@ -283,9 +289,12 @@ impl Shown {
         let mut keys: Vec<String> = self.readable.iter().filter(is_theirs).cloned().collect();
         keys.extend(heirs.iter().flat_map(manifest_keys));
         keys.sort();
+        let live = line.iter().flat_map(|line| &line.live);
+        let is_held = |entry: &&SegmentEntry| self.readable.contains(&entry.key(node));
         Ok(Leaving {
             takeover,
             keys,
+            held: live.filter(is_held).map(|entry| entry.hash).collect(),
             removed,
         })
     }

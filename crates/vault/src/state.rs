@@ -5,7 +5,7 @@
 //!
 //! What it deliberately does not do: hold keys; hold anything that the store's owner could use if it were lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -51,10 +51,17 @@ pub struct OwnState {
     /// What is known of the lines of those identities, until this device takes them over.
     #[serde(default)]
     pub left: BTreeMap<NodeId, Left>,
+    /// Segments of those lines, and of lines that were taken over, whose records this device has on its own account: it published them
+    /// under its present identity, or has them from somebody else's line. Should one be gone, nobody misses it.
+    #[serde(default)]
+    pub held: BTreeMap<NodeId, BTreeSet<ObjectHash>>,
     /// When the lines that this device took over were last searched for what came late, in milliseconds since the Unix epoch by this
     /// device's clock.
     #[serde(default)]
     pub searched_ms: i64,
+    /// When its own line was last searched for what it did not write itself, in milliseconds since the Unix epoch by this device's clock.
+    #[serde(default)]
+    pub swept_ms: i64,
     /// Set by a reset: the next pull takes the store as it is.
     #[serde(default)]
     pub lenient: bool,
@@ -80,6 +87,10 @@ pub struct OwnState {
     /// learnt is in the vault under an earlier identity, as far as is known, and is only to be published again.
     #[serde(default)]
     pub again: Option<u64>,
+    /// Set where a live segment that the database cannot make again was seen to hold forgotten records, which were never here: the next
+    /// push looks into those segments even if nothing was erased since.
+    #[serde(default)]
+    pub stained: bool,
 }
 
 /// A live segment of this device.
@@ -112,6 +123,9 @@ pub struct Leaving {
     pub takeover: Takeover,
     /// Its objects, to be removed once the grace period after the takeover is over.
     pub keys: Vec<String>,
+    /// The segments that its newest manifests name, those of them that were read or were held before.
+    #[serde(default)]
+    pub held: BTreeSet<ObjectHash>,
     /// What it had taken over itself.
     pub removed: BTreeMap<NodeId, Takeover>,
 }
@@ -319,7 +333,9 @@ impl OwnState {
             leaving: BTreeMap::new(),
             earlier: vec![],
             left: BTreeMap::new(),
+            held: BTreeMap::new(),
             searched_ms: 0,
+            swept_ms: 0,
             lenient: false,
             full: false,
             outdated: false,
@@ -327,6 +343,7 @@ impl OwnState {
             relearn: false,
             unclaimed: false,
             again: None,
+            stained: false,
         }
     }
 
@@ -346,12 +363,18 @@ impl OwnState {
             ..Left::default()
         };
         next.left.insert(self.node, left);
+        next.held.clone_from(&self.held);
         next.garbage.clone_from(&self.garbage);
         next.lacking = self.lacking;
         next.again = Some(self.in_vault());
         if disputed {
             // Names follow from content: what is garbage here may be live for the other machine that has this identity.
             let node = self.node;
+            // None of their records counts as learnt, and from now on nothing comes to do so from that line: all are published again.
+            // Those of relearnt segments do count as learnt, and may be nowhere else.
+            let local = self.live.iter().filter(|segment| segment.local);
+            let hashes = local.map(|segment| segment.entry.hash);
+            next.held.entry(node).or_default().extend(hashes);
             next.garbage.retain(|garbage| {
                 Place::parse(&garbage.key).is_some_and(|(place, _)| place.node != node)
             });
@@ -392,6 +415,7 @@ impl OwnState {
     /// Makes what was being taken over part of the next manifest.
     pub(crate) fn take_over(&mut self, now_ms: i64) {
         for (node, leaving) in std::mem::take(&mut self.leaving) {
+            self.held.entry(node).or_default().extend(leaving.held);
             let inherited = leaving
                 .removed
                 .into_iter()
@@ -407,6 +431,18 @@ impl OwnState {
                     forgotten: true,
                 }));
         }
+    }
+
+    /// Whether what the database has of a line that is not this device's own is on its own account: it is disputed or was taken over,
+    /// and nothing comes to count as learnt from it.
+    pub(crate) fn is_ours_too(&self, node: NodeId) -> bool {
+        self.former.contains(&node) || self.removed.contains_key(&node)
+    }
+
+    /// The segments of a line that nobody misses should they be gone.
+    pub(crate) fn held_of(&self, node: NodeId) -> BTreeSet<ObjectHash> {
+        let held = self.held.get(&node).filter(|_| self.is_ours_too(node));
+        held.cloned().unwrap_or_default()
     }
 
     /// Something was forgotten: what was replaced before may hold it too, so its removal does not wait for company.

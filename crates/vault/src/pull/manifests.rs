@@ -59,7 +59,7 @@ impl<R: Replica> Device<'_, R> {
                     .and_then(|before| other_history(node, before, manifest_ref, &manifest)),
             );
             // What this device has of a line that is disputed, or that it took over, it keeps publishing itself.
-            let is_ours_too = own.former.contains(&node) || own.removed.contains_key(&node);
+            let is_ours_too = own.is_ours_too(node);
             let source = Source::Vault {
                 unpublished_above: if is_ours_too { u64::MAX } else { floor },
             };

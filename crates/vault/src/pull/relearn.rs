@@ -1,6 +1,7 @@
 //! After a reset that kept the identity: learning from the store what this device had published.
 //!
-//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity.
+//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity;
+//! what was forgotten before it was ever here does not stay in a line that is kept.
 //! What it deliberately does not do: trust the order of what a listing shows.
 
 use std::collections::BTreeSet;
@@ -41,6 +42,8 @@ impl<R: Replica> Device<'_, R> {
                 .and_then(|plaintext| decode::<R>(&entry.key(own.node), &plaintext))
             {
                 Ok(records) => {
+                    // Such a record is not added, so nothing is erased later either: only this says that its segment holds it.
+                    own.stained |= self.holds_forgotten(&records)?;
                     self.replica
                         .apply(
                             records,
@@ -83,14 +86,20 @@ impl<R: Replica> Device<'_, R> {
 
     /// What this device had written and no manifest names any more is as good as forgotten: it counts as attempts of the next push,
     /// which writes a manifest for its sake, so that a clone of this machine learns that the line has moved on.
+    ///
+    /// Not all of it need be this device's: the manifest of a copy of this machine may be under way. So what is not known to be its own is
+    /// read and made its own first; what cannot be read is not touched.
     async fn disowned(
-        &self,
+        &mut self,
         own: &mut OwnState,
         live: &BTreeSet<String>,
     ) -> Result<Vec<Change>, VaultError> {
         let mut attempts = self.attempts()?;
-        attempts.extend(self.segments_of(own.node).await?.into_keys());
+        attempts.extend(own.garbage.iter().map(|garbage| garbage.key.clone()));
         attempts.retain(|key| !live.contains(key));
+        let mut strays = self.segments_of(own.node).await?;
+        strays.retain(|key, _| !live.contains(key) && !attempts.contains(key));
+        attempts.extend(self.adopt(own, &strays).await?);
         attempts.sort();
         attempts.dedup();
         own.outdated |= !attempts.is_empty();

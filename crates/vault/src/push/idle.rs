@@ -29,7 +29,10 @@ impl<R: Replica> Device<'_, R> {
             .is_none()
             && self.attempts()?.is_empty()
             && self.forgotten_here()?.is_empty();
-        Ok(has_seen && is_settled && own.is_at_rest() && self.pending(&own)? == 0)
+        // Where it never wrote, only a copy of it can have left anything; its own first push looks.
+        let sweeps = own.newest.is_some() && self.is_sweep_due(&own);
+        let is_quiet = own.is_at_rest() && !sweeps;
+        Ok(has_seen && is_settled && is_quiet && self.pending(&own)? == 0)
     }
 
     /// Whether a device that has published nothing has nothing to publish, and the listing shows a line that it knows: then a mistake
@@ -73,7 +76,8 @@ impl OwnState {
             && self.leaving.is_empty()
             && self.earlier.is_empty()
             && self.removed.is_empty();
-        let is_whole = !(self.full || self.outdated || self.lacking || self.relearn);
+        let is_whole =
+            !(self.full || self.outdated || self.lacking || self.relearn || self.stained);
         is_clear && is_whole && self.again.is_none()
     }
 }

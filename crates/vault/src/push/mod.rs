@@ -10,6 +10,7 @@ mod clean;
 mod idle;
 mod retire;
 mod rewrite;
+mod strays;
 mod upload;
 
 use std::collections::BTreeSet;
@@ -70,6 +71,8 @@ struct Draft {
     /// What the next manifest will list.
     live: Vec<OwnSegment>,
     erased: Vec<u64>,
+    /// Whether a live segment may hold what was forgotten.
+    forgets: bool,
     changed: bool,
     report: PushReport,
 }
@@ -101,6 +104,7 @@ impl<R: Replica> Device<'_, R> {
         };
         let (own, listing) = self.look_at_own_line(own).await?;
         let own = self.retire_earlier(own, &listing).await?;
+        let own = self.take_in_strays(own).await?;
         let mut draft = self.draft(own)?;
         if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
             self.vault.check_file().await?;
@@ -109,7 +113,7 @@ impl<R: Replica> Device<'_, R> {
         self.rewrite_forgotten(&mut draft).await?;
         if draft.changed {
             self.publish(&mut draft).await?;
-        } else if !draft.erased.is_empty() {
+        } else if draft.forgets {
             // Nothing live of this device held what was forgotten.
             draft.own.hasten();
             let change = state::keep(self.state_keys.own(), &draft.own);
@@ -213,14 +217,15 @@ impl<R: Replica> Device<'_, R> {
         let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
         self.heed_emptiness(&own, &listing).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
-        let Err(error) = check_line(&self.with_intended(&own)?, found) else {
+        let checked = check_line(&self.with_intended(&own)?, found);
+        if checked.is_ok() && !self.is_about_to_begin(&own)? {
             return Ok((own, listing));
-        };
-        if own.is_unclaimed() {
+        }
+        if checked.is_err() && own.is_unclaimed() {
             return Ok((self.reborn(own, true)?, listing));
         }
         let Some((by, takeover)) = self.taken_over(own.node, &listing).await? else {
-            return Err(error);
+            return checked.map(|()| (own, listing));
         };
         tracing::info!(node = %own.node, %by, "another device took this one's records over: everything is published under a new identity");
         if !takeover.is_outlived(found) {
@@ -232,8 +237,24 @@ impl<R: Replica> Device<'_, R> {
         Ok((self.reborn(own, true)?, listing))
     }
 
+    /// Whether the first manifest of a line is about to be written. A copy of this machine may have written one too, and its line may have
+    /// been taken over and removed since: nobody would read what begins there anew, for its numbers are those that were taken over.
+    fn is_about_to_begin(&self, own: &OwnState) -> Result<bool, VaultError> {
+        if own.newest.is_some() {
+            return Ok(false);
+        }
+        let pending = self
+            .replica
+            .count_own(0)
+            .map_err(|source| VaultError::Replica {
+                doing: "count what is pending",
+                source,
+            })?;
+        Ok(pending > 0)
+    }
+
     /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked
-    /// only where the line is not as this device left it.
+    /// only where the line is not as this device left it, or begins.
     pub(crate) async fn taken_over(
         &self,
         node: NodeId,
@@ -267,6 +288,7 @@ impl<R: Replica> Device<'_, R> {
                 || left_over,
             stored: own.live.clone(),
             live,
+            forgets: !erased.is_empty() || own.stained,
             own,
             erased,
             report: PushReport::default(),
@@ -315,7 +337,7 @@ impl<R: Replica> Device<'_, R> {
         then.unclaimed = false;
         then.again = None;
         then.garbage.extend(replaced(draft, now_ms));
-        if !draft.erased.is_empty() {
+        if draft.forgets {
             then.hasten();
         }
         let attempts = self.attempts()?;

@@ -4,14 +4,16 @@
 //! device's own line (the takeover is published by the same manifest that holds it, as for a removed device). A line that somebody
 //! else may still be writing to (a clone of this machine) is left alone until it has not moved for a grace period; should the other
 //! come back later, it finds itself taken over, goes on under a new identity and publishes again what it has.
-//! Where two machines gave the newest number twice, both ends are taken over and named.
+//! Where two machines gave the newest number twice, both ends are taken over and named. Where one of two machines removed what the other's
+//! manifest still names, the segment is not missed if the line shows that its records went on (see `lineage`).
 //! What it deliberately does not do: fail a push because an old line cannot be read now.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::device::{Device, Listing, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
-use crate::ids::{NodeId, RecordId};
+use crate::ids::{NodeId, ObjectHash, RecordId};
+use crate::lineage::Lineage;
 use crate::manifest::{Manifest, ManifestRef, Takeover, forks, join_takeovers};
 use crate::replica::{Replica, Source};
 use crate::seal::{ObjectKind, Place};
@@ -133,37 +135,26 @@ impl<R: Replica> Device<'_, R> {
             Err(problem) => return Ok(Err(problem)),
         };
         let takeover = Takeover::of(refs).expect("only lines that are listed are due");
-        let live: BTreeSet<String> = manifests
+        let live: BTreeMap<String, ObjectHash> = manifests
             .iter()
-            .flat_map(|manifest| manifest.segments.iter().map(|entry| entry.key(node)))
+            .flat_map(|(_, manifest)| &manifest.segments)
+            .map(|entry| (entry.key(node), entry.hash))
             .collect();
-        let mut present = self.segments_of(node).await?;
-        // One that a listing does not show yet is asked for all the same.
-        for key in &live {
-            present.entry(key.clone()).or_default();
-        }
-        let (mut keys, mut records) = (vec![], HashSet::new());
-        let mut unread = None;
-        self.read_segments(&present, |this, key, outcome| {
-            match outcome {
-                Ok((_, batch)) => {
-                    records.extend(ids::<R>(&batch));
-                    keys.push(key.to_owned());
-                    this.salvage(batch)?;
-                }
-                Err(problem) if is_held && problem.kind == ProblemKind::Missing => drop(problem),
-                Err(problem) if live.contains(key) => unread = Some(problem),
-                Err(_) => {}
+        let mut reading = self.read_line(node, &live).await?;
+        if !is_held {
+            let held = own.held_of(node);
+            reading.gone.retain(|hash, _| !held.contains(hash));
+            if reading.unread.is_none() && !reading.gone.is_empty() {
+                reading.unread = self.missed(node, refs, &manifests, &reading.gone).await?;
             }
-            Ok(())
-        })
-        .await?;
-        if let Some(problem) = unread {
+        }
+        if let Some(problem) = reading.unread {
             return Ok(Err(problem));
         }
+        let mut keys = reading.keys;
         keys.extend(refs.iter().map(|manifest| manifest.key(node)));
         let mut removed = BTreeMap::new();
-        for manifest in manifests {
+        for (_, manifest) in manifests {
             join_takeovers(&mut removed, manifest.removed);
         }
         for (heir, taken) in removed
@@ -176,9 +167,46 @@ impl<R: Replica> Device<'_, R> {
         let leaving = Leaving {
             takeover,
             keys,
+            held: live
+                .into_values()
+                .filter(|hash| !is_held || !reading.gone.contains_key(hash))
+                .collect(),
             removed,
         };
-        Ok(Ok((leaving, records)))
+        Ok(Ok((leaving, reading.records)))
+    }
+
+    /// Reads and applies every segment of a line, those that it names (`live`) and those that it does not.
+    async fn read_line(
+        &mut self,
+        node: NodeId,
+        live: &BTreeMap<String, ObjectHash>,
+    ) -> Result<Reading, VaultError> {
+        let mut present = self.segments_of(node).await?;
+        // One that a listing does not show yet is asked for all the same.
+        for key in live.keys() {
+            present.entry(key.clone()).or_default();
+        }
+        let mut reading = Reading::default();
+        self.read_segments(&present, |this, key, outcome| {
+            match outcome {
+                Ok((_, batch)) => {
+                    reading.records.extend(ids::<R>(&batch));
+                    reading.keys.push(key.to_owned());
+                    this.salvage(batch)?;
+                }
+                Err(problem) => match live.get(key) {
+                    Some(hash) if problem.kind == ProblemKind::Missing => {
+                        reading.gone.insert(*hash, problem);
+                    }
+                    Some(_) => reading.unread = Some(problem),
+                    None => {}
+                },
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(reading)
     }
 
     /// A line's newest manifest, followed by that of every second history.
@@ -186,23 +214,51 @@ impl<R: Replica> Device<'_, R> {
         &self,
         node: NodeId,
         refs: &[ManifestRef],
-    ) -> Result<Result<Vec<Manifest>, Problem>, VaultError> {
+    ) -> Result<Result<Vec<(ManifestRef, Manifest)>, Problem>, VaultError> {
         let mut manifests = vec![];
         for head in refs.last().into_iter().chain(&forks(refs)) {
             match self.fetch_manifest(node, *head).await? {
-                Ok(manifest) => manifests.push(manifest),
+                Ok(manifest) => manifests.push((*head, manifest)),
                 Err(problem) => return Ok(Err(problem)),
             }
         }
         Ok(Ok(manifests))
     }
 
-    fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
+    /// One of the segments that the heads name and that are gone, unless the older manifests show that none of them is missed.
+    async fn missed(
+        &self,
+        node: NodeId,
+        refs: &[ManifestRef],
+        heads: &[(ManifestRef, Manifest)],
+        gone: &BTreeMap<ObjectHash, Problem>,
+    ) -> Result<Option<Problem>, VaultError> {
+        let mut lineage = Lineage::default();
+        for (at, manifest) in heads {
+            lineage.add(*at, manifest);
+        }
+        for older in refs {
+            if !lineage.has(*older)
+                && let Ok(manifest) = self.fetch_manifest(node, *older).await?
+            {
+                lineage.add(*older, &manifest);
+            }
+        }
+        let heads: Vec<ManifestRef> = heads.iter().map(|(at, _)| *at).collect();
+        let names: BTreeSet<ObjectHash> = gone.keys().copied().collect();
+        Ok(if lineage.accounts_for(&heads, &names) {
+            None
+        } else {
+            gone.values().next().cloned()
+        })
+    }
+
+    pub(crate) fn salvage(&mut self, records: Vec<R::Record>) -> Result<(), VaultError> {
         self.replica
             .apply(records, Source::Salvage, &[])
             .map(drop)
             .map_err(|source| VaultError::Replica {
-                doing: "apply what its earlier identity held",
+                doing: "apply what was found under an identity of its own",
                 source,
             })
     }
@@ -245,6 +301,18 @@ impl<R: Replica> Device<'_, R> {
             .map(|entry| (entry.key, entry.size))
             .collect())
     }
+}
+
+/// What reading a line showed.
+#[derive(Default)]
+struct Reading {
+    /// The segments that were read.
+    keys: Vec<String>,
+    records: HashSet<RecordId>,
+    /// Segments that the line names and that are gone.
+    gone: BTreeMap<ObjectHash, Problem>,
+    /// One that it names and that is there, or may be, and cannot be read.
+    unread: Option<Problem>,
 }
 
 /// An old line that cannot be read does not fail a push; a rotated key or a broken database does.

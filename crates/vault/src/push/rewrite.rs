@@ -1,6 +1,7 @@
 //! Forgetting for real: segments that hold forgotten records are written anew without them.
 //!
-//! What must hold: what cannot be read now is looked at again by the next push, and its erased numbers are kept until then.
+//! What must hold: what cannot be read now is looked at again by the next push, and its erased numbers are kept until then, as is the
+//! note that a segment is stained.
 //! What it deliberately does not do: remove the old objects, which wait for slow readers (see `clean`).
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use crate::state::OwnSegment;
 impl<R: Replica> Device<'_, R> {
     /// Rewrites the segments that hold forgotten records.
     pub(super) async fn rewrite_forgotten(&mut self, draft: &mut Draft) -> Result<(), VaultError> {
-        if draft.erased.is_empty() {
+        if !draft.forgets {
             return Ok(());
         }
         let numbers: BTreeSet<u64> = draft.erased.iter().copied().collect();
@@ -51,8 +52,30 @@ impl<R: Replica> Device<'_, R> {
         if unsure {
             // The next push looks again.
             draft.erased.clear();
+            draft.forgets = false;
+        } else {
+            draft.own.stained = false;
         }
         Ok(())
+    }
+
+    /// Whether any of these was forgotten.
+    pub(crate) fn holds_forgotten(&self, records: &[R::Record]) -> Result<bool, VaultError> {
+        for record in records {
+            if self.is_forgotten(record)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_forgotten(&self, record: &R::Record) -> Result<bool, VaultError> {
+        self.replica
+            .is_forgotten(record)
+            .map_err(|source| VaultError::Replica {
+                doing: "look a record up",
+                source,
+            })
     }
 
     async fn without_forgotten(
@@ -61,36 +84,30 @@ impl<R: Replica> Device<'_, R> {
         segment: &OwnSegment,
     ) -> Result<Rewrite, VaultError> {
         let entry = &segment.entry;
-        let batch: Vec<R::Record> =
-            if segment.local {
-                let rows = self
-                    .replica
-                    .own(entry.first, entry.last, usize::MAX)
-                    .map_err(|source| VaultError::Replica {
-                        doing: "read its records",
-                        source,
-                    })?;
-                rows.into_iter().map(|(_, record)| record).collect()
-            } else {
-                let Ok(plaintext) = fetch(self.vault, &entry.key(draft.own.node)).await? else {
-                    return Ok(Rewrite::Unsure);
-                };
-                let Ok(records) = R::decode(&plaintext) else {
-                    return Ok(Rewrite::Unsure);
-                };
-                let mut kept = vec![];
-                for record in records {
-                    if !self.replica.is_forgotten(&record).map_err(|source| {
-                        VaultError::Replica {
-                            doing: "look a record up",
-                            source,
-                        }
-                    })? {
-                        kept.push(record);
-                    }
-                }
-                kept
+        let batch: Vec<R::Record> = if segment.local {
+            let rows = self
+                .replica
+                .own(entry.first, entry.last, usize::MAX)
+                .map_err(|source| VaultError::Replica {
+                    doing: "read its records",
+                    source,
+                })?;
+            rows.into_iter().map(|(_, record)| record).collect()
+        } else {
+            let Ok(plaintext) = fetch(self.vault, &entry.key(draft.own.node)).await? else {
+                return Ok(Rewrite::Unsure);
             };
+            let Ok(records) = R::decode(&plaintext) else {
+                return Ok(Rewrite::Unsure);
+            };
+            let mut kept = vec![];
+            for record in records {
+                if !self.is_forgotten(&record)? {
+                    kept.push(record);
+                }
+            }
+            kept
+        };
         if batch.is_empty() {
             return Ok(Rewrite::Empty);
         }

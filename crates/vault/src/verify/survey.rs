@@ -3,14 +3,15 @@
 //! What must hold: nothing is changed; what a listing cannot show is an error, never a short survey; lines that somebody took over
 //! speak for nobody. What it deliberately does not do: read segments.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use store::Entry;
 
 use super::VerifyReport;
 use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ObjectHash};
+use crate::lineage::Lineage;
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, forks, join_takeovers};
 use crate::pull::foreign;
 use crate::replica::Replica;
@@ -71,6 +72,7 @@ impl<R: Replica> Device<'_, R> {
         let mut unread_heads = 0;
         let mut newer: Option<(ManifestRef, Option<ManifestRef>)> = None;
         let mut of_forks = vec![];
+        let (mut lineage, mut heads) = (Lineage::default(), vec![]);
         for manifest_ref in refs.iter().rev() {
             let is_head = refs.last() == Some(manifest_ref) || forks.contains(manifest_ref);
             let manifest = match self.fetch_manifest(node, *manifest_ref).await? {
@@ -82,6 +84,8 @@ impl<R: Replica> Device<'_, R> {
                 }
             };
             report.manifests += 1;
+            lineage.add(*manifest_ref, &manifest);
+            heads.extend(is_head.then_some(*manifest_ref));
             if let Some((newer, previous)) = newer
                 && newer.sequence == manifest_ref.sequence + 1
                 && previous != Some(*manifest_ref)
@@ -101,6 +105,8 @@ impl<R: Replica> Device<'_, R> {
                     removed: manifest.removed.clone(),
                     manifest,
                     is_whole: false,
+                    lineage: Lineage::default(),
+                    heads: vec![],
                 });
             } else if let Some(line) = &mut line
                 && is_head
@@ -109,24 +115,14 @@ impl<R: Replica> Device<'_, R> {
                 join_takeovers(&mut line.removed, manifest.removed);
             }
         }
-        for pair in refs
-            .windows(2)
-            .filter(|pair| pair[0].sequence == pair[1].sequence)
-        {
-            report.problems.push(conflict(
-                pair[1].key(node),
-                format!(
-                    "device {node} has two manifests numbered {}",
-                    pair[1].sequence
-                ),
-            ));
-        }
+        report.problems.extend(numbered_twice(node, refs));
         if let Some(line) = &mut line {
             line.live.extend(of_forks);
             line.live
                 .sort_by_key(|entry| (entry.first, entry.last, entry.hash));
             line.live.dedup_by_key(|entry| entry.hash);
             line.is_whole = unread_heads == 0;
+            (line.lineage, line.heads) = (lineage, heads);
         }
         Ok(line)
     }
@@ -184,6 +180,16 @@ pub(crate) struct Line {
     pub(crate) removed: BTreeMap<NodeId, Takeover>,
     /// Whether the newest manifest there is, and every second history, could be read.
     pub(crate) is_whole: bool,
+    lineage: Lineage,
+    /// The newest manifest and that of every second history, those that could be read.
+    heads: Vec<ManifestRef>,
+}
+
+impl Line {
+    /// Whether these segments, which it names and which are gone, are not missed: all they held went on into others of it.
+    pub(crate) fn accounts_for(&self, gone: &BTreeSet<ObjectHash>) -> bool {
+        self.lineage.accounts_for(&self.heads, gone)
+    }
 }
 
 impl Survey {
@@ -223,6 +229,17 @@ impl Survey {
             }
         }
     }
+}
+
+/// The numbers that two manifests of a line share.
+fn numbered_twice(node: NodeId, refs: &[ManifestRef]) -> impl Iterator<Item = Problem> {
+    let pairs = refs.windows(2);
+    let twins = pairs.filter(|pair| pair[0].sequence == pair[1].sequence);
+    twins.map(move |pair| {
+        let number = pair[1].sequence;
+        let what = format!("device {node} has two manifests numbered {number}");
+        conflict(pair[1].key(node), what)
+    })
 }
 
 fn conflict(key: String, what: String) -> Problem {

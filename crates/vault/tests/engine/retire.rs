@@ -113,6 +113,67 @@ fn a_clone_under_an_identity_that_was_left_loses_nothing() {
 }
 
 #[test]
+fn a_copy_that_never_wrote_does_not_begin_a_line_that_came_and_went() {
+    for resets in [false, true] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        wait(one.push()).expect("nothing to do, but it has its identity");
+        let mut copy = one.clone();
+        copy.options = Desk::at(2, &store).options;
+        let shared = copy.own().node;
+        for n in 0..3 {
+            one.add(n..n + 1);
+            wait(one.push()).expect("a perfect store");
+        }
+        one.reset(ResetMode::NewIdentity);
+        wait(one.push()).expect("a perfect store");
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        let line = format!("/{shared}/");
+        assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        // Whatever it wrote under the old identity would be numbered below the takeover.
+        if resets {
+            copy.reset(ResetMode::LocalOnly);
+        }
+        copy.add(20..25);
+        let report = wait(copy.push()).expect("a perfect store");
+        assert_eq!(report.records, 5);
+        assert_ne!(copy.own().node, shared);
+        expect_all(&store, (0..3).chain(20..25));
+    }
+}
+
+#[test]
+fn what_a_copy_uploaded_is_not_lost_by_a_reset() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let mut copy = one.clone();
+    copy.add(20..25);
+    wait(copy.push()).expect("nobody else wrote");
+    // The copy is lost; its segment has arrived, its manifest is late.
+    let theirs = copy.own().newest.expect("it pushed").key(shared);
+    let object = store.objects()[&theirs].clone();
+    store.remove_raw(&theirs);
+    one.reset(ResetMode::LocalOnly);
+    wait(one.pull()).expect("a perfect store");
+    wait(one.push()).expect("a perfect store");
+    one.forget(3);
+    for _ in 0..2 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+    }
+    assert_eq!(holders(&store, 3), Vec::<String>::new());
+    expect_all(&store, (0..10).chain(20..25).filter(|n| *n != 3));
+    store.put_raw(&theirs, object);
+    let mut newcomer = Desk::at(9, &store);
+    wait(newcomer.pull()).expect("a perfect store");
+    assert!((20..25).all(|n| newcomer.kept().contains(&n)));
+}
+
+#[test]
 fn a_line_that_somebody_goes_on_writing_is_left_alone() {
     let store = perfect_store();
     let mut one = Desk::at(1, &store);
@@ -188,5 +249,118 @@ fn what_an_interrupted_push_left_is_cleared_away_even_after_a_reset() {
         wait(one.push()).expect("a perfect store");
         assert_eq!(holders(&store, 3), Vec::<String>::new(), "{mode:?}");
         expect_all(&store, (0..10).filter(|n| *n != 3));
+    }
+}
+
+#[test]
+fn a_line_that_was_taken_over_and_written_to_once_more_goes_too() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let mut clone = one.clone();
+    clone.options = Desk::at(2, &store).options;
+    clone.options.segment_records_max = 10;
+    one.reset(ResetMode::NewIdentity);
+    wait(one.push()).expect("a perfect store");
+    // The clone, whose store is behind, adds to the line; it names what is removed before its manifest arrives.
+    clone.add(20..25);
+    wait(clone.push()).expect("it has not heard of it");
+    let theirs = clone.own().newest.expect("it pushed").key(shared);
+    let kept: Vec<String> = clone
+        .own()
+        .live
+        .iter()
+        .map(|segment| segment.entry.key(shared))
+        .collect();
+    let before = one.own().removed[&shared].at.key(shared);
+    let objects = store.objects();
+    store.remove_raw(&theirs);
+    for key in &kept {
+        store.remove_raw(key);
+    }
+    for key in objects.keys().filter(|key| **key == before) {
+        store.remove_raw(key);
+    }
+    one.add(11..12);
+    one.days_pass(WEEK_DAYS);
+    wait(one.push()).expect("a perfect store");
+    store.put_raw(&theirs, objects[&theirs].clone());
+    // What is new in it arrives as well; what was taken over does not come back.
+    let is_new = |key: &&String| {
+        let plaintext = vault::open(&keys(), key, &objects[*key]).expect("opens");
+        let records = SimReplica::decode(&plaintext).expect("decodes");
+        !records
+            .iter()
+            .any(|record| matches!(record, SimRecord::Put(_, 0..10)))
+    };
+    for key in kept.iter().filter(is_new) {
+        store.put_raw(key, objects[key].clone());
+    }
+    assert!(
+        kept.iter().any(|key| !is_new(&key)),
+        "it names what is gone"
+    );
+    one.forget(21);
+    for _ in 0..4 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.pull()).expect("a perfect store");
+        wait(one.push()).expect("a perfect store");
+    }
+    let line = format!("/{shared}/");
+    let left: Vec<String> = store.objects().into_keys().collect();
+    assert_eq!(left.iter().find(|key| key.contains(&line)), None);
+    expect_all(
+        &store,
+        (0..12)
+            .filter(|n| *n != 10)
+            .chain(20..25)
+            .filter(|n| *n != 21),
+    );
+}
+
+#[test]
+fn what_a_lost_copy_uploaded_under_the_same_identity_is_taken_in_and_goes() {
+    for names_it_later in [false, true] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        one.add(0..10);
+        wait(one.push()).expect("a perfect store");
+        let shared = one.own().node;
+        let mut clone = one.clone();
+        clone.options = Desk::at(2, &store).options;
+        clone.add(20..25);
+        wait(clone.push()).expect("nobody else wrote");
+        // Its segment arrives, its manifest does not.
+        let theirs = clone.own().newest.expect("it pushed").key(shared);
+        let object = store.objects()[&theirs].clone();
+        store.remove_raw(&theirs);
+        assert_eq!(holders(&store, 21).len(), 1);
+        one.days_pass(WEEK_DAYS);
+        let report = wait(one.push()).expect("a perfect store");
+        assert_eq!(report.records, 5, "they are as good as its own: {report:?}");
+        one.forget(21);
+        wait(one.push()).expect("a perfect store");
+        assert_ne!(
+            holders(&store, 21),
+            Vec::<String>::new(),
+            "a reader may be slow"
+        );
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        assert_eq!(holders(&store, 21), Vec::<String>::new());
+        if names_it_later {
+            store.put_raw(&theirs, object);
+            wait(one.push()).expect_err("somebody else wrote there");
+            wait(one.push_as(PushMode::Force)).expect("a perfect store");
+            for _ in 0..4 {
+                one.days_pass(WEEK_DAYS);
+                wait(one.push()).expect("a perfect store");
+            }
+            let line = format!("/{shared}/");
+            assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        }
+        expect_all(&store, (0..10).chain(20..25).filter(|n| *n != 21));
     }
 }

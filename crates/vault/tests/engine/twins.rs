@@ -1,12 +1,16 @@
 //! Two machines under one identity: a cloned disk, a restored backup. It is noticed, named, and nothing is lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use store::Store;
 use testkit::{Faults, FaultyStore};
-use vault::{ProblemKind, PushMode, ResetMode, Vault, VaultError};
+use vault::{NodeId, ProblemKind, PushMode, Replica, ResetMode, StateKeys, Vault, VaultError};
 
-use crate::desk::{Desk, keys, perfect_store, wait};
+use crate::desk::{Desk, GRACE_MS, keys, perfect_store, wait};
+
+const WEEK_DAYS: i64 = GRACE_MS / (24 * 3600 * 1000) + 1;
 
 #[test]
 fn a_clone_is_told_and_goes_on_under_its_own_identity() {
@@ -93,4 +97,195 @@ fn everybody_has_everything(store: &FaultyStore, desks: &mut [&mut Desk]) {
         wait(desk.pull()).expect("a perfect store");
         assert_eq!(desk.kept(), newcomer.kept());
     }
+}
+
+/// Two histories from manifest 2 on: a clone, now lost, wrote one manifest, whose arrival was late; the other machine went on, merged
+/// and removed what the clone's manifest still names. Returns the other machine, and the clone's new segment, which is still late.
+fn merged_away(store: &FaultyStore) -> (Desk, (String, Bytes)) {
+    let mut one = Desk::at(1, store);
+    one.options.segment_records_max = 2;
+    one.add(0..6);
+    wait(one.push()).expect("a perfect store");
+    let mut clone = one.clone();
+    clone.add(20..21);
+    let before = store.objects();
+    wait(clone.push()).expect("nobody else wrote");
+    let mut theirs = store.objects();
+    theirs.retain(|key, _| !before.contains_key(key));
+    for key in theirs.keys() {
+        store.remove_raw(key);
+    }
+    one.options.segment_records_max = 1000;
+    one.add(10..13);
+    wait(one.push_as(PushMode::Full)).expect("a perfect store");
+    one.forget(12);
+    wait(one.push()).expect("a perfect store");
+    one.days_pass(WEEK_DAYS);
+    one.add(13..14);
+    let report = wait(one.push()).expect("a perfect store");
+    assert!(report.removed >= 3, "{report:?}");
+    let (manifest, object) = theirs.pop_first().expect("manifests come first");
+    store.put_raw(&manifest, object);
+    let late = theirs.pop_first().expect("and a segment");
+    assert!(manifest.starts_with("manifests/") && theirs.is_empty());
+    wait(one.push()).expect_err("somebody else wrote there");
+    (one, late)
+}
+
+/// The segments of `node` in the store.
+fn segments(store: &FaultyStore, node: NodeId) -> Vec<String> {
+    let line = format!("objects/segments/{node}/");
+    let keys = store.objects().into_keys();
+    keys.filter(|key| key.starts_with(&line)).collect()
+}
+
+#[test]
+fn a_twin_whose_segments_were_merged_away_is_taken_over() {
+    for by_hand in [false, true] {
+        let store = perfect_store();
+        let (mut one, (key, object)) = merged_away(&store);
+        store.put_raw(&key, object);
+        let shared = one.own().node;
+        let mut heir = Desk::at(5, &store);
+        if by_hand {
+            wait(heir.pull()).expect("a perfect store");
+            let report = wait(heir.remove(shared)).expect("a perfect store");
+            assert_eq!(
+                report
+                    .problems
+                    .iter()
+                    .find(|problem| problem.key.starts_with("manifests/")
+                        && problem.kind == ProblemKind::Missing),
+                None
+            );
+        } else {
+            wait(one.push_as(PushMode::Force)).expect("a perfect store");
+            heir = one;
+        }
+        heir.forget(4);
+        for _ in 0..4 {
+            heir.days_pass(WEEK_DAYS);
+            wait(heir.push()).expect("a perfect store");
+        }
+        assert_eq!(
+            segments(&store, shared),
+            Vec::<String>::new(),
+            "by hand: {by_hand}"
+        );
+        let mut newcomer = Desk::at(9, &store);
+        let pulled = wait(newcomer.pull()).expect("a perfect store");
+        assert_eq!(pulled.problems, []);
+        let wanted = (0..6).filter(|n| *n != 4).chain([10, 11, 13, 20]);
+        assert_eq!(newcomer.kept(), wanted.collect());
+    }
+}
+
+#[test]
+fn a_twin_of_which_something_else_is_missing_waits_for_it() {
+    let store = perfect_store();
+    // What only the clone ever had is merely late.
+    let (mut one, (key, object)) = merged_away(&store);
+    let shared = one.own().node;
+    wait(one.push_as(PushMode::Force)).expect("a perfect store");
+    for _ in 0..4 {
+        one.days_pass(WEEK_DAYS);
+        let report = wait(one.push()).expect("a perfect store");
+        assert_eq!(report.retired, 0, "{report:?}");
+    }
+    assert_ne!(segments(&store, shared), Vec::<String>::new());
+    store.put_raw(&key, object);
+    for _ in 0..3 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+    }
+    assert_eq!(segments(&store, shared), Vec::<String>::new());
+    let mut newcomer = Desk::at(9, &store);
+    wait(newcomer.pull()).expect("a perfect store");
+    assert_eq!(newcomer.kept(), (0..6).chain([10, 11, 13, 20]).collect());
+}
+
+#[test]
+fn what_was_forgotten_before_a_reset_leaves_the_line_that_a_clone_wrote() {
+    for rescue in [Rescue::Reset, Rescue::Repair] {
+        let store = perfect_store();
+        let mut one = Desk::at(1, &store);
+        wait(one.push()).expect("nothing to do, but it has its identity");
+        let mut clone = one.clone();
+        clone.add(0..10);
+        wait(clone.push()).expect("nobody else wrote");
+        let mut other = Desk::at(2, &store);
+        wait(other.pull()).expect("a perfect store");
+        other.forget(3);
+        wait(other.push()).expect("a perfect store");
+        // The clone's line is not read here, since it has this device's own name; what the other says of it is.
+        wait(one.pull()).expect("a perfect store");
+        assert_eq!(one.kept(), BTreeSet::new());
+        one.reset(ResetMode::LocalOnly);
+        wait(one.pull()).expect("a perfect store");
+        if rescue == Rescue::Repair {
+            // An older version did not note it.
+            let name = StateKeys::new(keys().vault()).own();
+            let mut own = one.own();
+            own.stained = false;
+            let bytes = serde_json::to_vec(&own).expect("plain data");
+            one.replica
+                .save(&[(name, Some(bytes))])
+                .expect("the database works");
+            wait(one.repair()).expect("a perfect store");
+        }
+        assert_eq!(one.own().node, clone.own().node);
+        wait(one.push()).expect("a perfect store");
+        assert!(!one.own().stained);
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+        assert_eq!(
+            wait(one.verify()).expect("a perfect store").forgotten_left,
+            0,
+            "{rescue:?}"
+        );
+        let mut newcomer = Desk::at(9, &store);
+        wait(newcomer.pull()).expect("a perfect store");
+        assert_eq!(newcomer.kept(), (0..10).filter(|n| *n != 3).collect());
+    }
+}
+
+/// How a device comes to look into segments that it cannot make again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rescue {
+    Reset,
+    Repair,
+}
+
+#[test]
+fn what_a_reset_left_to_the_store_is_missed_should_it_be_gone() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let key = one.own().live[0].entry.key(shared);
+    // What it published is the store's now: it would not publish that again.
+    one.reset(ResetMode::LocalOnly);
+    wait(one.pull()).expect("a perfect store");
+    let mut clone = one.clone();
+    clone.add(20..21);
+    wait(clone.push()).expect("nobody else wrote");
+    wait(one.push()).expect_err("somebody else wrote there");
+    wait(one.push_as(PushMode::Force)).expect("a perfect store");
+    let object = store.objects()[&key].clone();
+    store.remove_raw(&key);
+    for _ in 0..3 {
+        one.days_pass(WEEK_DAYS);
+        let report = wait(one.push()).expect("a perfect store");
+        assert_eq!(report.retired, 0, "{report:?}");
+    }
+    store.put_raw(&key, object);
+    for _ in 0..3 {
+        one.days_pass(WEEK_DAYS);
+        wait(one.push()).expect("a perfect store");
+    }
+    assert_eq!(segments(&store, shared), Vec::<String>::new());
+    let mut newcomer = Desk::at(9, &store);
+    wait(newcomer.pull()).expect("a perfect store");
+    assert_eq!(newcomer.kept(), (0..10).chain([20]).collect());
 }

@@ -118,7 +118,10 @@ impl World {
                 Some(found) if found == value => {}
                 Some(found) => return Err(format!("{id} became {found}, was {value}")),
                 None if forgotten.contains(id) => {}
-                None => return Err(format!("{id} was acknowledged and is lost")),
+                None => {
+                    let places = self.places(*id);
+                    return Err(format!("{id} was acknowledged and is lost\n  {places}"));
+                }
             }
         }
         match kept.keys().find(|id| forgotten.contains(id)) {
@@ -177,11 +180,7 @@ impl World {
             let Some((place, _)) = vault::Place::parse(&key) else {
                 continue;
             };
-            if place.kind != vault::ObjectKind::Segment
-                || !identities.contains(&place.node)
-                || self.is_broken(place.node)
-                || self.is_shared(place.node, living)
-            {
+            if place.kind != vault::ObjectKind::Segment || !identities.contains(&place.node) {
                 continue;
             }
             let plaintext = vault::open(&self.keys, &key, &object).map_err(|error| error.detail)?;
@@ -248,34 +247,6 @@ impl World {
                 gone.into_iter().chain(own.earlier).chain([own.node])
             })
             .collect()
-    }
-
-    /// Whether a machine that works lives under an identity that others had too: what those left there it does not know of, as long as
-    /// nothing makes it give the identity up.
-    fn is_shared(&self, node: NodeId, living: &[usize]) -> bool {
-        let has = |index: usize| {
-            self.own(index)
-                .is_some_and(|own| own.node == node || own.earlier.contains(&node))
-        };
-        let lives = living
-            .iter()
-            .any(|index| self.own(*index).is_some_and(|own| own.node == node));
-        lives && (0..self.machines.len()).filter(|index| has(*index)).count() > 1
-    }
-
-    /// Whether a line's newest manifest names what is not there (a clone wrote it while others took the line over): nobody can say that
-    /// all of it is known, so it is not taken over by itself. `verify` names it.
-    fn is_broken(&self, node: NodeId) -> bool {
-        let objects = self.store.objects();
-        let prefix = format!("manifests/{node}/");
-        let newest = objects.iter().rfind(|(key, _)| key.starts_with(&prefix));
-        let manifest = newest
-            .and_then(|(key, object)| vault::open(&self.keys, key, object).ok())
-            .and_then(|bytes| serde_json::from_slice::<vault::Manifest>(&bytes).ok());
-        manifest.is_some_and(|manifest| {
-            let mut entries = manifest.segments.iter();
-            entries.any(|entry| !objects.contains_key(&entry.key(node)))
-        })
     }
 
     /// Whether nothing was written to a line after a takeover: else a device came back, and was lost again.
