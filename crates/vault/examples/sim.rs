@@ -30,10 +30,14 @@ struct Sum {
 )]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str| {
-        let pair = arguments.windows(2).find(|pair| pair[0] == name);
-        pair.and_then(|pair| pair[1].parse::<u64>().ok())
+    let numbers = match numbers(&arguments) {
+        Ok(numbers) => numbers,
+        Err(why) => {
+            eprintln!("error: {why}\nusage: [--seeds N] [--start S], or --seed S for one in full");
+            return ExitCode::from(2);
+        }
     };
+    let number = |name: &str| numbers.get(name).copied();
     if let Some(seed) = number("--seed") {
         let outcome = world::run(seed);
         match &outcome {
@@ -68,6 +72,21 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The arguments, each with its number. One that is unknown is refused: a simulation takes minutes before it shows what it misunderstood.
+fn numbers(arguments: &[String]) -> Result<BTreeMap<&str, u64>, String> {
+    let mut numbers = BTreeMap::new();
+    for pair in arguments.chunks(2) {
+        let name = pair[0].as_str();
+        if !["--seed", "--seeds", "--start"].contains(&name) {
+            return Err(format!("{name} is unknown"));
+        }
+        let value = pair.get(1).and_then(|value| value.parse().ok());
+        let value = value.ok_or_else(|| format!("{name} needs a number"))?;
+        numbers.insert(name, value);
+    }
+    Ok(numbers)
 }
 
 /// Seeds do not know of each other, so it does not matter which thread runs which. They are reported in their order all the same, so that

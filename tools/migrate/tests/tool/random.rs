@@ -94,8 +94,13 @@ impl Play {
             .bucket
             .without(|name| name.starts_with("(unfinished)"));
         before.assert_same(&after, &self.told());
-        // Shown with --nocapture, so that one can see what was played.
-        println!("{}", self.told());
+        #[expect(
+            clippy::print_stdout,
+            reason = "with --nocapture one can see what was played"
+        )]
+        {
+            println!("{}", self.told());
+        }
     }
 
     /// Trouble for some of the next command's requests.
