@@ -60,6 +60,14 @@ pub struct PushReport {
     pub published: bool,
 }
 
+impl PushReport {
+    /// Whether all that was written is a manifest, which names what was in the store already.
+    pub fn is_only_manifest(&self) -> bool {
+        let changes = self.records + self.segments + self.merged + self.rewritten;
+        self.published && changes + self.removed + self.resumed + self.retired == 0
+    }
+}
+
 /// Manifests are always compressed, whatever is chosen for records: they repeat themselves.
 const MANIFEST_LEVEL: i32 = 3;
 

@@ -49,6 +49,8 @@ impl<R: Replica> Device<'_, R> {
         strays.retain(|key, _| !known.contains(key));
         let since_ms = self.now_ms();
         let adopted = self.adopt(own, &strays).await?;
+        // A copy that is about to name them must find that the line has moved on, also where nothing in them was new.
+        own.outdated |= !adopted.is_empty();
         own.garbage.extend(adopted.into_iter().map(|key| Garbage {
             key,
             since_ms,
@@ -68,12 +70,16 @@ impl<R: Replica> Device<'_, R> {
         if strays.is_empty() {
             return Ok(adopted);
         }
+        // What this device learnt again from its own line counts as learnt: a stray that repeats it makes none of it this device's own.
+        let is_all_own = own.live.iter().all(|segment| segment.local);
         self.read_segments(strays, |this, key, outcome| {
             if let Ok((_, batch)) = outcome {
                 this.salvage(batch)?;
                 adopted.push(key.to_owned());
-                let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
-                own.held.entry(own.node).or_default().extend(hash);
+                if is_all_own {
+                    let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
+                    own.held.entry(own.node).or_default().extend(hash);
+                }
             }
             Ok(())
         })

@@ -142,6 +142,13 @@ fn show(context: &Context, shown: &Shown) {
         }
         return;
     }
+    if report.is_only_manifest() {
+        ui.out(format!(
+            "Nothing to push; told the other devices how far this one is ({}).",
+            cost(usage)
+        ));
+        return;
+    }
     let mut extra = String::new();
     for (n, what) in [
         (report.merged, "merged"),
