@@ -93,6 +93,8 @@ impl Play {
         after.bucket = after
             .bucket
             .without(|name| name.starts_with("(unfinished)"));
+        // A file that was being restored when the process was cut off has not got its name yet; half of it may stay under one of ours.
+        after.tree = after.tree.without(|name| name.contains("/.syncline-tmp-"));
         before.assert_same(&after, &self.told());
         #[expect(
             clippy::print_stdout,
