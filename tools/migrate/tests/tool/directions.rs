@@ -157,3 +157,43 @@ fn the_old_buckets_objects_go_once_the_application_has_moved() {
         .assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
 }
+
+#[test]
+fn a_bucket_that_is_its_own_target_loses_nothing() {
+    let mut site = Site::new(6);
+    site.run(&[]).assert_code(0);
+    let latest = site.state().join("migration_state_LATEST.json");
+    let latest = latest.display().to_string();
+    site.run(&[
+        "--delete-source",
+        "--state-file",
+        &latest,
+        "--older-than",
+        "0s",
+    ])
+    .assert_code(0);
+    let before = site.moment();
+    let target = site.s3.store_url("docs", "");
+    // The same bucket under the same name, and under another: a proxy's.
+    let proxy = testkit::ScriptedProxy::in_front_of(site.s3.address());
+    for through in [None, Some(proxy.endpoint())] {
+        if let Some(endpoint) = through {
+            site.through(endpoint);
+        }
+        let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
+        let run = [&direction[..], &["--fresh-start"]].concat();
+        site.run(&run);
+        let delete = [
+            "--delete-source",
+            "--state-file",
+            &latest,
+            "--older-than",
+            "0s",
+            "--application-moved",
+        ];
+        site.run(&[&direction[..], &delete[..]].concat())
+            .assert_code(2)
+            .assert_says(&["own bucket", "hint:"]);
+        before.assert_same(&site.moment(), "every object is there");
+    }
+}
