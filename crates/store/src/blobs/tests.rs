@@ -260,6 +260,29 @@ mod s3 {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_store_that_compares_only_where_the_body_is_signed_gets_signed_bodies() {
+        let server = S3Server::start();
+        let proxy = ScriptedProxy::in_front_of(server.address());
+        // It takes any checksum as long as the body is not signed.
+        let taken = testkit::proxy::http::Message::answer(200, "text/plain", "");
+        let blind = testkit::Rule::new(testkit::Action::Respond(taken));
+        proxy.add(
+            blind
+                .method("PUT")
+                .header("x-amz-content-sha256", "UNSIGNED"),
+        );
+        let store = open(&proxy.store_url("bucket", ""), &Tuning::default()).await;
+        store.checksum_honesty().await.expect("probes");
+        proxy.forget_requests();
+        let (bytes, nothing) = (Bytes::from_static(b"bytes"), Attributes::default());
+        let put = store.put_with("key", bytes, &nothing, None).await;
+        put.expect("puts");
+        let seen = proxy.requests().pop().expect("a request");
+        let mut values = seen.headers.iter().map(|(_, value)| value);
+        assert!(values.all(|value| value != "UNSIGNED-PAYLOAD"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn headers_say_how_objects_are_kept() {
         let server = S3Server::start();
         let proxy = ScriptedProxy::in_front_of(server.address());

@@ -45,8 +45,8 @@ async fn there_and_back_with_as_few_requests_as_can_be() {
     let report = world.run().await.expect("runs");
     assert!(report.is_clean() && report.committed == 30, "{report:?}");
     let counts = proxy.counts();
-    // 40 blobs, 9 pieces of the journal, 4 requests of the probe that write.
-    assert_eq!(counts["PUT"], 40 + 9 + 4, "{counts:?}");
+    // 40 blobs, 9 pieces of the journal, 5 requests of the probe that write.
+    assert_eq!(counts["PUT"], 40 + 9 + 5, "{counts:?}");
     assert!(
         !counts.contains_key("GET") && !counts.contains_key("HEAD"),
         "{counts:?}"
