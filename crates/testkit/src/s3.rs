@@ -4,10 +4,13 @@
 //! server is gone when it is dropped. What s3s-fs gets wrong is part of its use here: it lets
 //! several create-only writers win, which is why nothing may rest on conditional writes.
 
+mod pages;
+
 use crate::host::Host;
 use crate::process::{Spawned, built_binary};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
+use pages::Paged;
 use s3s::auth::SimpleAuth;
 use s3s::host::MultiDomain;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -264,7 +267,10 @@ fn create_buckets(root: &Path, buckets: &[String]) -> io::Result<()> {
 
 fn service(root: &Path, options: &S3Options) -> io::Result<S3Service> {
     let files = FileSystem::new(root).map_err(|error| io::Error::other(format!("{error:?}")))?;
-    let mut builder = S3ServiceBuilder::new(files);
+    let mut builder = S3ServiceBuilder::new(Paged {
+        files,
+        root: root.to_owned(),
+    });
     builder.set_auth(SimpleAuth::from_single(
         &options.access_key,
         options.secret_key.as_str(),
