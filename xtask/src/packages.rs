@@ -77,6 +77,14 @@ pub(crate) fn shells() -> Outcome {
     Ok(())
 }
 
+/// Makes sure that Syncthing is installed, which keeps two devices' folders in step.
+pub(crate) fn syncthing() -> Outcome {
+    if works(Command::new("syncthing").arg("--version")) {
+        return Ok(());
+    }
+    install("Syncthing", [&["syncthing"]; 4])
+}
+
 /// Installs packages with the first package manager that is there; asks `sudo` when we may not.
 pub(crate) fn install(what: &str, names: Names) -> Outcome {
     let found = MANAGERS

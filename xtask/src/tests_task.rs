@@ -14,6 +14,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let filters: Vec<&String> = args.iter().filter(|arg| *arg != "--garage").collect();
     packages::postgres()?;
     packages::shells()?;
+    packages::syncthing()?;
     let moto = tools::moto()?;
     let garage = if garage { Some(tools::garage()?) } else { None };
     let mut command = run::cargo();

@@ -16,7 +16,7 @@ pub(crate) struct Spawned {
 }
 
 impl Spawned {
-    /// Starts a command and waits for the line of its output that begins with `ready`; returns the rest.
+    /// Starts a command and waits for the line of its output that holds `ready`; returns what follows it there.
     pub(crate) fn start(mut command: Command, ready: &str) -> io::Result<(Spawned, String)> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn()?;
@@ -85,7 +85,7 @@ fn wait_for(
                 said.trim()
             )));
         }
-        if let Some(rest) = said[start..].strip_prefix(ready) {
+        if let Some((_, rest)) = said[start..].split_once(ready) {
             let rest = rest.trim().to_owned();
             // A full pipe would stop the helper. The thread ends with it.
             std::thread::spawn(move || io::copy(&mut output, &mut io::sink()));

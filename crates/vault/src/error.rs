@@ -168,7 +168,7 @@ impl ProblemKind {
                 "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again"
             }
             Self::OtherVault => {
-                "two vaults share this place: delete nothing; `sync init` with a prefix of its own moves one of them, and its next push publishes everything there"
+                "two vaults share this place: delete nothing; on the machines of the other one, `sync init` with this URL joins the vault that is kept here (what they have is published there), then `sync repair` clears away what the other vault left"
             }
             Self::Foreign => "nothing: it is ignored",
             Self::Orphan => {

@@ -23,6 +23,7 @@
 //!
 //! What it deliberately does not do: know what a record means (that is the tool's [`Replica`]), read the environment, or print.
 
+mod absorb;
 mod accept;
 mod device;
 mod error;
@@ -44,6 +45,7 @@ mod tiers;
 mod vault;
 mod verify;
 
+pub use absorb::Absorbed;
 pub use device::{Device, Observer, Options, Step};
 pub use error::{Problem, ProblemKind, VaultError};
 pub use glance::{Glance, Look};

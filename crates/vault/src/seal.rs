@@ -231,6 +231,11 @@ pub(crate) fn claimed_epoch(object: &[u8]) -> Option<u32> {
     (object.len() >= HEADER_LEN).then(|| u32::from_le_bytes(array(&object[37..41])))
 }
 
+/// The vault that a stored object says it belongs to, unchecked: enough to know which key to try.
+pub(crate) fn claimed_vault(object: &[u8]) -> Option<VaultId> {
+    (object.len() >= HEADER_LEN).then(|| VaultId(array(&object[5..21])))
+}
+
 fn unpack(body: Vec<u8>, raw_len: usize) -> Option<Vec<u8>> {
     if raw_len == 0 {
         return Some(body);

@@ -28,6 +28,18 @@ impl KeyFile {
         }
     }
 
+    /// Reads the keys of every other vault that this device was in. What cannot be read is left out: no sync hangs on it.
+    pub fn others(paths: &Paths, vault: VaultId) -> Vec<Keyring> {
+        let files = std::fs::read_dir(paths.keys_dir()).into_iter().flatten();
+        let texts = files
+            .flatten()
+            .filter_map(|file| std::fs::read_to_string(file.path()).ok());
+        texts
+            .filter_map(|text| Keyring::from_secret_json(&text).ok())
+            .filter(|keys| keys.vault() != vault)
+            .collect()
+    }
+
     /// Where it lies.
     pub fn path(&self) -> &std::path::Path {
         &self.path

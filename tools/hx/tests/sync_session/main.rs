@@ -12,6 +12,7 @@ mod journey;
 mod json;
 mod stores;
 mod switch;
+mod syncthing;
 mod together;
 
 #[path = "../failures/call.rs"]

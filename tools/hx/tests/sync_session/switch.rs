@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{BUCKET, FOLDER, World};
+use crate::world::{BUCKET, FOLDER, World, copy_tree};
 
 #[test]
 fn from_a_folder_to_a_bucket() {
@@ -125,4 +125,54 @@ fn complete_reset_of_everything() {
     laptop.hx("sync pull").run().ok();
     laptop.hx("sync push").run().ok().shows("Nothing to push");
     laptop.hx("sync verify").run().ok().shows("Sound");
+}
+
+#[test]
+fn what_an_earlier_vault_left_in_the_same_place() {
+    let world = World::without_bucket();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    for (device, url, typed) in [
+        (laptop, "folder:~/first", "typed on the laptop"),
+        (desktop, FOLDER, "typed on the desktop"),
+    ] {
+        device.types(typed);
+        device.init(url).run().ok();
+        device.hx("sync push").run().ok();
+    }
+    // A tool that syncs folders brings the two together, and keeps one `vault.json`.
+    let (first, kept) = (world.home().join("first"), world.vault());
+    for part in ["manifests", "objects"] {
+        copy_tree(&first.join(part), &kept.join(part));
+    }
+    fs::remove_dir_all(&first).expect("it was just made");
+    std::os::unix::fs::symlink(&kept, &first).expect("there is nothing of this name now");
+    laptop.init("folder:~/first").run().ok();
+    let theirs = world.objects("objects").into_iter().find(|segment| {
+        let bytes = fs::read(segment).expect("it is there");
+        let vault = fs::read_to_string(kept.join("vault.json")).expect("it is there");
+        let id: String = bytes[5..21]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        !vault.contains(&id)
+    });
+    let theirs = theirs.expect("a segment of the earlier vault");
+    let sound = fs::read(&theirs).expect("it is there");
+    let mut damaged = sound.clone();
+    *damaged.last_mut().expect("it has bytes") ^= 1;
+    fs::write(&theirs, damaged).expect("it is writable");
+
+    // Only what can be read goes.
+    let repaired = laptop.hx("sync repair").run().ok();
+    assert!(repaired.err.contains("1 object removed"), "{repaired}");
+    assert!(theirs.exists());
+    fs::write(&theirs, sound).expect("it is writable");
+    let json = laptop.hx("sync repair --json").run().ok().json();
+    assert_eq!(json["absorbed"]["objects"], 1, "{json}");
+    assert!(!theirs.exists());
+    for device in [laptop, desktop] {
+        device.hx("sync").run().ok();
+        device.hx("sync verify").run().ok().shows("Sound");
+    }
+    assert!(desktop.has("typed on the laptop") && laptop.has("typed on the desktop"));
 }

@@ -1,15 +1,17 @@
 //! `hx sync repair`.
 //!
-//! What must hold: nothing readable is lost; what this machine has and the vault cannot show is published again.
+//! What must hold: nothing readable is lost; what this machine has and the vault cannot show is published again; what another vault that
+//! this machine was in left in the same place is published in this one before it is removed.
 //! What it deliberately does not do: remove damaged objects.
 
 use clap::Args;
-use console::{Exit, Failure, human};
-use vault::RepairReport;
+use console::{Exit, Failure, Ui, human};
+use serde::Serialize;
+use vault::{Absorbed, RepairReport};
 
 use super::cost;
 use crate::cli::Context;
-use crate::sync::{LastSync, Link, SyncLock, Watcher};
+use crate::sync::{KeyFile, LastSync, Link, SyncLock, Watcher};
 
 /// Arguments of `hx sync repair`.
 #[derive(Debug, Args)]
@@ -27,7 +29,7 @@ pub fn run(_: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "repair", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "repair");
-    let (report, sync) = context.block_on(async {
+    let ((absorbed, report), sync) = context.block_on(async {
         let link = Link::open(
             &history,
             &context.settings,
@@ -35,15 +37,46 @@ pub fn run(_: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
             &context.environment(),
         )
         .await?;
+        let earlier = KeyFile::others(&context.paths, link.membership.vault);
         link.run(&mut history, "repair", watcher, async |device| {
+            let absorbed = device.absorb(&earlier).await?;
             let report = device.repair().await?;
             let records = report.republished;
-            Ok((report, records))
+            Ok(((absorbed, report), records))
         })
         .await
     })?;
+    if context.ui.is_json() {
+        context.ui.json(&Repaired { report, absorbed });
+        return Ok(Exit::Ok);
+    }
+    if absorbed != Absorbed::default() {
+        tell_absorbed(&context.ui, &absorbed);
+    }
     show(context, &report, &sync, "Repaired");
     Ok(Exit::Ok)
+}
+
+/// What `--json` shows.
+#[derive(Serialize)]
+struct Repaired {
+    #[serde(flatten)]
+    report: RepairReport,
+    absorbed: Absorbed,
+}
+
+/// Tells what became of another vault in the same place.
+fn tell_absorbed(ui: &Ui, absorbed: &Absorbed) {
+    for problem in &absorbed.problems {
+        ui.warn(format!("{}: {}", problem.key, problem.detail));
+    }
+    ui.status(format!(
+        "Another vault that this machine was in had left {} here: {} in them this machine did not have. Everything is published in this vault; \
+         {} removed.",
+        human::count(absorbed.objects + absorbed.problems.len() as u64, "object"),
+        human::count(absorbed.recovered, "record"),
+        human::count(absorbed.objects, "object"),
+    ));
 }
 
 /// Tells what was done, `did` in a word.
