@@ -1,6 +1,7 @@
 //! The engine's promises, one module each.
 
 mod accept;
+mod begin;
 mod canary;
 mod crash;
 mod desk;
