@@ -114,7 +114,7 @@ impl<R: Replica> Device<'_, R> {
         let begins = self.is_about_to_begin(&own)?;
         let (own, listing) = self.look_at_own_line(own, begins).await?;
         let own = self.retire_earlier(own, &listing).await?;
-        let own = self.take_in_strays(own).await?;
+        let own = self.take_in_strays(own, &listing).await?;
         let mut draft = self.draft(own)?;
         if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
             self.vault.check_file().await?;

@@ -19,5 +19,6 @@ mod retire;
 mod review;
 mod rotate;
 mod spared;
+mod stalled;
 mod tamper;
 mod twins;
