@@ -13,13 +13,15 @@
 //! - *Every record is somebody's own.* What a device learnt from another's live segment is never in its own segments, and what is in
 //!   its own segments (published, in an unsettled intent, in an unfinished push, or about to be taken over) never comes to count as
 //!   learnt. Otherwise two devices could each leave a record to the other, and the next merges would drop it (`Device::published_floor`).
-//! - *A line's records vanish only after one other line took over all of them*, and it took over no more than it could read (`mend`,
-//!   `push::retire`). After a conflict a device publishes everything again under a new identity (`OwnState::reborn`); it takes the old
-//!   line over once nobody seems to write there, and whoever does all the same finds out and is reborn in turn.
+//! - *A line's records vanish only after one other line took over all of them*: nothing of it goes that was not read, or is known to be
+//!   elsewhere, unless a person gives that up (`mend`, `push::retire`, [`Device::remove_damaged_device`]). After a conflict a device
+//!   publishes everything again under a new identity (`OwnState::reborn`); it takes the old line over once nobody seems to write there, and whoever does all the same finds out and is reborn in turn.
 //! - *An object is removed only by its writer, or by who took its line over*, after the grace period, and never while a manifest
-//!   that counts names it (`push::clean`).
+//!   that counts names it (`push::clean`). What lies under an identity of a device without being its own is read and published by it
+//!   before (`push::strays`).
 //! - *What cannot be read now is never treated as gone*: it holds nothing else up, is named, and is asked for again. What is gone and not
-//!   missed, because its records are known to be elsewhere, does not keep a line from being taken over (`lineage`, `OwnState::held`).
+//!   missed, because its records are known to be elsewhere, does not keep a line from being taken over: the line itself may show it
+//!   (`lineage`), and a device knows it of identities that it left itself (`OwnState::held`). A removal by hand asks the line alone.
 //!
 //! What it deliberately does not do: know what a record means (that is the tool's [`Replica`]), read the environment, or print.
 

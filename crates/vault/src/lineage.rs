@@ -3,7 +3,8 @@
 //! What must hold: whoever writes a manifest has, in the segments it names, everything that the one before it named, less what was
 //! forgotten. So where two machines wrote one line, and one replaced and removed what the other's manifest still names, nothing is lost
 //! as long as the end of the first one's history can be read. A segment counts as accounted for only by an end that is whole itself:
-//! two ends that each lack something are not taken as each other's witnesses.
+//! two ends that each lack something are not taken as each other's witnesses. It holds for whoever takes a line over: the device that
+//! left it, or another that removes it by hand.
 //! What it deliberately does not do: fetch, or judge objects that are there and cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};

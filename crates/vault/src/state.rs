@@ -5,6 +5,8 @@
 //!
 //! What it deliberately does not do: hold keys; hold anything that the store's owner could use if it were lost.
 
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
@@ -51,8 +53,9 @@ pub struct OwnState {
     /// What is known of the lines of those identities, until this device takes them over.
     #[serde(default)]
     pub left: BTreeMap<NodeId, Left>,
-    /// Segments of those lines, and of lines that were taken over, whose records this device has on its own account: it published them
-    /// under its present identity, or has them from somebody else's line. Should one be gone, nobody misses it.
+    /// Segments of those lines, and of its present one, whose records this device has on its own account: it published them, or has them
+    /// from somebody else's line. Should one be gone, nobody misses it. Of a line that was taken over they are kept, for somebody may come
+    /// back there and name them once more.
     #[serde(default)]
     pub held: BTreeMap<NodeId, BTreeSet<ObjectHash>>,
     /// When the lines that this device took over were last searched for what came late, in milliseconds since the Unix epoch by this
@@ -123,7 +126,8 @@ pub struct Leaving {
     pub takeover: Takeover,
     /// Its objects, to be removed once the grace period after the takeover is over.
     pub keys: Vec<String>,
-    /// The segments that its newest manifests name, those of them that were read or were held before.
+    /// The segments that its newest manifests name and that need not be there any more: what was read of them and, of an earlier identity
+    /// of this device, what it had before or the line itself shows to be elsewhere. Of use only for such an identity, and kept for no other.
     #[serde(default)]
     pub held: BTreeSet<ObjectHash>,
     /// What it had taken over itself.
@@ -383,25 +387,6 @@ impl OwnState {
         next
     }
 
-    /// Notes that the line of `node` was given up before its first manifest, or while that was under way (`first`). Should it never
-    /// have arrived, nobody else clears the segments away.
-    pub(crate) fn leave_unpublished(
-        &mut self,
-        node: NodeId,
-        first: Option<ManifestRef>,
-        segments: Vec<String>,
-        now_ms: i64,
-    ) {
-        let left = self.left.entry(node).or_default();
-        left.written = first;
-        left.unpublished = true;
-        self.garbage.extend(segments.into_iter().map(|key| Garbage {
-            key,
-            since_ms: now_ms,
-            forgotten: true,
-        }));
-    }
-
     /// Everything numbered up to here that was not learnt is in the vault, under this identity or an earlier one.
     pub(crate) fn in_vault(&self) -> u64 {
         self.published.max(self.again.unwrap_or_default())
@@ -414,8 +399,11 @@ impl OwnState {
 
     /// Makes what was being taken over part of the next manifest.
     pub(crate) fn take_over(&mut self, now_ms: i64) {
+        self.prune_held();
         for (node, leaving) in std::mem::take(&mut self.leaving) {
-            self.held.entry(node).or_default().extend(leaving.held);
+            if self.earlier.contains(&node) {
+                self.held.entry(node).or_default().extend(leaving.held);
+            }
             let inherited = leaving
                 .removed
                 .into_iter()
@@ -431,18 +419,6 @@ impl OwnState {
                     forgotten: true,
                 }));
         }
-    }
-
-    /// Whether what the database has of a line that is not this device's own is on its own account: it is disputed or was taken over,
-    /// and nothing comes to count as learnt from it.
-    pub(crate) fn is_ours_too(&self, node: NodeId) -> bool {
-        self.former.contains(&node) || self.removed.contains_key(&node)
-    }
-
-    /// The segments of a line that nobody misses should they be gone.
-    pub(crate) fn held_of(&self, node: NodeId) -> BTreeSet<ObjectHash> {
-        let held = self.held.get(&node).filter(|_| self.is_ours_too(node));
-        held.cloned().unwrap_or_default()
     }
 
     /// Something was forgotten: what was replaced before may hold it too, so its removal does not wait for company.

@@ -14,7 +14,7 @@ use crate::ids::NodeId;
 use crate::manifest::forks;
 use crate::replica::Replica;
 use crate::seal::Place;
-use crate::state::{self, Garbage, Left, NodeState, OwnState, Retired};
+use crate::state::{self, Garbage, NodeState, OwnState, Retired};
 use crate::vault::MANIFESTS;
 
 /// So many manifests before the newest always stay; more are removed in bulk once the second number is reached.
@@ -31,6 +31,8 @@ enum Verdict {
     Alive,
     /// All may go but these.
     But(BTreeSet<String>),
+    /// What was read there, and is this device's own, may go.
+    TakenIn,
     /// It cannot be seen now; ask again another time.
     Unsure,
 }
@@ -90,9 +92,9 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 
-    /// Notes as garbage what is in the lines that this device took over (or left to others who did) and was not there then: somebody (a clone of a machine that is
-    /// gone) may have uploaded it and never come to name it in a manifest. It waits like all garbage, for the manifest may be under
-    /// way. Costs two listings a line, once a grace period.
+    /// Notes as garbage what is in the lines that this device took over (or left to others who did) and was not there then: somebody (a
+    /// clone of a machine that is gone) may have uploaded it and never come to name it in a manifest. It waits like all garbage, for the
+    /// manifest may be under way. Costs two listings a line, once a grace period. Lines without any manifest are left to `strays`.
     async fn find_latecomers(&mut self, own: &mut OwnState) {
         let known: BTreeSet<String> = own
             .garbage
@@ -100,8 +102,9 @@ impl<R: Replica> Device<'_, R> {
             .map(|garbage| garbage.key.clone())
             .collect();
         let since_ms = self.now_ms();
+        let unseen = own.never_listed(std::iter::empty());
         let lines = own.removed.keys().chain(&own.earlier).copied();
-        for node in lines.collect::<BTreeSet<_>>() {
+        for node in &lines.collect::<BTreeSet<_>>() - &unseen {
             if !matches!(self.verdict(own, node).await, Ok(Verdict::Gone)) {
                 continue;
             }
@@ -138,6 +141,13 @@ impl<R: Replica> Device<'_, R> {
                         .map(|garbage| garbage.key)
                         .filter(|key| !live.contains(key)),
                 ),
+                // What was not read is noted again by who reads it (see `strays`).
+                Ok(Verdict::TakenIn) => keys.extend(
+                    garbage
+                        .into_iter()
+                        .map(|garbage| garbage.key)
+                        .filter(|key| own.has_taken_in(key)),
+                ),
                 Ok(Verdict::Alive) => {}
                 Ok(Verdict::Unsure) => unsure.extend(garbage),
                 Err(error) => {
@@ -172,32 +182,37 @@ impl<R: Replica> Device<'_, R> {
         Ok(Verdict::But(live))
     }
 
-    /// Of a line of which no manifest is listed. It is known to be gone where somebody took it over; and where this device gave it up
-    /// before its first manifest it may be that there never was one.
+    /// Of a line of which no manifest is listed. It is known to be gone where somebody took it over; and where nobody is known to have
+    /// written a manifest it may be that there never was one. What only this device uploaded there may go then, and what else was read.
     async fn verdict_on_unlisted(
         &self,
         own: &OwnState,
         node: NodeId,
     ) -> Result<Verdict, VaultError> {
         let known: Option<NodeState> = state::load(self.replica, &self.state_keys.node(node))?;
-        if own.earlier.contains(&node) && known.is_some_and(|known| known.removed_by.is_some()) {
-            return Ok(Verdict::Gone);
+        if let Some(known) = known {
+            // One that a pull saw has a manifest, whatever this listing shows.
+            let is_gone = own.earlier.contains(&node) && known.removed_by.is_some();
+            return Ok(if is_gone {
+                Verdict::Gone
+            } else {
+                Verdict::Unsure
+            });
         }
-        let Some(Left {
-            unpublished: true,
-            written,
-            ..
-        }) = own.left.get(&node)
-        else {
+        let Some(left) = own.left.get(&node).filter(|left| left.is_unseen()) else {
             return Ok(Verdict::Unsure);
         };
-        let Some(first) = written else {
-            return Ok(Verdict::Gone);
-        };
-        Ok(match self.fetch_manifest(node, *first).await? {
-            Err(problem) if problem.kind == ProblemKind::Missing => Verdict::Gone,
-            // It is there all the same: the next listing shows it, and what it names.
-            _ => Verdict::Unsure,
+        if let Some(first) = left.written {
+            match self.fetch_manifest(node, first).await? {
+                Err(problem) if problem.kind == ProblemKind::Missing => {}
+                // It is there all the same: the next listing shows it, and what it names.
+                _ => return Ok(Verdict::Unsure),
+            }
+        }
+        Ok(if left.unpublished {
+            Verdict::Gone
+        } else {
+            Verdict::TakenIn
         })
     }
 }

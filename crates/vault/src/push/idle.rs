@@ -51,7 +51,7 @@ impl<R: Replica> Device<'_, R> {
             .any(|node| listing.nodes.contains_key(node)))
     }
 
-    fn pending(&self, own: &OwnState) -> Result<u64, VaultError> {
+    pub(super) fn pending(&self, own: &OwnState) -> Result<u64, VaultError> {
         self.replica
             .count_own(own.published)
             .map_err(|source| VaultError::Replica {

@@ -6,6 +6,7 @@
 //! What must hold: after an interruption anywhere, the next push leads to the same vault; nothing that a manifest names was not
 //! written before it. What it deliberately does not do: overwrite or delete anything another device wrote (but see `devices`).
 
+mod begin;
 mod clean;
 mod idle;
 mod retire;
@@ -110,9 +111,10 @@ impl<R: Replica> Device<'_, R> {
         } else {
             own
         };
-        let (own, listing) = self.look_at_own_line(own).await?;
+        let begins = self.is_about_to_begin(&own)?;
+        let (own, listing) = self.look_at_own_line(own, begins).await?;
         let own = self.retire_earlier(own, &listing).await?;
-        let own = self.take_in_strays(own).await?;
+        let own = self.take_in_strays(own, &listing).await?;
         let mut draft = self.draft(own)?;
         if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
             self.vault.check_file().await?;
@@ -120,6 +122,10 @@ impl<R: Replica> Device<'_, R> {
         self.upload_pending(&mut draft).await?;
         self.rewrite_forgotten(&mut draft).await?;
         if draft.changed {
+            // What was uploaded under an identity that is another's now is noted, and goes with its line.
+            if draft.own.newest.is_none() && !begins && !self.may_begin(&draft, &listing).await? {
+                return Box::pin(self.push(PushMode::Pending)).await;
+            }
             self.publish(&mut draft).await?;
         } else if draft.forgets {
             // Nothing live of this device held what was forgotten.
@@ -159,7 +165,8 @@ impl<R: Replica> Device<'_, R> {
         // Months may have passed: if others took this line over meanwhile, nothing may be added to it.
         let own = self.own()?;
         let node = own.node;
-        if self.look_at_own_line(own).await?.0.node != node {
+        let begins = own.newest.is_none();
+        if self.look_at_own_line(own, begins).await?.0.node != node {
             return Ok(());
         }
         let object = from_hex(&intent.object).unwrap_or_default();
@@ -220,13 +227,17 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote. An identity that was never used,
-    /// or that another device says it took over, is given up for a new one at once.
-    async fn look_at_own_line(&mut self, own: OwnState) -> Result<(OwnState, Listing), VaultError> {
+    /// or that another device says it took over, is given up for a new one at once. Whether one did is asked also of a line that `begins`.
+    async fn look_at_own_line(
+        &mut self,
+        own: OwnState,
+        begins: bool,
+    ) -> Result<(OwnState, Listing), VaultError> {
         let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
         self.heed_emptiness(&own, &listing).await?;
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         let checked = check_line(&self.with_intended(&own)?, found);
-        if checked.is_ok() && !self.is_about_to_begin(&own)? {
+        if checked.is_ok() && !begins {
             return Ok((own, listing));
         }
         if checked.is_err() && own.is_unclaimed() {
@@ -235,30 +246,26 @@ impl<R: Replica> Device<'_, R> {
         let Some((by, takeover)) = self.taken_over(own.node, &listing).await? else {
             return checked.map(|()| (own, listing));
         };
+        Ok((self.yield_line(own, &listing, by, takeover)?, listing))
+    }
+
+    /// Goes on under a new identity after `by` took this one's line over.
+    fn yield_line(
+        &mut self,
+        own: OwnState,
+        listing: &Listing,
+        by: NodeId,
+        takeover: Takeover,
+    ) -> Result<OwnState, VaultError> {
         tracing::info!(node = %own.node, %by, "another device took this one's records over: everything is published under a new identity");
+        let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         if !takeover.is_outlived(found) {
             let mut state = NodeState::gone(&takeover);
             state.remove(by, takeover);
             let change = state::keep(self.state_keys.node(own.node), &state);
             state::save(self.replica, &[change])?;
         }
-        Ok((self.reborn(own, true)?, listing))
-    }
-
-    /// Whether the first manifest of a line is about to be written. A copy of this machine may have written one too, and its line may have
-    /// been taken over and removed since: nobody would read what begins there anew, for its numbers are those that were taken over.
-    fn is_about_to_begin(&self, own: &OwnState) -> Result<bool, VaultError> {
-        if own.newest.is_some() {
-            return Ok(false);
-        }
-        let pending = self
-            .replica
-            .count_own(0)
-            .map_err(|source| VaultError::Replica {
-                doing: "count what is pending",
-                source,
-            })?;
-        Ok(pending > 0)
+        self.reborn(own, true)
     }
 
     /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked

@@ -1,24 +1,28 @@
 //! What was uploaded under this device's own identity and is not known to it: by a copy of this machine that was lost in the middle of a
-//! push, say. What it holds may be forgotten later, and nobody else would ever clear it away.
+//! push, say. What it holds may be forgotten later, and nobody else would ever clear it away. The same goes for identities that this device
+//! gave up before anybody was seen to write a manifest under them.
 //!
 //! What must hold: nothing goes that was not read and made this device's own first, by the very push that notes it as garbage. Should the
-//! manifest that names it be under way after all, then its records are in this device's line, and the line is disputed in time.
+//! manifest that names it be under way after all, then its records are in this device's line. The own line is disputed in time; one that
+//! was given up is listed then, and is taken over like any other that somebody wrote to.
 //! What it deliberately does not do: fail a push because something cannot be read now; look more often than once a grace period.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::device::Device;
+use crate::device::{Device, Listing};
 use crate::error::VaultError;
-use crate::ids::ObjectHash;
+use crate::ids::{NodeId, ObjectHash};
 use crate::replica::Replica;
 use crate::seal::Place;
 use crate::state::{self, Garbage, OwnState, PushProgress};
+use crate::verify::ids;
 
 impl<R: Replica> Device<'_, R> {
-    /// Takes in what strayed into this device's line, if it is time to look. The first time only sets the time.
+    /// Takes in what strayed into this device's lines, if it is time to look. The first time only sets the time.
     pub(super) async fn take_in_strays(
         &mut self,
         mut own: OwnState,
+        listing: &Listing,
     ) -> Result<OwnState, VaultError> {
         if !self.is_sweep_due(&own) {
             return Ok(own);
@@ -26,11 +30,9 @@ impl<R: Replica> Device<'_, R> {
         let is_first = own.swept_ms == 0;
         own.swept_ms = self.now_ms();
         if !is_first {
-            match self.sweep(&mut own).await {
-                Err(error @ VaultError::Store { .. }) => {
-                    tracing::warn!(%error, "this device's own segments could not be looked through");
-                }
-                outcome => outcome?,
+            note_unswept(self.sweep(&mut own).await)?;
+            for node in own.never_listed(listing.nodes.keys()) {
+                note_unswept(self.sweep_left(&mut own, node).await)?;
             }
         }
         state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
@@ -56,6 +58,47 @@ impl<R: Replica> Device<'_, R> {
             since_ms,
             forgotten: true,
         }));
+        Ok(())
+    }
+
+    /// As [`Device::sweep`] for a line that was given up and of which no manifest was ever seen. What this device itself uploaded there is
+    /// read as well: it may have changed its mind since about what is its own.
+    async fn sweep_left(&mut self, own: &mut OwnState, node: NodeId) -> Result<(), VaultError> {
+        let mut strays = self.segments_of(node).await?;
+        // One that went and is there once more is read once more.
+        let waiting = own.garbage.iter().map(|garbage| &garbage.key);
+        let waiting: BTreeSet<&String> = waiting.filter(|key| own.has_taken_in(key)).collect();
+        strays.retain(|key, _| !waiting.contains(key));
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let since_ms = self.now_ms();
+        let (mut next, mut held) = (own.clone(), HashSet::new());
+        self.read_segments(&strays, |this, key, outcome| {
+            if let (Ok((_, batch)), Some((_, hash))) = (outcome, Place::parse(key)) {
+                held.extend(ids::<R>(&batch));
+                this.salvage(batch)?;
+                next.held.entry(node).or_default().insert(hash);
+                next.garbage.push(Garbage {
+                    key: key.to_owned(),
+                    since_ms,
+                    forgotten: true,
+                });
+            }
+            Ok(())
+        })
+        .await?;
+        if !held.is_empty() {
+            // Nothing of it may be left to somebody who in turn may have read it there.
+            let change = state::keep(self.state_keys.own(), &next);
+            self.replica
+                .unlearn(&held, &[change])
+                .map_err(|source| VaultError::Replica {
+                    doing: "mark what strayed into its earlier identities",
+                    source,
+                })?;
+        }
+        *own = next;
         Ok(())
     }
 
@@ -99,4 +142,13 @@ impl<R: Replica> Device<'_, R> {
         known.extend(self.attempts()?);
         Ok(known)
     }
+}
+
+/// What cannot be looked through now fails no push.
+fn note_unswept(outcome: Result<(), VaultError>) -> Result<(), VaultError> {
+    if let Err(error @ VaultError::Store { .. }) = outcome {
+        tracing::warn!(%error, "the segments of an identity of this device could not be looked through");
+        return Ok(());
+    }
+    outcome
 }

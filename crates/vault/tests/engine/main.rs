@@ -1,6 +1,7 @@
 //! The engine's promises, one module each.
 
 mod accept;
+mod begin;
 mod canary;
 mod crash;
 mod desk;
@@ -18,5 +19,6 @@ mod retire;
 mod review;
 mod rotate;
 mod spared;
+mod stalled;
 mod tamper;
 mod twins;

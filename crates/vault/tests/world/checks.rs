@@ -180,10 +180,7 @@ impl World {
             let Some((place, _)) = vault::Place::parse(&key) else {
                 continue;
             };
-            if place.kind != vault::ObjectKind::Segment
-                || !identities.contains(&place.node)
-                || self.is_unlisted(place.node)
-            {
+            if place.kind != vault::ObjectKind::Segment || !identities.contains(&place.node) {
                 continue;
             }
             let plaintext = vault::open(&self.keys, &key, &object).map_err(|error| error.detail)?;
@@ -250,14 +247,6 @@ impl World {
                 gone.into_iter().chain(own.earlier).chain([own.node])
             })
             .collect()
-    }
-
-    /// Whether a line has no manifest at all: an identity that was disputed before its first one, in which somebody had uploaded. Whether a
-    /// manifest is under way nobody can say, so that nothing there is removed; `verify` names it.
-    fn is_unlisted(&self, node: NodeId) -> bool {
-        let prefix = format!("manifests/{node}/");
-        let objects = self.store.objects();
-        !objects.keys().any(|key| key.starts_with(&prefix))
     }
 
     /// Whether nothing was written to a line after a takeover: else a device came back, and was lost again.

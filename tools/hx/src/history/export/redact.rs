@@ -7,6 +7,7 @@
 
 mod here;
 mod programs;
+mod readers;
 mod shell;
 #[cfg(test)]
 mod tests;

@@ -10,42 +10,34 @@
 use std::ops::Range;
 
 use super::shell::{self, Command, HereDocument};
-use super::{means_secret, value_at};
+use super::{means_secret, readers, value_at};
 
-/// Programs that take the document for commands, in which a value ends where a word ends.
-const SHELLS: [&str; 7] = ["sh", "bash", "dash", "zsh", "ksh", "fish", "ssh"];
-
-/// What of a command's documents may be commands: all of it for a shell; else each line by itself, so that an apostrophe in a text
-/// does not reach beyond its line.
+/// What of a command's documents may be commands: all of it for a shell; else each line by itself, with those that it goes on in, so
+/// that an apostrophe in a text does not reach beyond its line.
 pub(super) fn commands_in(text: &str, command: &Command) -> Vec<Range<usize>> {
     let bodies = command.documents.iter().map(|document| &document.body);
-    if is_shell(command) {
+    if readers::is_shell(&command.words) {
         bodies.cloned().collect()
     } else {
-        bodies.flat_map(|body| lines(text, body)).collect()
+        bodies.flat_map(|body| joined(text, body)).collect()
     }
 }
 
-/// The values of secret names in the documents of a command, each to the end of its line.
+/// The values of secret names in the documents of a command, each to the end of its line. Only of what is surely commands it is said
+/// that a value after `=` ends where its word does; that is left to those who look for commands.
 pub(super) fn settings(text: &str, command: &Command) -> Vec<Range<usize>> {
-    if is_shell(command) {
-        return Vec::new();
-    }
+    let signs: &[char] = match readers::is_shell(&command.words) {
+        true => &[':'],
+        false => &['=', ':'],
+    };
     let documents = command.documents.iter();
     documents
         .flat_map(|document| {
             lines(text, &document.body)
-                .filter_map(|line| setting(text, line, document.is_literal))
+                .filter_map(|line| setting(text, line, signs, document.is_literal))
                 .collect::<Vec<_>>()
         })
         .collect()
-}
-
-fn is_shell(command: &Command) -> bool {
-    command.words.iter().any(|word| {
-        let base = word.plain.rsplit('/').next();
-        base.is_some_and(|base| SHELLS.contains(&base))
-    })
 }
 
 fn lines<'t>(text: &'t str, body: &Range<usize>) -> impl Iterator<Item = Range<usize>> + 't {
@@ -57,6 +49,25 @@ fn lines<'t>(text: &'t str, body: &Range<usize>) -> impl Iterator<Item = Range<u
     })
 }
 
+/// As [`lines`], each together with the next where a backslash hides its end.
+fn joined(text: &str, body: &Range<usize>) -> Vec<Range<usize>> {
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    let mut goes_on = false;
+    for line in lines(text, body) {
+        let backslashes = text[line.clone()]
+            .bytes()
+            .rev()
+            .take_while(|byte| *byte == b'\\');
+        let is_hidden = backslashes.count() % 2 == 1;
+        match joined.last_mut().filter(|_| goes_on) {
+            Some(before) => before.end = line.end,
+            None => joined.push(line),
+        }
+        goes_on = is_hidden;
+    }
+    joined
+}
+
 /// The whole of a document that a program reads a secret from.
 pub(super) fn whole(text: &str, document: &HereDocument) -> Option<Range<usize>> {
     let body = trimmed(text, document.body.clone());
@@ -65,7 +76,12 @@ pub(super) fn whole(text: &str, document: &HereDocument) -> Option<Range<usize>>
 }
 
 /// The value of a line such as `export NAME=value`, `name: value` or `"name": "value",`.
-fn setting(text: &str, line: Range<usize>, is_literal: bool) -> Option<Range<usize>> {
+fn setting(
+    text: &str,
+    line: Range<usize>,
+    signs: &[char],
+    is_literal: bool,
+) -> Option<Range<usize>> {
     let line = trimmed(text, line);
     let rest = &text[line.clone()];
     let rest = rest.strip_prefix("- ").unwrap_or(rest).trim_start();
@@ -77,7 +93,7 @@ fn setting(text: &str, line: Range<usize>, is_literal: bool) -> Option<Range<usi
         .count();
     let (name, rest) = rest.split_at(length);
     let rest = rest.strip_prefix(['"', '\'']).unwrap_or(rest).trim_start();
-    let value = rest.strip_prefix(['=', ':'])?.trim_start();
+    let value = rest.strip_prefix(signs)?.trim_start();
     let start = line.end - value.len();
     if value.is_empty() || !means_secret(name) || (!is_literal && is_reference(value)) {
         return None;

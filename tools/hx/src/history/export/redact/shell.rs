@@ -223,9 +223,10 @@ impl Reader<'_> {
         match self.peek(0).unwrap_or(b' ') {
             b'\n' => {
                 self.at += 1;
-                self.end_command(false);
+                self.end_line();
                 self.documents();
             }
+            b'\\' if next == Some(b'\n') && self.word.is_none() => self.at += 2,
             b';' | b'(' | b')' => {
                 self.at += 1;
                 self.end_command(false);
@@ -288,6 +289,14 @@ impl Reader<'_> {
                 strips_tabs,
             }),
             Role::Aside => self.command.aside.push(word),
+        }
+    }
+
+    /// Ends the command, unless there is only the pipe before it yet: then it comes in the next lines.
+    fn end_line(&mut self) {
+        self.end_word();
+        if !self.command.piped || self.command.all().next().is_some() {
+            self.end_command(false);
         }
     }
 

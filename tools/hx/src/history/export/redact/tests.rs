@@ -72,6 +72,66 @@ fn here_documents() {
 }
 
 #[test]
+fn a_line_of_a_here_document_goes_on_after_a_backslash() {
+    for marked in [
+        "cat > run.sh <<'EOF'\nmysql \\\n  -p⟦secret⟧ shop\nEOF",
+        "cat > run.sh <<'EOF'\ncurl \\\n  -s \\\n  -u me:⟦hunter2⟧ \\\n  h\nls\nEOF\nls",
+        "cat > run.sh <<EOF\ndocker login -u me -p \\\n  ⟦hunter2⟧ r\nEOF",
+        // Two backslashes are one that hides nothing.
+        "cat > x <<'EOF'\nmysql \\\\\n  -p is short for port\nEOF",
+        "cat > notes <<'EOF'\nit's a text \\\nthat goes on, isn't it\nmysql -p⟦x⟧\nEOF",
+        "cat > .env <<'EOF'\nA=b \\\nPASSWORD=⟦two words⟧\nC=d\nEOF",
+    ] {
+        check(marked);
+    }
+}
+
+#[test]
+fn only_what_a_shell_reads_is_commands() {
+    for marked in [
+        "ssh host 'cat > .env' <<EOF\nPASSWORD=⟦two words⟧\nA=two words\nEOF",
+        "ssh -p 22 -i key me@host sudo tee .env <<'EOF'\nexport TOKEN=⟦two words⟧\nEOF",
+        "bash -c 'cat > .env' <<EOF\nPASSWORD=⟦two words⟧\nEOF",
+        "bash write.sh <<EOF\nPASSWORD=⟦two words⟧\nEOF",
+        "tee bash <<EOF\nPASSWORD=⟦two words⟧\nEOF",
+        "docker exec -i sh sh -c 'cat > .env' <<EOF\nPASSWORD=⟦two words⟧\nEOF",
+        "ssh host <<EOF\npassword: ⟦two words⟧\nname: two words\nEOF",
+        "ssh host <<EOF\ncat > .env <<X\nPASSWORD=⟦two words⟧\nX\nPASSWORD=⟦one⟧ run\nEOF",
+    ] {
+        check(marked);
+    }
+    for reader in [
+        "bash",
+        "sudo -u db bash -x",
+        "env A=b /bin/sh -s -- x",
+        "ssh host",
+        "ssh -tp 22 -i key me@host",
+        "ssh -p22 host 'sudo bash -s'",
+        "docker exec -i db bash",
+        "kubectl exec -i pod -- sh",
+    ] {
+        check(&format!(
+            "{reader} <<EOF\nTOKEN=⟦a⟧ run --x | tail\nEOF\nls"
+        ));
+    }
+}
+
+#[test]
+fn a_pipe_reaches_over_the_end_of_its_line() {
+    for marked in [
+        "cat <<EOF |\n⟦hunter2⟧\nEOF\nsudo -S ls",
+        "cat <<EOF | \\\n  sudo -S ls\n⟦hunter2⟧\nEOF",
+        "cat <<EOF |\n⟦hunter2⟧\nEOF\n\n  docker login -u me --password-stdin",
+        "echo ⟦hunter2⟧ |\n  sudo -S ls",
+        "cat <<EOF |\nordinary text\nEOF\nsudo tee x",
+        "echo hello\nsudo -S ls",
+        "docker login -p \\\n  ⟦hunter2⟧ r",
+    ] {
+        check(marked);
+    }
+}
+
+#[test]
 fn secrets_through_a_pipe() {
     for marked in [
         "echo \"⟦hunter2⟧\" | sudo -S apt-get update",
