@@ -1,0 +1,95 @@
+//! What a failing copy and a rollback must leave alone: objects of others, objects that were written since, files elsewhere.
+
+use super::*;
+use testkit::{Faults, FaultyStore};
+
+/// Objects of a store, one of which only ever fails, after a person has put something in its place in the target.
+struct OneFails {
+    others: Objects,
+    failing: Objects,
+    key: String,
+    target: Store,
+}
+
+#[async_trait]
+impl Source for OneFails {
+    async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError> {
+        if blob.source != self.key {
+            return self.others.open(blob, whole_max, piece).await;
+        }
+        let put = self.target.put(&blob.key, "by hand".into()).await;
+        put.expect("puts");
+        self.failing.open(blob, whole_max, piece).await
+    }
+
+    async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError> {
+        self.others.digest(blob).await
+    }
+
+    async fn restore(
+        &self,
+        blob: &Blob,
+        stored: &StoredBlob,
+        body: stream::BoxStream<'static, Result<Bytes, store::StoreError>>,
+    ) -> Result<(), SourceError> {
+        self.others.restore(blob, stored, body).await
+    }
+
+    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
+        self.others.remove(blob).await
+    }
+}
+
+/// The same items with the objects of their first run as sources; rows stay as they are.
+fn between(world: &World) -> Vec<Item> {
+    let items = world.items.iter().map(|item| {
+        let blobs = item.blobs.iter().map(|blob| Blob {
+            source: blob.key.clone(),
+            ..blob.clone()
+        });
+        Item {
+            id: item.id.clone(),
+            blobs: blobs.collect(),
+            context: serde_json::json!({"old": item.context["new"], "new": item.context["new"]}),
+        }
+    });
+    items.collect()
+}
+
+fn memory(name: &str) -> Store {
+    Store::from_object_store(Arc::new(InMemory::new()), name)
+}
+
+#[tokio::test]
+async fn nothing_is_taken_away_where_only_the_source_failed() {
+    let mut world = World::new(6);
+    world.limits.parallel = 1;
+    world.limits.batch = 2;
+    world.limits.retry.attempts = 2;
+    world.run().await.expect("runs");
+    world.fresh_journal();
+    let target = memory("other");
+    let always = Faults {
+        error_before: 1000,
+        ..Faults::none()
+    };
+    let failing = Store::from_object_store(Arc::new(FaultyStore::new(1, always)), "");
+    let key = "documents/document-5";
+    let parts = EngineParts {
+        source: Arc::new(OneFails {
+            others: Objects::new(world.target.clone()),
+            failing: Objects::new(failing),
+            key: key.to_owned(),
+            target: target.clone(),
+        }),
+        target: target.clone(),
+        mirror: None,
+        ..world.parts(Steps::all()).await
+    };
+    let plan = stream::iter(between(&world).into_iter().map(Ok)).boxed();
+    let report = Engine::new(parts).run(plan).await.expect("runs");
+    assert_eq!(report.exceptions.len(), 1, "{report:?}");
+    assert_eq!(report.exceptions[0].kind, ExceptionKind::Refused);
+    let found = target.get(key).await.expect("what a person put there");
+    assert_eq!(&found[..], b"by hand");
+}
