@@ -34,7 +34,7 @@ pub use limits::{Limits, Proof, Retry};
 pub use observer::{Event, Observer, Silent};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};
 pub use source::{
-    BlobStream, Contents, Files, Objects, Opened, Source, SourceError, SourceErrorKind,
+    BlobStream, Contents, Files, Objects, Opened, Places, Source, SourceError, SourceErrorKind,
 };
 pub use stop::StopSignal;
 pub use store::Attributes;

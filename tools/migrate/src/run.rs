@@ -74,6 +74,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
             .clone_from(&record.summary.parameters.user);
     }
     let ends = Ends::open(&session).await?;
+    parts::clear_halves(&ends.paths);
     let mut migration = Migration::new(session, ends, record, journal).await?;
     let outcome = migration.go().await;
     migration.watch.finish();

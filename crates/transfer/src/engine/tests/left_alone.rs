@@ -93,3 +93,46 @@ async fn nothing_is_taken_away_where_only_the_source_failed() {
     let found = target.get(key).await.expect("what a person put there");
     assert_eq!(&found[..], b"by hand");
 }
+
+#[tokio::test]
+async fn a_journal_from_elsewhere_restores_and_removes_nothing_out_of_place() {
+    let mut world = World::new(3);
+    let elsewhere = world.dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("makes");
+    let outside = elsewhere.join("authorized_keys");
+    fs::write(&outside, "document-0 ").expect("writes");
+    let blob = &mut world.items[1].blobs[0];
+    fs::rename(&blob.source, &outside).expect("moves");
+    blob.source = outside.to_str().expect("path").to_owned();
+    let old = blob.source.clone();
+    world.items[1].context["old"] = old.clone().into();
+    world.rows.set("document-1", &old);
+    let parts = || async {
+        let places = Places::new(vec![world.files()], false);
+        EngineParts {
+            source: Arc::new(Files::within(places)),
+            ..world.parts(Steps::all()).await
+        }
+    };
+    let plan = stream::iter(world.items.clone().into_iter().map(Ok)).boxed();
+    let report = Engine::new(parts().await).run(plan).await.expect("runs");
+    assert!(report.is_clean() && report.committed == 3, "{report:?}");
+    let outcome = Engine::new(parts().await)
+        .remove_sources(RemoveOptions::default())
+        .await;
+    let report = outcome.expect("removes");
+    assert_eq!(report.exceptions.len(), 1, "{report:?}");
+    assert_eq!(report.exceptions[0].kind, ExceptionKind::Outside);
+    assert_eq!(report.exceptions[0].source, old);
+    assert!(outside.exists(), "what cannot be restored is not removed");
+    fs::remove_file(&outside).expect("removes");
+    let outcome = Engine::new(parts().await)
+        .rollback(RollbackOptions::default())
+        .await;
+    let report = outcome.expect("rolls back");
+    assert_eq!(report.exceptions.len(), 1, "{report:?}");
+    assert_eq!(report.exceptions[0].kind, ExceptionKind::Outside);
+    assert!(!outside.exists(), "nothing was written there");
+    assert_eq!(report.reverted, 2, "the others are back");
+    assert!(world.rows.all()["document-1"].starts_with("s3://"));
+}
