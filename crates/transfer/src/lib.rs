@@ -20,7 +20,8 @@ mod source;
 mod stop;
 
 pub use engine::{
-    Engine, EngineParts, Mirror, RemoveOptions, RollbackOptions, Sample, Steps, VerifyOptions,
+    Engine, EngineParts, MadeObjects, Mirror, RemoveOptions, RollbackOptions, Sample, Steps,
+    VerifyOptions,
 };
 pub use error::{PlanError, RunError, RunErrorKind};
 pub use item::{Blob, Digest, Item, Stamp};

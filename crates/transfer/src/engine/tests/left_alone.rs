@@ -95,6 +95,56 @@ async fn nothing_is_taken_away_where_only_the_source_failed() {
 }
 
 #[tokio::test]
+async fn copies_that_others_may_read_go_only_when_that_is_allowed_and_only_if_they_are_ours_still()
+{
+    let world = World::new(6);
+    world.run().await.expect("runs");
+    world.fresh_journal();
+    let target = memory("other");
+    let parts = || async {
+        EngineParts {
+            source: Arc::new(Objects::new(world.target.clone())),
+            target: target.clone(),
+            ..world.parts(Steps::all()).await
+        }
+    };
+    let plan = stream::iter(between(&world).into_iter().map(Ok)).boxed();
+    let report = Engine::new(parts().await).run(plan).await.expect("runs");
+    assert!(report.is_clean() && report.committed == 6, "{report:?}");
+    let n_copies = target.list("").await.expect("lists").len();
+    // One source is gone: the rollback brings it back all the same.
+    let gone = ["documents/document-1".to_owned()];
+    let before = world.objects().await;
+    world.target.delete(&gone).await.expect("deletes");
+    let keep = RollbackOptions {
+        objects: MadeObjects::Keep,
+    };
+    let report = Engine::new(parts().await).rollback(keep).await;
+    let report = report.expect("rolls back");
+    assert!(report.is_clean() && report.restored == 1, "{report:?}");
+    assert_eq!(world.objects().await, before);
+    assert_eq!(target.list("").await.expect("lists").len(), n_copies);
+    // Meanwhile the application has written one anew, and a source has gone.
+    let anew = "documents/document-2";
+    target.put(anew, "anew".into()).await.expect("puts");
+    world.target.delete(&gone).await.expect("deletes");
+    let remove = RollbackOptions {
+        objects: MadeObjects::RemoveEqual,
+    };
+    let report = Engine::new(parts().await).rollback(remove).await;
+    let report = report.expect("rolls back");
+    let mut kept: Vec<&str> = report.exceptions.iter().map(|it| it.key.as_str()).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [gone[0].as_str(), anew], "{report:?}");
+    let mut left: Vec<String> = Vec::new();
+    for entry in target.list("").await.expect("lists") {
+        left.push(entry.key);
+    }
+    left.sort_unstable();
+    assert_eq!(left, [gone[0].as_str(), anew]);
+}
+
+#[tokio::test]
 async fn a_journal_from_elsewhere_restores_and_removes_nothing_out_of_place() {
     let mut world = World::new(3);
     let elsewhere = world.dir.path().join("elsewhere");
