@@ -289,6 +289,9 @@ async fn keys_in_use(shared: &Arc<Shared>) -> Result<KeySet, RunError> {
     Ok(keys)
 }
 
+/// Size and digest of a source; none if it is not there.
+type SourceDigest = Option<(u64, Digest)>;
+
 /// The objects that the run made of one item.
 struct Made {
     shared: Arc<Shared>,
@@ -320,8 +323,11 @@ impl Made {
         let is_fresh = self.entry.fresh.get(index).copied().unwrap_or(false);
         match self.entry.stored.get(index) {
             Some(Some(stored)) if stored.created => {
-                if !self.is_checked && !self.has_source(blob, stored).await? {
-                    return Ok(Some(false));
+                if !self.is_checked {
+                    match self.has_source(blob, stored).await? {
+                        Some(true) => {}
+                        no => return Ok(no),
+                    }
                 }
                 match self.is_compared {
                     true => self.is_copy(blob, Some((stored.size, stored.sha256))).await,
@@ -335,16 +341,32 @@ impl Made {
     }
 
     /// Tells whether the source is there and as it was copied; if not, the object is named.
-    async fn has_source(&self, blob: &Blob, stored: &StoredBlob) -> Result<bool, RunError> {
-        let shared = &self.shared;
-        let found = shared
-            .patiently_source(|| shared.source.digest(blob))
-            .await?;
-        if found == Some((stored.size, stored.sha256)) {
-            return Ok(true);
+    async fn has_source(&self, blob: &Blob, stored: &StoredBlob) -> Result<Option<bool>, RunError> {
+        match self.source_digest(blob).await? {
+            None => Ok(None),
+            Some(found) if found == Some((stored.size, stored.sha256)) => Ok(Some(true)),
+            Some(_) => {
+                self.keep(blob)?;
+                Ok(Some(false))
+            }
         }
-        self.keep(blob)?;
-        Ok(false)
+    }
+
+    /// Reads and hashes the source, if it is there; none if only this one cannot be read, which is named. A source that cannot be asked is not one
+    /// that is gone.
+    async fn source_digest(&self, blob: &Blob) -> Result<Option<SourceDigest>, RunError> {
+        let (shared, item) = (&self.shared, &self.entry.item);
+        let found = shared.patiently_source(|| shared.source.digest(blob)).await;
+        let found = found.map_err(|error| shared.source_failure(item, blob, error));
+        match refused::judge(shared, item, blob, found).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Failure::Item(why)) => {
+                let remedy = "roll back again when its source can be read";
+                self.remark(blob, &why.message, remedy)?;
+                Ok(None)
+            }
+            Err(Failure::Run(error)) => Err(error),
+        }
     }
 
     /// Tells whether an object has the bytes that are expected: those of the source, if nothing else is known; none if the store refuses
@@ -362,10 +384,10 @@ impl Made {
         };
         let expected = match expected {
             Some(expected) => Some(expected),
-            None => {
-                let found = shared.patiently_source(|| shared.source.digest(blob)).await;
-                found.ok().flatten()
-            }
+            None => match self.source_digest(blob).await? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
         };
         if let Some(expected) = expected {
             // The checksum that came with the bytes: a store that gives other bytes back has still been given ours.

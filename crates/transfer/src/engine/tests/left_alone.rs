@@ -216,3 +216,42 @@ async fn a_resumed_run_switches_to_no_object_that_has_gone_meanwhile() {
         assert_eq!(world.objects().await.len(), 0, "{step}");
     }
 }
+
+#[tokio::test]
+async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
+    for step in 1..40 {
+        let store = FaultyStore::new(1, Faults::none());
+        let world = World::with(Store::from_object_store(Arc::new(store.clone()), ""), 4);
+        world.run().await.expect("runs");
+        world.fresh_journal();
+        let target = memory("other");
+        let parts = async |steps| EngineParts {
+            source: Arc::new(Objects::new(world.target.clone())),
+            target: target.clone(),
+            mirror: None,
+            ..world.parts(steps).await
+        };
+        let plan = stream::iter(between(&world).into_iter().map(Ok)).boxed();
+        let cut = in_a_process(async || {
+            let mut engine = Engine::new(parts(Steps::fail_at(step)).await);
+            engine.run(plan).await
+        });
+        if cut.is_ok() {
+            break;
+        }
+        store.set_faults(Faults {
+            error_before: 1000,
+            ..Faults::none()
+        });
+        let undo = RollbackOptions {
+            objects: MadeObjects::RemoveEqual,
+        };
+        let _ = Engine::new(parts(Steps::all()).await).rollback(undo).await;
+        store.heal();
+        let report = Engine::new(parts(Steps::all()).await).rollback(undo).await;
+        let report = report.expect("rolls back");
+        assert!(report.exceptions.is_empty(), "{step}: {report:?}");
+        let left = target.list("").await.expect("lists");
+        assert!(left.is_empty(), "{step}: {left:?}");
+    }
+}
