@@ -1,16 +1,18 @@
 //! Writes files so that a reader finds the old content or the new, whole, also after a power cut.
 //!
 //! What must hold: the bytes are on the disk before the name points to them, and the name is on the disk before the call
-//! returns. An unfinished file never keeps the final name and is removed. Every error names the path.
+//! returns. An unfinished file never keeps the final name and is removed; one that a process that was killed has left can be told from one that
+//! is being written, by a lock ([`clear_temporaries`]). Every error names the path.
 //!
 //! It deliberately goes on where a file system knows no fsync (some network shares): the rename is atomic even there.
 
 use crate::litter::TEMPORARY;
+use rustix::fs::{FlockOperation, flock};
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Only the owner may read and write.
@@ -122,12 +124,22 @@ impl AtomicFile {
     }
 
     fn begin_as(target: PathBuf, temporary: PathBuf, mode: u32) -> io::Result<AtomicFile> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary);
-        let file = file
+        let create = || loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(&temporary)?;
+            // Somebody who clears up may have taken it for a leftover before it had its lock.
+            if !is_locked_by_another(&file) && file.metadata()?.nlink() > 0 {
+                return Ok(file);
+            }
+            match fs::remove_file(&temporary) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        };
+        let file = create()
             .map_err(|error| FileError::wrap("create a temporary file beside", &target, error))?;
         Ok(AtomicFile {
             target,
@@ -142,7 +154,7 @@ impl AtomicFile {
     /// # Errors
     /// If any step failed; the old file is then still there, unless only the last step (making the name durable) failed.
     pub fn commit(mut self) -> io::Result<()> {
-        self.finish()?;
+        let _locked = self.finish()?;
         self.outcome("rename a temporary file to", |file| {
             fs::rename(&file.temporary, &file.target)
         })?;
@@ -155,7 +167,7 @@ impl AtomicFile {
     /// # Errors
     /// Of kind `AlreadyExists` if something has; otherwise as [`AtomicFile::commit`].
     pub fn commit_new(mut self) -> io::Result<()> {
-        self.finish()?;
+        let _locked = self.finish()?;
         self.outcome("create", |file| {
             fs::hard_link(&file.temporary, &file.target)
         })?;
@@ -163,14 +175,15 @@ impl AtomicFile {
         sync_dir(parent_of(&self.target))
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    /// Brings all bytes to the disk. The file that is returned has the lock, which is needed until the temporary name is given up.
+    fn finish(&mut self) -> io::Result<File> {
         self.outcome("write", |file| match file.writer.take() {
-            Some(writer) => tolerate_no_fsync(
-                writer
-                    .into_inner()
-                    .map_err(io::IntoInnerError::into_error)?
-                    .sync_all(),
-            ),
+            Some(writer) => {
+                let inner = writer.into_inner();
+                let inner = inner.map_err(io::IntoInnerError::into_error)?;
+                tolerate_no_fsync(inner.sync_all())?;
+                Ok(inner)
+            }
             None => Err(io::Error::other("the file is closed already")),
         })
     }
@@ -213,6 +226,67 @@ impl Drop for AtomicFile {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Removes the unfinished files below a directory whose writers are gone; returns how many. One that a process still writes has a lock, and stays;
+/// so does one of which nobody can say because the file system has no locks. Links to directories are not followed.
+///
+/// # Errors
+/// If a directory cannot be read or a file not be removed. A directory that is not there is empty.
+pub fn clear_temporaries(root: &Path) -> io::Result<u64> {
+    let mut cleared = 0;
+    let mut pending = vec![root.to_owned()];
+    while let Some(dir) = pending.pop() {
+        let listed = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = match listed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listed => listed.map_err(|error| FileError::wrap("list", &dir, error))?,
+        };
+        for entry in entries {
+            let (path, name) = (entry.path(), entry.file_name());
+            let Ok(file_type) = entry.file_type() else {
+                continue;
+            };
+            if file_type.is_dir() {
+                pending.push(path);
+            } else if file_type.is_file() && is_temporary(&name.to_string_lossy()) {
+                let is_cleared = clear_temporary(&path, false);
+                cleared += u64::from(is_cleared.map_err(|e| FileError::wrap("remove", &path, e))?);
+            }
+        }
+    }
+    Ok(cleared)
+}
+
+/// Tells whether a name is exactly one that we make up.
+fn is_temporary(name: &str) -> bool {
+    let digits = name.strip_prefix(TEMPORARY);
+    digits.is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Removes an unfinished file unless its writer may be at work; true if it did. `is_old`: where there are no locks, its age tells enough.
+pub(crate) fn clear_temporary(path: &Path, is_old: bool) -> io::Result<bool> {
+    use rustix::io::Errno;
+    // Some network file systems lock only what is open for writing; some files may only be read.
+    let opened = OpenOptions::new().write(true).open(path);
+    let file = match opened.or_else(|_| File::open(path)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // Removed with the lock in hand: who has just begun the file finds out, and begins it anew.
+        Ok(()) => fs::remove_file(path).map(|()| true),
+        Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) if is_old => {
+            fs::remove_file(path).map(|()| true)
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+/// Takes the lock that says that a file is being written, for as long as it is open. Where there are no locks it is done without.
+fn is_locked_by_another(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 /// What failed at which path.
@@ -353,6 +427,33 @@ mod tests {
         drop(file);
         assert_eq!(fs::read(&path).expect("reads"), b"old");
         assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_cleared_and_what_is_being_written_is_not() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("a/b")).expect("makes");
+        let left = ".syncline-tmp-0123456789abcdef";
+        let not_ours = ".syncline-tmp-of-a-person";
+        for name in [left, "a/file", not_ours] {
+            fs::write(at(name), b"half").expect("writes");
+        }
+        fs::write(at("a/b").join(left), b"half").expect("writes");
+        let target = at("a/written");
+        let mut random = AtomicFile::create(&target).expect("begins");
+        let mut again = AtomicFile::create_again(&at("a/again")).expect("begins");
+        for file in [&mut random, &mut again] {
+            file.write_all(b"whole").expect("writes");
+            file.flush().expect("flushes");
+        }
+        assert_eq!(clear_temporaries(dir.path()).expect("clears"), 2);
+        assert_eq!(names(&at("a/b")), [""; 0]);
+        random.commit().expect("commits");
+        again.commit().expect("commits");
+        assert_eq!(names(dir.path()), [not_ours, "a"]);
+        assert_eq!(names(&at("a")), ["again", "b", "file", "written"]);
+        assert_eq!(clear_temporaries(&at("nowhere")).expect("clears"), 0);
     }
 
     #[test]

@@ -20,7 +20,8 @@ mod source;
 mod stop;
 
 pub use engine::{
-    Engine, EngineParts, Mirror, RemoveOptions, RollbackOptions, Sample, Steps, VerifyOptions,
+    Engine, EngineParts, MadeObjects, Mirror, RemoveOptions, RollbackOptions, Sample, Steps,
+    VerifyOptions,
 };
 pub use error::{PlanError, RunError, RunErrorKind};
 pub use item::{Blob, Digest, Item, Stamp};
@@ -34,7 +35,7 @@ pub use limits::{Limits, Proof, Retry};
 pub use observer::{Event, Observer, Silent};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};
 pub use source::{
-    BlobStream, Contents, Files, Objects, Opened, Source, SourceError, SourceErrorKind,
+    BlobStream, Contents, Files, Objects, Opened, Places, Source, SourceError, SourceErrorKind,
 };
 pub use stop::StopSignal;
 pub use store::Attributes;

@@ -125,6 +125,8 @@ pub enum ExceptionKind {
     SourceChanged,
     /// The source may not be read or written.
     Permission,
+    /// The source lies where nothing may be restored or removed.
+    Outside,
     /// The source cannot be read for another reason.
     Unreadable,
     /// A blob that is not required is missing; the item was switched over without it.
@@ -177,6 +179,7 @@ impl ExceptionKind {
             Kind::WrongDigest => "wrong_digest",
             Kind::SourceChanged => "source_changed",
             Kind::Permission => "permission",
+            Kind::Outside => "outside",
             Kind::Unreadable => "unreadable",
             Kind::OptionalMissing => "optional_missing",
             Kind::Clash => "clash",

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use console::{Exit, Failure, human};
-use store::ErrorKind;
 use transfer::{Ended, RemoveOptions};
 
 use crate::cli::args::DirectionArg;
+use crate::run::apart::check_apart;
 use crate::run::existing::{Named, Purpose};
 use crate::run::record::Record;
 use crate::run::session::Session;
@@ -105,31 +105,6 @@ fn check_moved(bench: &Workbench) -> Result<(), Failure> {
         )
         .hint("leave it out: here the rows say where the files are")),
         _ => Ok(()),
-    }
-}
-
-/// Fails if both buckets of a run between buckets are one and the same, under whatever names: the copy that stays would be the object that
-/// goes. Names alone do not tell, so what is written to the one is looked for in the other.
-async fn check_apart(session: &Session) -> Result<(), Failure> {
-    if session.settings.direction != DirectionArg::S3ToS3 {
-        return Ok(());
-    }
-    let (source, target) = (session.bucket().await?, session.target().await?);
-    let now = jiff::Timestamp::now().as_nanosecond();
-    // Below this prefix every probe of the store clears away what was left.
-    let probe = format!(".syncline/probe/apart-{}-{now}", std::process::id());
-    let bytes = "syncline probe: may be deleted at any time\n".into();
-    target.put(&probe, bytes).await?;
-    let seen = source.head(&probe).await;
-    target.delete(std::slice::from_ref(&probe)).await?;
-    match seen {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(_) => Err(Failure::usage(
-            "--target is the application's own bucket: what is written there appears here, so the copies are the objects themselves",
-        )
-        .kind("same-bucket")
-        .hint("nothing was removed, and nothing is to be: a copy must be in another bucket, or below another prefix")),
     }
 }
 

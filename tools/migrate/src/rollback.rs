@@ -1,17 +1,20 @@
 //! `--rollback` and `--force-rollback`: undoes a run.
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
-//! local bytes are there and equal. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! local bytes are there and equal. A copy in another bucket, or a file on the disk, goes only if it is still what the run made. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
 //! journal knows of it, and then the command does not end with 0.
 //!
-//! What it deliberately does not do: touch what the run did not make.
+//! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
+//! application reads, and it may have moved there.
 
 use std::path::Path;
 
-use console::{Exit, Failure};
-use transfer::{Ended, Report, RollbackOptions};
+use console::{Exit, Failure, human};
+use transfer::{Ended, MadeObjects, Report, RollbackOptions, State};
 
+use crate::cli::args::DirectionArg;
 use crate::leftover;
+use crate::run::apart::check_apart;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::record;
 use crate::run::session::Session;
@@ -29,10 +32,15 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         is_forced,
     };
     let mut bench = Workbench::open(session, named, "rollback", "rolling back").await?;
+    check_between(&bench.session)?;
+    let options = options(&bench.session);
+    if options.objects != MadeObjects::Keep {
+        check_apart(&bench.session).await?;
+    }
     let next = bench.record.next_command(RunState::RollingBack);
     let mut report = bench
         .work(RunState::RollingBack, &next, |engine| {
-            engine.rollback(RollbackOptions::default())
+            engine.rollback(options)
         })
         .await?;
     let state = state_after(&bench, &report);
@@ -51,8 +59,53 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     };
     let next = bench.record.next_command(state);
     bench.show(report, state, exit, next)?;
+    name_copies(&bench, options);
     name_earlier_runs(&bench)?;
     Ok(exit)
+}
+
+/// Says what a rollback does with what the run made. On the disk and in another bucket somebody may have written since.
+#[must_use]
+pub fn options(session: &Session) -> RollbackOptions {
+    let may_go = session.line.action.remove_copies;
+    let objects = match session.settings.direction {
+        DirectionArg::LocalToS3 => MadeObjects::Remove,
+        DirectionArg::S3ToS3 if !may_go => MadeObjects::Keep,
+        DirectionArg::S3ToS3 | DirectionArg::S3ToLocal => MadeObjects::RemoveEqual,
+    };
+    RollbackOptions { objects }
+}
+
+/// Fails if `--remove-copies` is typed where nothing is between buckets.
+///
+/// # Errors
+/// Of usage.
+pub fn check_between(session: &Session) -> Result<(), Failure> {
+    let is_between = session.settings.direction == DirectionArg::S3ToS3;
+    if is_between || !session.line.action.remove_copies {
+        return Ok(());
+    }
+    Err(
+        Failure::usage("--remove-copies goes with the rollback of a run from bucket to bucket only")
+            .hint("leave it out: here the rows say where the files are, and a rollback removes what the run made"),
+    )
+}
+
+fn name_copies(bench: &Workbench, options: RollbackOptions) {
+    let n = bench.journal.tally().of(State::Reverted);
+    if options.objects != MadeObjects::Keep || n == 0 {
+        return;
+    }
+    let parameters = &bench.record.summary.parameters;
+    bench.session.ui.hint(format!(
+        "the copies of {} stay in {}: nothing here says whether the application reads them. When it reads {} for certain: \
+         migrate_to_s3 --rollback {}{} --remove-copies",
+        human::count(n, "document"),
+        parameters.target,
+        parameters.source,
+        bench.record.files.summary.display(),
+        parameters.flags(Flags::Known)
+    ));
 }
 
 fn state_after(bench: &Workbench, report: &Report) -> RunState {

@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: copy, journal or switch. The engine does, over the plan and the ledger of this crate.
 
+pub mod apart;
 pub mod choose;
 pub mod existing;
 pub mod failures;
@@ -25,10 +26,7 @@ use std::time::Duration;
 
 use console::{Exit, Failure};
 use futures::{StreamExt, TryStreamExt};
-use transfer::{
-    Ended, Engine, ExceptionKind, Journal, Report, RollbackOptions, RunError, RunErrorKind,
-    StopSignal,
-};
+use transfer::{Ended, Engine, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal};
 
 use crate::cli::args::DirectionArg;
 use crate::report::{self, RunReport};
@@ -57,6 +55,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .await
         .map_err(|error| database_failure(&error))?;
     check_before(&session)?;
+    crate::rollback::check_between(&session)?;
     session.check_user().await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.
     let _ = session
@@ -65,6 +64,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .list_stream(MIRROR)
         .try_next()
         .await?;
+    apart::check_apart(&session).await?;
     let (record, journal) = choose::choose(&session).await?;
     if session.line.run.user_id.is_none() {
         session
@@ -74,6 +74,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
             .clone_from(&record.summary.parameters.user);
     }
     let ends = Ends::open(&session).await?;
+    parts::clear_halves(&ends.paths);
     let mut migration = Migration::new(session, ends, record, journal).await?;
     let outcome = migration.go().await;
     migration.watch.finish();
@@ -252,7 +253,7 @@ impl Migration {
         self.record.save(RunState::RollingBack, &self.journal)?;
         let undone = self
             .engine
-            .rollback(RollbackOptions::default())
+            .rollback(crate::rollback::options(&self.session))
             .await
             .map_err(|error| {
                 run_failure(&error, &self.record.next_command(RunState::RollingBack))

@@ -235,14 +235,6 @@ impl StateDir {
         write_file(&latest, &bytes)
     }
 
-    /// Writes a summary at its own name only: the run is not the newest any more, or changed nothing.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write_aside(&self, summary: &Summary) -> Result<(), Failure> {
-        write_file(&self.files(&summary.run).summary, &render(summary)?)
-    }
-
     /// Remembers which run is the newest.
     #[must_use]
     pub fn pointers(&self) -> Pointers {

@@ -6,7 +6,7 @@
 //! It deliberately follows no link to a directory: it might lead in a circle.
 
 use super::{MARKER, meta};
-use crate::file::FileError;
+use crate::file::{FileError, clear_temporary};
 use crate::litter::{TEMPORARY, is_litter};
 use object_store::ObjectMeta;
 use object_store::path::{Path as Key, PathPart};
@@ -99,7 +99,8 @@ fn remove_if_stale(entry: &DirEntry) {
         .ok()
         .and_then(|modified| modified.elapsed().ok());
     if age.is_some_and(|age| age > STALE_AFTER) {
-        // It is only litter: what fails now succeeds another day.
-        let _ = fs::remove_file(entry.path());
+        // It is only litter: what fails now succeeds another day. The age alone does not tell: a file that is being restored may have been
+        // given the old one that it had.
+        let _ = clear_temporary(&entry.path(), true);
     }
 }

@@ -1,12 +1,13 @@
 //! The way back: sources are made good, items are switched back, then objects are removed.
 //!
 //! What must hold: an item is switched back only when every source of it is there and equal; an object is removed only if this
-//! run made it, no item is switched to it any more, and its source is there and equal.
+//! run made it, no item is switched to it any more, and its source is there and equal. Where the target is read by others too, it
+//! must be what the run stored, besides ([`MadeObjects::RemoveEqual`]).
 
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
-use super::{RollbackOptions, plan, refused, switch};
+use super::{MadeObjects, RollbackOptions, plan, refused, switch};
 use crate::error::RunError;
-use crate::item::{Blob, Item};
+use crate::item::{Blob, Digest, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
 use crate::keyset::KeySet;
 use crate::ledger::Outcome;
@@ -28,7 +29,7 @@ pub(super) async fn rollback(
     shared: Arc<Shared>,
     options: RollbackOptions,
 ) -> Result<Report, RunError> {
-    let outcome = backward(&shared, &options).await;
+    let outcome = backward(&shared, options).await;
     match outcome {
         Ok(ended) => {
             shared.report().ended = ended;
@@ -39,7 +40,7 @@ pub(super) async fn rollback(
     .map_err(|error| error.with_report(shared.report_now()))
 }
 
-async fn backward(shared: &Arc<Shared>, options: &RollbackOptions) -> Result<Ended, RunError> {
+async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ended, RunError> {
     shared.begin("rollback")?;
     plan::abort_uploads(shared).await?;
     shared.observer.event(Event::Phase("switching back"));
@@ -59,8 +60,11 @@ async fn backward(shared: &Arc<Shared>, options: &RollbackOptions) -> Result<End
         let good = make_good(shared, entries).await?;
         switch_back(shared, good, &mut checked).await?;
     }
+    if options.objects == MadeObjects::Keep {
+        return Ok(Ended::Complete);
+    }
     shared.observer.event(Event::Phase("removing objects"));
-    remove_objects(shared, options, &checked).await
+    remove_objects(shared, options.objects, &checked).await
 }
 
 /// Reads items from the journal.
@@ -222,10 +226,10 @@ async fn switch_back(
 
 async fn remove_objects(
     shared: &Arc<Shared>,
-    options: &RollbackOptions,
+    objects: MadeObjects,
     checked: &HashSet<u64>,
 ) -> Result<Ended, RunError> {
-    let in_use = keys_in_use(shared).await?;
+    let in_use = Arc::new(keys_in_use(shared).await?);
     let places = shared.journal.places(|state| state == State::Reverted);
     for places in places.chunks(KEYS_MAX) {
         if shared.stop.is_raised() {
@@ -233,16 +237,23 @@ async fn remove_objects(
         }
         let entries = read(shared, places.to_vec()).await?;
         let (mut keys, mut ids) = (Vec::new(), Vec::new());
-        for entry in entries {
-            if !options.keep_objects {
-                let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
-                match removable(shared, &entry, is_checked, &in_use).await? {
-                    Some(found) => keys.extend(found),
-                    // It stays as it is, for the next rollback.
-                    None => continue,
-                }
+        let work = |shared: Arc<Shared>, entry: Entry| {
+            let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
+            let made = Made {
+                shared,
+                entry,
+                is_checked,
+                is_compared: objects == MadeObjects::RemoveEqual,
+            };
+            let in_use = in_use.clone();
+            async move { Ok((made.removable(&in_use).await?, made.entry.item.id)) }
+        };
+        for (found, id) in side_by_side(shared, entries, work).await? {
+            // One without an answer stays as it is, for the next rollback.
+            if let Some(found) = found {
+                keys.extend(found);
+                ids.push(id);
             }
-            ids.push(entry.item.id);
         }
         shared.steps.take("removing objects")?;
         for keys in keys.chunks(KEYS_MAX) {
@@ -278,98 +289,149 @@ async fn keys_in_use(shared: &Arc<Shared>) -> Result<KeySet, RunError> {
     Ok(keys)
 }
 
-/// Returns the keys of an item's objects that may go; none if the store does not let one of them be looked at.
-async fn removable(
-    shared: &Shared,
-    entry: &Entry,
+/// Size and digest of a source; none if it is not there.
+type SourceDigest = Option<(u64, Digest)>;
+
+/// The objects that the run made of one item.
+struct Made {
+    shared: Arc<Shared>,
+    entry: Entry,
+    /// Whether this call has seen that its sources are there and equal.
     is_checked: bool,
-    in_use: &KeySet,
-) -> Result<Option<Vec<String>>, RunError> {
-    let mut keys = Vec::new();
-    for (index, blob) in entry.item.blobs.iter().enumerate() {
-        if in_use.contains(&blob.key) {
-            continue;
+    /// Whether only what is still as it was stored may go.
+    is_compared: bool,
+}
+
+impl Made {
+    /// Returns the keys of those that may go; none if the store does not let one of them be looked at.
+    async fn removable(&self, in_use: &KeySet) -> Result<Option<Vec<String>>, RunError> {
+        let mut keys = Vec::new();
+        for (index, blob) in self.entry.item.blobs.iter().enumerate() {
+            if in_use.contains(&blob.key) {
+                continue;
+            }
+            match self.may_go(index, blob).await? {
+                Some(true) => keys.push(blob.key.clone()),
+                Some(false) => {}
+                None => return Ok(None),
+            }
         }
-        let is_fresh = entry.fresh.get(index).copied().unwrap_or(false);
-        let may_go = match entry.stored.get(index) {
-            Some(Some(stored)) if !stored.created => false,
-            Some(Some(_)) if is_checked => true,
-            Some(Some(stored)) => is_equal(shared, entry, blob, stored).await?,
-            Some(None) => false,
+        Ok(Some(keys))
+    }
+
+    async fn may_go(&self, index: usize, blob: &Blob) -> Result<Option<bool>, RunError> {
+        let is_fresh = self.entry.fresh.get(index).copied().unwrap_or(false);
+        match self.entry.stored.get(index) {
+            Some(Some(stored)) if stored.created => {
+                if !self.is_checked {
+                    match self.has_source(blob, stored).await? {
+                        Some(true) => {}
+                        no => return Ok(no),
+                    }
+                }
+                match self.is_compared {
+                    true => self.is_copy(blob, Some((stored.size, stored.sha256))).await,
+                    false => Ok(Some(true)),
+                }
+            }
             // It was planned, and the process died before it was written down that it was stored.
-            None if is_fresh => match is_ours(shared, entry, blob).await? {
-                Some(is_ours) => is_ours,
+            None if is_fresh => self.is_copy(blob, None).await,
+            _ => Ok(Some(false)),
+        }
+    }
+
+    /// Tells whether the source is there and as it was copied; if not, the object is named.
+    async fn has_source(&self, blob: &Blob, stored: &StoredBlob) -> Result<Option<bool>, RunError> {
+        match self.source_digest(blob).await? {
+            None => Ok(None),
+            Some(found) if found == Some((stored.size, stored.sha256)) => Ok(Some(true)),
+            Some(_) => {
+                self.keep(blob)?;
+                Ok(Some(false))
+            }
+        }
+    }
+
+    /// Reads and hashes the source, if it is there; none if only this one cannot be read, which is named. A source that cannot be asked is not one
+    /// that is gone.
+    async fn source_digest(&self, blob: &Blob) -> Result<Option<SourceDigest>, RunError> {
+        let (shared, item) = (&self.shared, &self.entry.item);
+        let found = shared.patiently_source(|| shared.source.digest(blob)).await;
+        let found = found.map_err(|error| shared.source_failure(item, blob, error));
+        match refused::judge(shared, item, blob, found).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Failure::Item(why)) => {
+                let remedy = "roll back again when its source can be read";
+                self.remark(blob, &why.message, remedy)?;
+                Ok(None)
+            }
+            Err(Failure::Run(error)) => Err(error),
+        }
+    }
+
+    /// Tells whether an object has the bytes that are expected: those of the source, if nothing else is known; none if the store refuses
+    /// this one object.
+    async fn is_copy(
+        &self,
+        blob: &Blob,
+        expected: Option<(u64, Digest)>,
+    ) -> Result<Option<bool>, RunError> {
+        let shared = &self.shared;
+        let head = match shared.patiently(|| shared.target.head(&blob.key)).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(false)),
+            Err(error) => return self.refused_one(blob, error).await,
+            Ok(head) => head,
+        };
+        let expected = match expected {
+            Some(expected) => Some(expected),
+            None => match self.source_digest(blob).await? {
+                Some(found) => found,
                 None => return Ok(None),
             },
-            None => false,
         };
-        if may_go {
-            keys.push(blob.key.clone());
+        if let Some(expected) = expected {
+            // The checksum that came with the bytes: a store that gives other bytes back has still been given ours.
+            if head.size == expected.0 && head.sha256 == Some(expected.1.0) {
+                return Ok(Some(true));
+            }
+            match shared.read_back(&blob.key, expected).await {
+                Ok(None) => return Ok(Some(false)),
+                Ok(Some(object)) if object == expected => return Ok(Some(true)),
+                Ok(Some(_)) => {}
+                Err(error) => return self.refused_one(blob, error).await,
+            }
         }
+        self.keep(blob)?;
+        Ok(Some(false))
     }
-    Ok(Some(keys))
-}
 
-async fn is_equal(
-    shared: &Shared,
-    entry: &Entry,
-    blob: &Blob,
-    stored: &StoredBlob,
-) -> Result<bool, RunError> {
-    let found = shared
-        .patiently_source(|| shared.source.digest(blob))
-        .await?;
-    if found == Some((stored.size, stored.sha256)) {
-        return Ok(true);
-    }
-    keep(shared, entry, blob)?;
-    Ok(false)
-}
-
-/// Tells whether an object is what the source would have become; none if the store refuses this one object.
-async fn is_ours(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<Option<bool>, RunError> {
-    let head = shared.patiently(|| shared.target.head(&blob.key)).await;
-    let head = match head {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(false)),
-        Err(error) => return refused_one(shared, entry, blob, error).await,
-        Ok(head) => head,
-    };
-    let local = shared.patiently_source(|| shared.source.digest(blob)).await;
-    if let Ok(Some(local)) = local {
-        // The checksum that came with the bytes: a store that gives other bytes back has still been given ours.
-        if head.size == local.0 && head.sha256 == Some(local.1.0) {
-            return Ok(Some(true));
+    /// Names the object if it is the only one that the store refuses.
+    async fn refused_one(
+        &self,
+        blob: &Blob,
+        error: store::StoreError,
+    ) -> Result<Option<bool>, RunError> {
+        if !refused::is_alone(&self.shared, &blob.key, &error).await {
+            return Err(error.into());
         }
-        match shared.read_back(&blob.key, local).await {
-            Ok(None) => return Ok(Some(false)),
-            Ok(Some(object)) if object == local => return Ok(Some(true)),
-            Ok(Some(_)) => {}
-            Err(error) => return refused_one(shared, entry, blob, error).await,
-        }
+        let remedy = "roll back again when the store lets it be looked at";
+        self.remark(blob, &super::shared::chain(&error), remedy)?;
+        Ok(None)
     }
-    keep(shared, entry, blob)?;
-    Ok(Some(false))
-}
 
-/// Names the object if it is the only one that the store refuses.
-async fn refused_one(
-    shared: &Shared,
-    entry: &Entry,
-    blob: &Blob,
-    error: store::StoreError,
-) -> Result<Option<bool>, RunError> {
-    if !refused::is_alone(shared, &blob.key, &error).await {
-        return Err(error.into());
+    fn keep(&self, blob: &Blob) -> Result<(), RunError> {
+        let message =
+            "the object was left where it is: the source is not there, or differs from it";
+        self.remark(
+            blob,
+            message,
+            "compare both, and remove the object if nobody needs it",
+        )
     }
-    let remedy = "roll back again when the store lets it be looked at";
-    let (kind, why) = (ExceptionKind::ObjectKept, super::shared::chain(&error));
-    shared.remark(exception(&entry.item, blob, kind, why, remedy))?;
-    Ok(None)
-}
 
-fn keep(shared: &Shared, entry: &Entry, blob: &Blob) -> Result<(), RunError> {
-    let message = "the object was left where it is: the source is not there, or differs from it";
-    let remedy = "compare both, and remove the object if nobody needs it";
-    let kind = ExceptionKind::ObjectKept;
-    shared.remark(exception(&entry.item, blob, kind, message, remedy))
+    fn remark(&self, blob: &Blob, message: &str, remedy: &str) -> Result<(), RunError> {
+        let kind = ExceptionKind::ObjectKept;
+        self.shared
+            .remark(exception(&self.entry.item, blob, kind, message, remedy))
+    }
 }

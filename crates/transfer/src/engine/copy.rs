@@ -1,7 +1,7 @@
 //! Copies one item: reads, stores and proves each of its blobs.
 //!
 //! What must hold: an object of somebody else is never overwritten; an item that is left out leaves none of the objects behind
-//! that were made for it in this attempt.
+//! that were made for it in this attempt, and takes away nothing else.
 
 use super::parts;
 use super::refused;
@@ -14,6 +14,7 @@ use crate::observer::Event;
 use crate::report::{Exception, ExceptionKind};
 use crate::source::Contents;
 use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::{ErrorKind, StoreError};
 
 /// How often an object that arrived damaged is written again.
@@ -87,14 +88,16 @@ async fn copy_unless_refused(
     pending: &Pending,
     index: usize,
 ) -> Result<StoredBlob, Failure> {
-    let copied = copy_blob(shared, pending, index).await;
+    let sent = AtomicBool::new(false);
+    let copied = copy_blob(shared, pending, index, &sent).await;
     let ends_run = matches!(copied, Err(Failure::Run(_)));
     let (item, blob) = (&pending.item, &pending.item.blobs[index]);
     let judged = refused::judge(shared, item, blob, copied).await;
     if ends_run && matches!(judged, Err(Failure::Item(_))) {
         let is_fresh = pending.fresh.get(index).copied().unwrap_or(false);
         match (is_fresh, pending.is_uncertain) {
-            (true, false) => {
+            // What has the key although nothing was sent is somebody else's: a person put it there while the source failed.
+            (true, false) if sent.into_inner() => {
                 take_away(shared, pending, std::slice::from_ref(&blob.key)).await?;
             }
             // That of a required one is looked for when the item is left out.
@@ -226,6 +229,7 @@ async fn copy_blob(
     shared: &Shared,
     pending: &Pending,
     index: usize,
+    sent: &AtomicBool,
 ) -> Result<StoredBlob, Failure> {
     let (item, blob) = (&pending.item, &pending.item.blobs[index]);
     let is_fresh = pending.fresh.get(index).copied().unwrap_or(false);
@@ -251,6 +255,7 @@ async fn copy_blob(
         blob,
         is_fresh,
         is_uncertain: pending.is_uncertain,
+        sent,
     };
     match opened.contents {
         Contents::Whole { bytes, sha256 } => {
@@ -279,6 +284,8 @@ pub(super) struct Check<'a> {
     pub(super) blob: &'a Blob,
     pub(super) is_fresh: bool,
     pub(super) is_uncertain: bool,
+    /// Set before the target is asked to make the object: from then on it may be there, whatever the answer.
+    pub(super) sent: &'a AtomicBool,
 }
 
 impl Check<'_> {
@@ -326,6 +333,7 @@ impl Check<'_> {
             let target = &self.shared.target;
             target.put_with(&blob.key, bytes, &blob.attributes, Some(sha256.0))
         };
+        self.sent.store(true, Ordering::Relaxed);
         match self.shared.patiently(put).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),

@@ -74,10 +74,22 @@ pub struct Mirror {
 }
 
 /// How a run is undone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RollbackOptions {
-    /// Leaves the objects in the target.
-    pub keep_objects: bool,
+    /// What becomes of the objects that the run made.
+    pub objects: MadeObjects,
+}
+
+/// What a rollback does with the objects that the run made, once nothing is switched to them and their sources are there and equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MadeObjects {
+    /// Removes them.
+    #[default]
+    Remove,
+    /// Removes those that are still what was stored. Others have been written since, by somebody who may need them, and are named.
+    RemoveEqual,
+    /// Leaves them, for a later rollback of the same run to remove.
+    Keep,
 }
 
 /// Which objects a verification looks at.

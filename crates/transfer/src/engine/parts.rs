@@ -14,6 +14,7 @@ use crate::source::BlobStream;
 use bytes::Bytes;
 use futures::StreamExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{ErrorKind, Multipart, StoreError};
 use tokio::task::JoinSet;
@@ -274,6 +275,7 @@ async fn complete(
     let shared = check.shared;
     shared.steps.take("complete upload")?;
     let proof = shared.proof(true).await?;
+    check.sent.store(true, Ordering::Relaxed);
     if let Err(error) = upload.complete().await {
         // The answer may have been lost, and the store knows nothing of the upload when it is asked again: the object tells.
         return match check.is_proved(Proof::ReadBack, size, sha256).await {

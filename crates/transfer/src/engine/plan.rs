@@ -1,7 +1,8 @@
 //! Writing the plan of a batch, and finding what an earlier process left of it.
 
 use super::copy::{Pending, Ready};
-use super::shared::{Shared, joined, locked};
+use super::refused;
+use super::shared::{Shared, joined, locked, side_by_side};
 use crate::error::RunError;
 use crate::item::Item;
 use crate::journal::{Entry, Line, State};
@@ -57,38 +58,81 @@ fn look_up(shared: &Shared, item: &Item, existing: &KeySet) -> (Vec<bool>, bool)
     (fresh.collect(), has_twin)
 }
 
-/// Returns the items that were planned and not stored, and, in batches, those that were stored and not switched over for certain.
+/// Returns the items that were planned and not stored, and, in batches, those that were stored and not switched over for certain. One of which an
+/// object is not there any more, because somebody has removed it since or another run was undone, counts as not stored.
 pub(super) async fn unfinished(
     shared: &Arc<Shared>,
 ) -> Result<(Vec<Pending>, Vec<Vec<Ready>>), RunError> {
-    let shared = shared.clone();
+    let wanted = [State::Planned, State::Stored, State::Committing];
+    let places = shared.journal.places(|state| wanted.contains(&state));
+    let reading = shared.clone();
     let read = move || {
-        let (mut pending, mut stored) = (Vec::new(), Vec::new());
-        let wanted = [State::Planned, State::Stored, State::Committing];
-        for place in shared.journal.places(|state| wanted.contains(&state)) {
-            let entry = shared.journal.read(place)?;
-            remember_keys(&shared, &entry);
-            match entry.state {
-                State::Planned => pending.push(Pending {
-                    item: entry.item,
-                    // It may have been a twin, so it waits for those before it.
-                    is_twin: entry.fresh.contains(&false),
-                    fresh: entry.fresh,
-                    place,
-                    is_uncertain: true,
-                }),
-                _ => stored.push(Ready {
-                    item: entry.item,
-                    blobs: entry.stored,
-                    is_resumed: true,
-                }),
-            }
-        }
-        let size = shared.limits.batch.max(1);
-        let batches = stored.chunks(size).map(<[Ready]>::to_vec).collect();
-        Ok::<_, RunError>((pending, batches))
+        let entries = places.into_iter().map(|place| {
+            let entry = reading.journal.read(place)?;
+            remember_keys(&reading, &entry);
+            Ok::<_, RunError>((place, entry))
+        });
+        entries.collect::<Result<Vec<_>, _>>()
     };
-    joined(tokio::task::spawn_blocking(read).await)?
+    let entries = joined(tokio::task::spawn_blocking(read).await)??;
+    let work = |shared: Arc<Shared>, (place, entry): (u64, Entry)| async move {
+        let is_there = entry.state != State::Planned && objects_are_there(&shared, &entry).await?;
+        Ok((place, entry, is_there))
+    };
+    let (mut pending, mut stored) = (Vec::new(), Vec::new());
+    for (place, entry, is_there) in side_by_side(shared, entries, work).await? {
+        if is_there {
+            stored.push(Ready {
+                item: entry.item,
+                blobs: entry.stored,
+                is_resumed: true,
+            });
+            continue;
+        }
+        // It may have been a twin, so it waits for those before it.
+        let is_twin = entry.fresh.contains(&false);
+        let is_planned = entry.state == State::Planned;
+        let line = Line::Planned {
+            item: entry.item,
+            fresh: entry.fresh,
+        };
+        let place = match is_planned {
+            true => place,
+            false => shared.journal.append(&line)?,
+        };
+        let Line::Planned { item, fresh } = line else {
+            continue;
+        };
+        pending.push(Pending {
+            item,
+            fresh,
+            place,
+            is_uncertain: true,
+            is_twin,
+        });
+    }
+    shared.journal.sync().await?;
+    let size = shared.limits.batch.max(1);
+    Ok((
+        pending,
+        stored.chunks(size).map(<[Ready]>::to_vec).collect(),
+    ))
+}
+
+/// Tells whether all objects of an item are there that were stored, as long as they were.
+async fn objects_are_there(shared: &Shared, entry: &Entry) -> Result<bool, RunError> {
+    for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
+        let Some(stored) = stored else { continue };
+        match shared.patiently(|| shared.target.head(&blob.key)).await {
+            Ok(found) if found.size == stored.size => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            // Whoever copies it anew meets the same, and leaves it out.
+            Err(error) if refused::is_alone(shared, &blob.key, &error).await => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
 }
 
 fn remember_keys(shared: &Shared, entry: &Entry) {

@@ -11,7 +11,7 @@ use crate::item::{Blob, Digest, Item};
 use crate::journal::State;
 use crate::report::ExceptionKind;
 use bytes::Bytes;
-use store::{ErrorKind, StoreError};
+use store::{ErrorKind, Store, StoreError};
 
 const PROBE: &[u8] = b"syncline probe: may be deleted at any time\n";
 
@@ -72,8 +72,19 @@ async fn is_well(shared: &Shared, key: &str) -> bool {
         Some((folder, _)) => format!("{folder}/{name}"),
         None => name,
     };
+    // In a task of its own: who asks may be given up because another item failed, and the probe would stay.
+    let at_work = shared.probing.clone().read_owned().await;
+    let target = shared.target.clone();
+    let work = async move {
+        let is_well = try_out(&target, probe).await;
+        drop(at_work);
+        is_well
+    };
+    tokio::spawn(work).await.unwrap_or(false)
+}
+
+async fn try_out(target: &Store, probe: String) -> bool {
     let (bytes, sum) = (Bytes::from_static(PROBE), Digest::of(PROBE).0);
-    let target = &shared.target;
     let nothing = store::Attributes::default();
     let put = target.put_with(&probe, bytes, &nothing, Some(sum)).await;
     let is_back = match put {

@@ -332,6 +332,7 @@ impl Flow {
     /// Lets nothing go on in the background after an error. A switch that was begun is waited for: its outcome is worth knowing.
     async fn wind_up(&mut self) {
         self.tasks.shutdown().await;
+        self.shared.probes_done().await;
         if let Some(writing) = self.writing.take() {
             writing.abort();
             let _ = writing.await;

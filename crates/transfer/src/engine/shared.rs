@@ -48,6 +48,8 @@ pub(super) struct Shared {
     memory: Arc<Semaphore>,
     proof: OnceCell<Proof>,
     parts_proof: OnceCell<Proof>,
+    /// Held for reading by each probe that is under way.
+    pub(super) probing: Arc<tokio::sync::RwLock<()>>,
     existing: OnceCell<KeySet>,
     /// The keys of this run's items.
     pub(super) planned: Mutex<KeySet>,
@@ -96,6 +98,7 @@ impl Shared {
             proof: OnceCell::new(),
             parts_proof: OnceCell::new(),
             existing: OnceCell::new(),
+            probing: Arc::default(),
             planned: Mutex::default(),
             twins: Mutex::default(),
             report: Mutex::default(),
@@ -282,6 +285,11 @@ impl Shared {
         }
     }
 
+    /// Waits until no probe is under way: each takes away what it put.
+    pub(super) async fn probes_done(&self) {
+        let _ = self.probing.write().await;
+    }
+
     /// Waits before the next attempt; false if there is none.
     async fn wait(&self, attempt: u32, error: &(dyn Error + Send + Sync + 'static)) -> bool {
         let retry = &self.limits.retry;
@@ -423,6 +431,7 @@ where
             Ok((number, result)) => results[number] = Some(result),
             Err(error) => {
                 tasks.shutdown().await;
+                shared.probes_done().await;
                 return Err(error);
             }
         }

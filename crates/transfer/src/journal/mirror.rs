@@ -3,6 +3,8 @@
 //! What must hold: only what is durable here is copied; a piece is named by the byte it begins at, so pieces that were written
 //! twice agree, and one that is missing is noticed.
 
+mod fork;
+
 use super::{Journal, JournalError, JournalErrorKind, writer};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -38,7 +40,7 @@ impl MirrorCopy {
         }
         let mut from = match self.copied {
             Some(copied) => copied,
-            None => Extent::of(pieces_below(&self.store, &self.folder).await?).end,
+            None => fork::begin(&self.store, &self.folder, journal).await?,
         };
         let length = journal.durable_length();
         while from < length {
@@ -73,6 +75,18 @@ impl From<JournalError> for MirrorError {
 }
 
 impl Journal {
+    /// Tells whether these bytes are in the file at a place.
+    fn has_at(&self, from: u64, bytes: &[u8]) -> Result<bool, JournalError> {
+        let mut here = vec![0; bytes.len()];
+        match self.0.file.read_exact_at(&mut here, from) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            read => {
+                read.map_err(|error| JournalError::io(self.path(), error))?;
+                Ok(here == bytes)
+            }
+        }
+    }
+
     fn slice(&self, from: u64, length: u64) -> Result<Bytes, JournalError> {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         self.0

@@ -23,6 +23,8 @@ pub enum SourceErrorKind {
     Changed,
     /// It may not be read or written.
     Permission,
+    /// It lies where nothing may be restored or removed.
+    Outside,
     /// There is no room, or the disk may only be read: no other source will fare better.
     DiskFull,
     /// The disk or the network share failed.
@@ -46,6 +48,7 @@ impl SourceErrorKind {
             SourceErrorKind::WrongDigest => ExceptionKind::WrongDigest,
             SourceErrorKind::Changed => ExceptionKind::SourceChanged,
             SourceErrorKind::Permission => ExceptionKind::Permission,
+            SourceErrorKind::Outside => ExceptionKind::Outside,
             _ => ExceptionKind::Unreadable,
         }
     }
@@ -58,6 +61,9 @@ impl SourceErrorKind {
             SourceErrorKind::WrongDigest => "it has another content than it should",
             SourceErrorKind::Changed => "it changed while it was read",
             SourceErrorKind::Permission => "permission denied",
+            SourceErrorKind::Outside => {
+                "it lies, perhaps through a link, outside of the directories where files may be restored and removed"
+            }
             SourceErrorKind::DiskFull => "the disk takes no more",
             SourceErrorKind::Io => "the disk failed",
             SourceErrorKind::Store => "its store failed",
@@ -78,6 +84,10 @@ impl SourceErrorKind {
             SourceErrorKind::Changed => "run again when nothing writes to the file",
             SourceErrorKind::Permission => {
                 "give this user the right to read the file (and, for a rollback, to write its directory), then run again"
+            }
+            SourceErrorKind::Outside => {
+                "see who wrote that path into the journal; if the file does belong there, name its directory among those (--path-map \
+                 /DIR=/DIR; for one behind a link, --follow-symlinks all), then run again"
             }
             SourceErrorKind::DiskFull => {
                 "free some space, or mount the disk for writing, then run again: nothing was lost"

@@ -1,12 +1,13 @@
 //! Files of this machine.
 //!
 //! What must hold: a file whose size, time of change or inode is different after reading than before was not read; a restored
-//! file has its name only when it is whole and on the disk, with the time of change and mode that it had.
+//! file has its name only when it is whole and on the disk, with the time of change and mode that it had; nothing is restored or removed
+//! outside of the places that were named for it ([`Files::within`]): a journal may have come out of a bucket that others can write to.
 //!
 //! It deliberately follows symbolic links when it reads and does not judge where they lead: the planner does. A link is never
 //! removed in place of the file that it leads to, nor the file in place of the link: removing takes away the name.
 
-use super::{Contents, Opened, Source, SourceError, SourceErrorKind};
+use super::{Contents, Opened, Places, Source, SourceError, SourceErrorKind};
 use crate::item::{Blob, Digest, Hasher, Stamp};
 use crate::journal::StoredBlob;
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use store::StoreError;
 use store::file::{AtomicFile, create_dir_durably};
 
@@ -24,14 +26,42 @@ use store::file::{AtomicFile, create_dir_durably};
 const GULP: usize = 256 * 1024;
 
 /// Local files: a blob's source is a path.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Files;
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Where files may be restored and removed; everywhere, if none is named.
+    places: Option<Arc<Places>>,
+}
 
 impl Files {
-    /// Makes a source of local files.
+    /// Makes a source of local files, wherever they are.
     #[must_use]
     pub fn new() -> Files {
-        Files
+        Files::default()
+    }
+
+    /// Makes a source that restores and removes only files below some directories, and reads any.
+    #[must_use]
+    pub fn within(places: Places) -> Files {
+        Files {
+            places: Some(Arc::new(places)),
+        }
+    }
+
+    /// Does something that changes a path, if that lies where things may be changed.
+    async fn change<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        path: &str,
+        work: impl FnOnce(&str) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let (places, path) = (self.places.clone(), path.to_owned());
+        blocking(move || match places {
+            Some(places) if !places.hold(Path::new(&path)) => {
+                Err(SourceError::new(SourceErrorKind::Outside, doing, &path))
+            }
+            _ => work(&path),
+        })
+        .await
     }
 }
 
@@ -67,8 +97,7 @@ impl Source for Files {
         stored: &StoredBlob,
         mut body: BoxStream<'static, Result<Bytes, StoreError>>,
     ) -> Result<(), SourceError> {
-        let path = blob.source.clone();
-        let mut file = blocking(move || begin(&path)).await?;
+        let mut file = self.change("restore", &blob.source, begin).await?;
         let mut hasher = Hasher::new();
         let mut size = 0;
         while let Some(piece) = body.next().await {
@@ -96,8 +125,7 @@ impl Source for Files {
     }
 
     async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
-        let path = blob.source.clone();
-        blocking(move || remove(&path)).await
+        self.change("remove", &blob.source, remove).await
     }
 }
 

@@ -6,12 +6,14 @@
 mod error;
 mod files;
 pub(crate) mod objects;
+mod places;
 #[cfg(test)]
 mod tests;
 
 pub use error::{SourceError, SourceErrorKind};
 pub use files::Files;
 pub use objects::Objects;
+pub use places::Places;
 
 use crate::item::{Blob, Digest, Stamp};
 use crate::journal::StoredBlob;

@@ -99,7 +99,7 @@ pub struct ActionArgs {
     /// With --verify-state: read back and hash every object
     #[arg(long, requires = "verify_state")]
     pub full: bool,
-    /// Undo a run: rows, and files that are gone; without FILE the newest run
+    /// Undo a run: rows, files that are gone, and what it stored (but see --remove-copies); without FILE the newest run
     #[arg(long, value_name = "FILE", num_args = 0..=1, group = "what")]
     pub rollback: Option<Option<PathBuf>>,
     /// Undo the run of --state-file, going on past what cannot be undone
@@ -123,6 +123,9 @@ pub struct ActionArgs {
     /// With --delete-source after s3-to-s3: the application reads the other bucket already, so the objects of this one may go
     #[arg(long, requires = "delete_source")]
     pub application_moved: bool,
+    /// With --rollback after s3-to-s3: no application reads the other bucket (any more), so the copies in it may go; without it they stay
+    #[arg(long, conflicts_with_all = ["delete_source", "verify_state", "audit_files", "rollback_status", "status", "test_storage"])]
+    pub remove_copies: bool,
     /// Not offered: local files are removed by a later step of its own
     #[arg(long, hide = true)]
     pub delete_local: bool,

@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use store::{Store, StoreKind, StoreUrl};
 use transfer::{
     EngineParts, Exception, Files, Item, Journal, KeySet, Limits, Mirror, Objects, Observer,
-    PlanError, Proof, Retry, Source, Steps, StopSignal,
+    Places, PlanError, Proof, Retry, Source, Steps, StopSignal,
 };
 
 use super::failures::database_failure;
@@ -57,7 +57,7 @@ impl Ends {
         let paths = Arc::new(paths(session)?);
         let direction = direction(session.settings.direction);
         let (source, mirror): (Arc<dyn Source>, Store) = match direction {
-            Direction::LocalToS3 => (Arc::new(Files::new()), target.clone()),
+            Direction::LocalToS3 => (Arc::new(Files::within(places(&paths))), target.clone()),
             Direction::S3ToLocal => {
                 let bucket = session.bucket().await?;
                 (Arc::new(Objects::new(bucket.clone())), bucket)
@@ -228,6 +228,25 @@ pub fn paths(session: &Session) -> Result<Paths, Failure> {
             SymlinksArg::All => Symlinks::All,
         },
     })
+}
+
+/// Clears away, below the upload path, the halves of files that a process left which was cut off. Only who holds the lock calls this; what another
+/// program of ours is writing there has a lock of its own and stays.
+pub fn clear_halves(paths: &Paths) {
+    match store::file::clear_temporaries(&paths.upload_here()) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "cleared away halves of files of an earlier process"),
+        // They are in nobody's way.
+        Err(error) => tracing::warn!(%error, "halves of files of an earlier process may be left"),
+    }
+}
+
+/// Where files may be restored and removed: below the upload path, and where path maps lead. A journal may come from the bucket, and who
+/// can write there is not to choose among all files of this machine.
+fn places(paths: &Paths) -> Places {
+    let mapped = paths.maps.iter().map(|map| map.to.clone());
+    let roots = std::iter::once(paths.upload_here()).chain(mapped);
+    Places::new(roots.collect(), paths.symlinks == Symlinks::All)
 }
 
 /// Returns the direction as the plan knows it.

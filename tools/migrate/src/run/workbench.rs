@@ -56,6 +56,9 @@ impl Workbench {
             .map_err(|error| database_failure(&error))?;
         let (record, journal) = existing::take_up(&mut session, named).await?;
         let ends = Ends::open(&session).await?;
+        if !session.line.action.dry_run {
+            parts::clear_halves(&ends.paths);
+        }
         let total = journal.tally().switched();
         let is_verbose = session.line.output.verbose;
         let watch = Arc::new(Watch::new(&session.ui, Some(total), 0, label, is_verbose));

@@ -64,22 +64,73 @@ fn from_bucket_to_bucket() {
         .bucket
         .assert_same(&other, "every object is in the other bucket");
     before.assert_same(&site.moment(), "rows and objects stay as they were");
-    site.run(&[&direction[..], &["--rollback"]].concat())
-        .assert_code(0);
-    assert!(
-        Snapshot::bucket(site.s3.root(), "other").is_empty(),
-        "the copies are gone again"
-    );
+    // Nothing says whether the application reads the other bucket by now.
+    let undone = site
+        .run(&[&direction[..], &["--rollback"]].concat())
+        .assert_code(0)
+        .assert_says(&["copies of 15 documents stay", "--remove-copies"]);
+    let kept = Snapshot::bucket(site.s3.root(), "other");
+    other.assert_same(&kept, "the copies are kept");
     before.assert_same(&site.moment(), "after the rollback");
+    // An object that the application has written anew there stays; those that are copies still go.
+    let anew = kept.names().next().expect("a copy").to_owned();
+    std::fs::write(site.s3.root().join("other").join(&anew), b"anew").expect("writes");
+    let name = anew.rsplit('/').next().expect("a name");
+    let stem = name.split(['.', '_']).next().expect("a stem");
+    pasted_with(&site, &undone, "--remove-copies")
+        .assert_code(3)
+        .assert_says(&["object kept", stem]);
+    let left = Snapshot::bucket(site.s3.root(), "other");
+    assert_eq!(left.names().collect::<Vec<_>>(), [anew]);
+    before.assert_same(&site.moment(), "after the copies are gone");
     assert_eq!(BUCKET, "docs");
+}
+
+#[test]
+fn copies_are_removed_between_buckets_only() {
+    let site = Site::new(2);
+    site.run(&["--remove-copies"])
+        .assert_code(2)
+        .assert_says(&["--remove-copies", "hint:"]);
+    site.run(&[]).assert_code(0);
+    site.run(&["--rollback", "--remove-copies"])
+        .assert_code(2)
+        .assert_says(&["--remove-copies", "hint:"]);
+    assert_eq!(site.switched(), 2);
+}
+
+#[test]
+fn a_file_that_was_written_since_is_not_removed_with_the_run_that_made_it() {
+    let site = Site::new(4);
+    site.run(&[]).assert_code(0);
+    let latest = site.state().join("migration_state_LATEST.json");
+    let latest = latest.display().to_string();
+    let delete = ["--delete-source", "--state-file", &latest];
+    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
+        .assert_code(0);
+    site.run(&["--direction", "s3-to-local"]).assert_code(0);
+    let path = site.sql("SELECT file_path FROM documents ORDER BY id LIMIT 1");
+    std::fs::write(&path, b"written by the application since").expect("writes");
+    site.run(&["--rollback"])
+        .assert_code(3)
+        .assert_says(&["object kept"]);
+    let found = std::fs::read(&path).expect("it is there");
+    assert_eq!(found, b"written by the application since");
+    assert_eq!(site.switched(), 4, "all rows are back");
 }
 
 /// Runs the command that was printed, as a person would paste it.
 fn pasted(site: &Site, ended: &Ended) -> Ended {
+    pasted_with(site, ended, "")
+}
+
+/// Runs the first of the commands that were printed which has a flag.
+fn pasted_with(site: &Site, ended: &Ended, flag: &str) -> Ended {
     let next = ended
         .out
         .lines()
         .chain(ended.err.lines())
+        .filter(|line| line.contains(flag))
         .find_map(|line| line.split_once("migrate_to_s3 ").map(|(_, rest)| rest))
         .unwrap_or_else(|| panic!("no next command in {}", ended.all()));
     let program = site.command(&[]);
@@ -120,9 +171,10 @@ fn the_next_command_that_is_printed_works_between_buckets() {
         .assert_says(&["Migrated"]);
     pasted(&site, &done).assert_code(0).assert_says(&["agree"]);
     let undo = site.run(&["--rollback-status"]);
-    pasted(&site, &undo)
+    let undone = pasted(&site, &undo)
         .assert_code(0)
-        .assert_says(&["Rolled back"]);
+        .assert_says(&["Rolled back", "--remove-copies"]);
+    pasted_with(&site, &undone, "--remove-copies").assert_code(0);
     assert!(Snapshot::bucket(site.s3.root(), "other").is_empty());
 }
 
@@ -162,17 +214,14 @@ fn the_old_buckets_objects_go_once_the_application_has_moved() {
 fn a_bucket_that_is_its_own_target_loses_nothing() {
     let mut site = Site::new(6);
     site.run(&[]).assert_code(0);
+    site.s3.create_bucket("other");
+    let to_other = site.s3.store_url("other", "");
+    site.run(&["--direction", "s3-to-s3", "--target", &to_other])
+        .assert_code(0);
     let latest = site.state().join("migration_state_LATEST.json");
     let latest = latest.display().to_string();
-    site.run(&[
-        "--delete-source",
-        "--state-file",
-        &latest,
-        "--older-than",
-        "0s",
-    ])
-    .assert_code(0);
     let before = site.moment();
+    let n_journals = site.journals().len();
     let target = site.s3.store_url("docs", "");
     // The same bucket under the same name, and under another: a proxy's.
     let proxy = testkit::ScriptedProxy::in_front_of(site.s3.address());
@@ -180,20 +229,51 @@ fn a_bucket_that_is_its_own_target_loses_nothing() {
         if let Some(endpoint) = through {
             site.through(endpoint);
         }
-        let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
-        let run = [&direction[..], &["--fresh-start"]].concat();
-        site.run(&run);
-        let delete = [
-            "--delete-source",
-            "--state-file",
-            &latest,
-            "--older-than",
-            "0s",
-            "--application-moved",
-        ];
-        site.run(&[&direction[..], &delete[..]].concat())
+        let run = ["--direction", "s3-to-s3", "--target", target.as_str()];
+        site.run(&[&run[..], &["--fresh-start"]].concat())
+            .assert_code(2)
+            .assert_says(&["own bucket", "hint:"]);
+        before.assert_same(&site.moment(), "every object is there");
+        assert_eq!(site.journals().len(), n_journals, "no run was begun");
+    }
+    // What was another bucket has become the application's own.
+    let site = {
+        let other = site.s3.root().join("other");
+        std::fs::remove_dir_all(&other).expect("removes");
+        std::os::unix::fs::symlink("docs", &other).expect("links");
+        site.through(site.s3.endpoint());
+        site
+    };
+    let delete = [
+        "--delete-source",
+        "--older-than",
+        "0s",
+        "--application-moved",
+    ];
+    for what in [&delete[..], &["--force-rollback", "--remove-copies"]] {
+        let of = ["--state-file", &latest, "--target", &to_other];
+        site.run(&[what, &of].concat())
             .assert_code(2)
             .assert_says(&["own bucket", "hint:"]);
         before.assert_same(&site.moment(), "every object is there");
     }
+}
+
+#[test]
+fn another_prefix_of_the_same_bucket_is_another_place() {
+    let site = Site::new(4);
+    site.run(&[]).assert_code(0);
+    let before = site.moment();
+    let target = site.s3.store_url(BUCKET, "copies");
+    let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
+    site.run(&direction).assert_code(0);
+    let is_journal = |name: &str| name.starts_with("copies/.syncline/");
+    let after = site.moment().bucket.without(is_journal);
+    let copies = after.names().filter(|name| name.starts_with("copies/"));
+    assert_eq!(copies.count(), before.bucket.len());
+    let undone = site.run(&[&direction[..], &["--rollback", "--remove-copies"]].concat());
+    undone.assert_code(0);
+    let mut after = site.moment();
+    after.bucket = after.bucket.without(is_journal);
+    before.assert_same(&after, "after the rollback");
 }

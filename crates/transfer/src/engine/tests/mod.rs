@@ -1,6 +1,7 @@
 //! Tests of the engine: a small world of files, rows and objects, and what may happen to it.
 
 mod crashes;
+mod left_alone;
 mod odd;
 mod random;
 mod runs;

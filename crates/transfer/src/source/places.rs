@@ -1,0 +1,108 @@
+//! Directories below which files may be restored and removed.
+//!
+//! What must hold: a path that is let through names a file below one of them, by its letters and, unless links are trusted, by where the links
+//! on its way lead. A path in a journal is no more to be trusted than the bucket that the journal may have come from.
+//!
+//! It deliberately does not keep anybody from changing the directories between the look and the deed: who can do that on this machine needs no
+//! journal for it.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// Some directories, and whether links in them are trusted.
+#[derive(Clone, Debug)]
+pub struct Places {
+    roots: Vec<PathBuf>,
+    trusts_links: bool,
+}
+
+impl Places {
+    /// Names the directories. Where links are trusted, a link below one of them may lead out of it.
+    #[must_use]
+    pub fn new(roots: Vec<PathBuf>, trusts_links: bool) -> Places {
+        Places {
+            roots,
+            trusts_links,
+        }
+    }
+
+    /// Tells whether a path names a file below one of them.
+    #[must_use]
+    pub fn hold(&self, path: &Path) -> bool {
+        self.roots.iter().any(|root| {
+            let rest = path.strip_prefix(root);
+            let is_below = rest.is_ok_and(|rest| {
+                let mut parts = rest.components().peekable();
+                parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+            });
+            is_below && (self.trusts_links || stays_below(root, path))
+        })
+    }
+}
+
+/// Tells whether the directory of a path, as far as it is there, really lies below the root. The last part may be a link: it is replaced or
+/// removed itself, and not what it leads to.
+fn stays_below(root: &Path, path: &Path) -> bool {
+    let real_root = match fs::canonicalize(root) {
+        Ok(real) => real,
+        // Below what is not there are no links.
+        Err(error) => return error.kind() == io::ErrorKind::NotFound && !root.is_symlink(),
+    };
+    for above in path.ancestors().skip(1) {
+        match fs::canonicalize(above) {
+            Ok(real) => return real.starts_with(&real_root),
+            // A link to nothing would be followed once there is something.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !above.is_symlink() => {}
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_what_lies_below_is_held() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("uploads/2026")).expect("makes");
+        fs::create_dir(at("elsewhere")).expect("makes");
+        symlink(at("elsewhere"), at("uploads/out")).expect("links");
+        symlink("2026", at("uploads/in")).expect("links");
+        symlink(at("nowhere"), at("uploads/dangling")).expect("links");
+        symlink(at("elsewhere/file"), at("uploads/link")).expect("links");
+        let strict = Places::new(vec![at("uploads"), at("gone")], false);
+        let trusting = Places::new(vec![at("uploads")], true);
+        for name in [
+            "uploads/a",
+            "uploads/./a",
+            "uploads/2026/a",
+            "uploads/new/a/b",
+            "uploads/in/a",
+            "uploads/link",
+        ] {
+            assert!(strict.hold(&at(name)), "{name}");
+            assert!(trusting.hold(&at(name)), "{name}");
+        }
+        assert!(strict.hold(&at("gone/a/b")), "the disk was made anew");
+        for name in [
+            "uploads",
+            "uploads/../a",
+            "uploads/2026/../../a",
+            "uploads-2/a",
+            "elsewhere/a",
+        ] {
+            assert!(!strict.hold(&at(name)), "{name}");
+            assert!(!trusting.hold(&at(name)), "{name}");
+        }
+        assert!(!strict.hold(Path::new("uploads/a")), "a relative path");
+        for name in ["uploads/out/a", "uploads/out/new/a", "uploads/dangling/a"] {
+            assert!(!strict.hold(&at(name)), "{name}");
+            assert!(trusting.hold(&at(name)), "{name}");
+        }
+    }
+}
