@@ -12,7 +12,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
-pub use find::run_named;
+pub use find::{run_age, run_named};
 use serde::{Deserialize, Serialize};
 use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
