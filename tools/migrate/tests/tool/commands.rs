@@ -1,5 +1,7 @@
 //! Each command once, on a site that is as it should be.
 
+use std::fs;
+
 use crate::world::{Ended, Site};
 
 #[test]
@@ -92,6 +94,19 @@ fn an_audit_names_what_does_not_fit() {
 #[test]
 fn the_storage_test_says_what_the_bucket_does() {
     let site = Site::new(1);
+    // What a test has left that was killed the day before, and what one has just written.
+    let tests = site
+        .s3
+        .root()
+        .join(crate::world::BUCKET)
+        .join(".syncline/storage-test");
+    for (name, age) in [("1-1", 24 * 60 * 60), ("2-2", 0)] {
+        let folder = tests.join(name);
+        fs::create_dir_all(&folder).expect("makes a folder");
+        let file = fs::File::create(folder.join("object")).expect("makes an object");
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(then).expect("sets the time");
+    }
     site.run(&["--test-storage"]).assert_code(0).assert_says(&[
         "put",
         "multipart",
@@ -99,6 +114,10 @@ fn the_storage_test_says_what_the_bucket_does() {
         "2 objects of this test",
         "0 failed",
     ]);
+    assert!(!tests.join("1-1/object").exists(), "it is left over");
+    assert!(tests.join("2-2/object").exists(), "it is in use");
+    fs::remove_dir_all(&tests).expect("removes");
+    site.run(&["--test-storage"]).assert_code(0);
     assert!(site.moment().bucket.is_empty(), "nothing is left");
 }
 
