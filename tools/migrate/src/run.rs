@@ -6,6 +6,7 @@
 //! What it deliberately does not do: copy, journal or switch. The engine does, over the plan and the ledger of this crate.
 
 pub mod choose;
+pub mod command;
 pub mod existing;
 pub mod failures;
 pub mod parts;
@@ -233,7 +234,10 @@ impl Migration {
         if self.journal.tally().total() == 0 {
             // Nothing was taken on, so nothing has to be resumed.
             self.record.discard()?;
-            return Err(run_failure(error, "migrate_to_s3"));
+            return Err(run_failure(
+                error,
+                &self.record.next_command(RunState::RolledBack),
+            ));
         }
         self.record.save(RunState::Stopped, &self.journal)?;
         let is_bad = matches!(

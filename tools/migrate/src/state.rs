@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
 
+use crate::run::command::quoted;
+
 /// What the names of all state files begin with: the guide's commands look for it.
 const STEM: &str = "migration_state_";
 
@@ -298,7 +300,7 @@ impl Parameters {
             return String::new();
         }
         let direction = format!(" --direction {}", self.direction);
-        let target = format!(" --target \"{}\"", self.target);
+        let target = format!(" --target {}", quoted(&self.target));
         match with {
             Flags::New => format!("{direction}{target}"),
             Flags::Known => target,

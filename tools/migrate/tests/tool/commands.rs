@@ -122,6 +122,41 @@ fn the_storage_test_says_what_the_bucket_does() {
 }
 
 #[test]
+fn a_removal_that_is_only_tried_is_reported_and_changes_nothing() {
+    let site = Site::new(6);
+    site.run(&["--limit", "3"]).assert_code(0);
+    let first = site.state_files("json").remove(0).display().to_string();
+    site.run(&[]).assert_code(0);
+    let before = site.moment();
+    let state = testkit::readur::Snapshot::tree(&site.state());
+    let file = site.folder().join("tried.json");
+    let shown = file.display().to_string();
+    let tried = [
+        "--delete-source",
+        "--dry-run",
+        "--state-file",
+        &first,
+        "--older-than",
+        "0s",
+    ];
+    let said = site
+        .run(&[&tried[..], &["--report", &shown]].concat())
+        .assert_code(0)
+        .assert_says(&["would be removed", "Nothing was changed"]);
+    let report = fs::read_to_string(&file).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["action"], "delete-source --dry-run");
+    let n = report["this_time"]["sources_removed"].as_u64();
+    assert!(n.is_some_and(|n| n >= 3), "{report:#}");
+    let json = site.run(&[&tried[..], &["--json"]].concat()).json();
+    assert_eq!(json["this_time"]["sources_removed"].as_u64(), n);
+    assert_eq!(report["counts"]["sources_removed"], 0, "{}", said.all());
+    before.assert_same(&site.moment(), "nothing was removed");
+    let after = testkit::readur::Snapshot::tree(&site.state());
+    state.assert_same(&after, "nor written down");
+}
+
+#[test]
 fn sources_go_in_a_later_step_and_come_back() {
     let site = Site::new(25);
     let before = site.moment();
