@@ -3,7 +3,8 @@
 //! What must hold: it changes no row, file or object; every object and every row that is not as the journal says is named, and so is
 //! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it.
 //!
-//! What it deliberately does not do: look at what no run touched; `--audit-files` does.
+//! What it deliberately does not do: look at what no run touched; `--audit-files` does. Nor wait for the lock: it takes it only while it
+//! looks for rows that no journal explains, and leaves that out while another process has it.
 
 use std::path::Path;
 use std::sync::Arc;
