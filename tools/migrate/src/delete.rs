@@ -9,16 +9,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use console::{Exit, Failure, human};
-use transfer::{Ended, RemoveOptions};
+use transfer::{Ended, Engine, RemoveOptions};
 
 use crate::cli::args::DirectionArg;
+use crate::report;
 use crate::run::apart::check_apart;
+use crate::run::command;
 use crate::run::existing::{Named, Purpose};
 use crate::run::record::Record;
 use crate::run::session::Session;
 use crate::run::workbench::Workbench;
 use crate::settings::older_than;
-use crate::state::RunState;
+use crate::state::{Flags, RunState};
 
 /// Runs `--delete-source`.
 ///
@@ -35,7 +37,11 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
         purpose: Purpose::Change,
         is_forced: false,
     };
-    let mut bench = Workbench::open(session, named, "delete-source", "removing").await?;
+    let (action, label) = match session.line.action.dry_run {
+        true => (report::TRIED_REMOVAL, "comparing"),
+        false => (report::REMOVAL, "removing"),
+    };
+    let mut bench = Workbench::open(session, named, action, label).await?;
     check_state(&bench.record)?;
     check_moved(&bench)?;
     check_apart(&bench.session).await?;
@@ -44,20 +50,19 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
         dry_run: bench.session.line.action.dry_run,
     };
     let state = bench.record.summary.state;
-    let report = bench
-        .work(state, "then run the same command again", |engine| {
-            engine.remove_sources(options)
-        })
-        .await?;
-    bench.record.save(state, &bench.journal)?;
-    if options.dry_run {
-        let files = human::count(report.sources_removed, "local file");
-        bench
-            .session
-            .ui
-            .out(format!("{files} would be removed. Nothing was changed."));
-        return Ok(Exit::Ok);
-    }
+    let again = again(&bench);
+    let report = match options.dry_run {
+        true => {
+            let tried = |engine| Engine::remove_sources(engine, options);
+            bench.try_out(&again, tried).await?
+        }
+        false => {
+            let work = |engine| Engine::remove_sources(engine, options);
+            let report = bench.work(state, &again, work).await?;
+            bench.record.save(state, &bench.journal)?;
+            report
+        }
+    };
     if report.sources_removed == 0 && report.exceptions.is_empty() {
         bench.session.ui.status(format!(
             "Nothing was removed: no document was switched longer ago than {}.",
@@ -66,11 +71,36 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
     }
     let exit = match (report.ended, report.exceptions.is_empty()) {
         (Ended::Stopped, _) => Exit::Interrupted,
-        (_, true) => Exit::Ok,
-        (_, false) => Exit::Partial,
+        // As that of a migration, a trial ends well when it came to its end.
+        (_, is_whole) if is_whole || options.dry_run => Exit::Ok,
+        _ => Exit::Partial,
     };
-    bench.show(report, state, exit, String::new())?;
+    let next = match report.ended {
+        Ended::Stopped => again,
+        _ => String::new(),
+    };
+    bench.show(report, state, exit, next)?;
     Ok(exit)
+}
+
+/// The command that goes on with the removal.
+fn again(bench: &Workbench) -> String {
+    let action = &bench.session.line.action;
+    let mut what = format!(
+        " --delete-source --state-file {}",
+        command::path(&bench.record.files.summary)
+    );
+    if let Some(grace) = &action.older_than {
+        what.push_str(&format!(" --older-than {}", command::quoted(grace)));
+    }
+    for (flag, is_typed) in [
+        (" --application-moved", action.application_moved),
+        (" --dry-run", action.dry_run),
+    ] {
+        what.push_str(if is_typed { flag } else { "" });
+    }
+    let of = &bench.record.summary.parameters;
+    bench.session.command(&what, of, Flags::Known)
 }
 
 fn check_state(record: &Record) -> Result<(), Failure> {

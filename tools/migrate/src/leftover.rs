@@ -6,6 +6,8 @@
 //! What it deliberately does not do: take a row that has no local file for a leftover. The application stores in S3 itself; such rows
 //! are only counted.
 
+mod known;
+
 use std::sync::Arc;
 
 use console::{Failure, Ui, human};
@@ -16,8 +18,8 @@ use crate::db::{Page, Row, Which};
 use crate::keys;
 use crate::mapping::Table;
 use crate::resolve::Paths;
-use crate::run::failures::{database_failure, journal_failure};
-use crate::run::session::{MIRROR, Session};
+use crate::run::failures::database_failure;
+use crate::run::session::Session;
 
 /// Rows are read so many at a time.
 const PAGE: usize = 500;
@@ -28,39 +30,15 @@ const LISTED_MAX: usize = 10_000;
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Leftover {
-    /// Rows that a run has switched and that no journal explains.
+    /// Rows that a run has switched and that no journal explains; the first of them.
     pub rows: Vec<Exception>,
+    /// How many there are beyond those that are listed.
+    pub unlisted: u64,
     /// Rows in the bucket without a local file that no journal knows.
     pub of_others: u64,
 }
 
 impl Leftover {
-    /// Takes a row in the bucket for what the journal and the disk say that it is.
-    fn look_at(
-        &mut self,
-        row: &Row,
-        id: String,
-        state: Option<State>,
-        local_file: impl Fn() -> Option<String>,
-    ) {
-        let source = match state {
-            None | Some(State::LeftOut | State::Lost) => local_file(),
-            // By the journal it is back, or was never switched.
-            Some(State::Reverted | State::Undone | State::Planned | State::Stored) => {
-                Some(local_file().unwrap_or_default())
-            }
-            // By the journal it is there, or may be.
-            Some(_) => return,
-        };
-        match source {
-            Some(source) if self.rows.len() < LISTED_MAX => {
-                self.rows.push(exception(id, &source, &row.path));
-            }
-            Some(_) => {}
-            None => self.of_others += 1,
-        }
-    }
-
     /// Adds the rows to a list of exceptions, those that are in it already left out; says how many others there are.
     pub fn add_to(self, exceptions: &mut Vec<Exception>, ui: &Ui) {
         let named: std::collections::HashSet<String> = exceptions
@@ -69,12 +47,30 @@ impl Leftover {
             .collect();
         let new = self.rows.into_iter();
         exceptions.extend(new.filter(|row| !named.contains(&row.item)));
+        if self.unlisted > 0 {
+            ui.warn(format!(
+                "{} in the bucket that no journal explains are listed, {} more are not",
+                human::count(LISTED_MAX as u64, "row"),
+                human::number(self.unlisted)
+            ));
+        }
         if self.of_others > 0 {
             ui.hint(format!(
                 "{} in the bucket without a local file and in no journal known here: the application stored them itself, or another \
                  program did",
                 human::count(self.of_others, "row")
             ));
+        }
+    }
+
+    /// Takes a row on that may be a leftover. One that another run explains takes up no place in the list.
+    fn take(&mut self, suspect: Suspect, others: &KeySet) {
+        if others.contains(&suspect.id) {
+            return;
+        }
+        match self.rows.len() < LISTED_MAX {
+            true => self.rows.push(suspect.exception()),
+            false => self.unlisted += 1,
         }
     }
 }
@@ -91,13 +87,7 @@ pub async fn find(
     if session.settings.direction != DirectionArg::LocalToS3 || !session.mapping.marks_stored() {
         return Ok(Leftover::default());
     }
-    let mut found = in_bucket(session, journal, paths).await?;
-    if found.rows.is_empty() {
-        return Ok(found);
-    }
-    let others = known_to_others(session, journal).await?;
-    found.rows.retain(|row| !others.contains(&row.item));
-    Ok(found)
+    in_bucket(session, journal, paths).await
 }
 
 /// Rows in the bucket of which the journal says that they are back, and those that it does not know and that have a local file. Of the
@@ -108,6 +98,8 @@ async fn in_bucket(
     paths: &Arc<Paths>,
 ) -> Result<Leftover, Failure> {
     let mut found = Leftover::default();
+    // Looked for only if there is something to explain.
+    let mut others: Option<KeySet> = None;
     // Rows of further tables that repeat a document's path follow it and are no items.
     let mut paths_seen = KeySet::new();
     for table in session.mapping.tables() {
@@ -126,12 +118,47 @@ async fn in_bucket(
             after = Some(last.key.clone());
             for row in rows.iter().filter(|row| paths_seen.insert(&row.path)) {
                 let id = session.mapping.row_name(table, &row.key);
-                let state = journal.state(&id);
-                found.look_at(row, id, state, || local_file(table, paths, row));
+                match look_at(journal.state(&id), || local_file(table, paths, row)) {
+                    Seen::Explained => {}
+                    Seen::OfOthers => found.of_others += 1,
+                    Seen::Suspect(source) => {
+                        let known = match others.take() {
+                            Some(known) => known,
+                            None => known::to_others(session, journal).await?,
+                        };
+                        let path = row.path.clone();
+                        found.take(Suspect { id, source, path }, &known);
+                        others = Some(known);
+                    }
+                }
             }
         }
     }
     Ok(found)
+}
+
+/// What a row in the bucket is by the journal and the disk.
+enum Seen {
+    /// By the journal it is there, or may be.
+    Explained,
+    /// It has no local file, and the journal does not know it.
+    OfOthers,
+    /// It should not be there, unless another journal says why. With its local file, if that is there.
+    Suspect(Option<String>),
+}
+
+fn look_at(state: Option<State>, local_file: impl Fn() -> Option<String>) -> Seen {
+    match state {
+        None | Some(State::LeftOut | State::Lost) => match local_file() {
+            Some(source) => Seen::Suspect(Some(source)),
+            None => Seen::OfOthers,
+        },
+        // By the journal it is back, or was never switched.
+        Some(State::Reverted | State::Undone | State::Planned | State::Stored) => {
+            Seen::Suspect(local_file())
+        }
+        Some(_) => Seen::Explained,
+    }
 }
 
 /// The file from which the object was made, if it is there and as long as the row says.
@@ -143,59 +170,60 @@ fn local_file(table: &Table, paths: &Paths, row: &Row) -> Option<String> {
     (found.is_file() && fits).then_some(place)
 }
 
-/// Items that another run has switched, or may have: by the journals here, and by the copies in the bucket of those that are not here.
-async fn known_to_others(session: &Session, journal: &Journal) -> Result<KeySet, Failure> {
-    let own = &journal.header().run_id;
-    let mut known = KeySet::new();
-    let mut here = vec![];
-    for files in session.state.runs()? {
-        if &files.run != own
-            && let Ok(other) = Journal::read_only(&files.journal)
-        {
-            take_in(&other, &mut known)?;
-        }
-        here.push(files.run);
-    }
-    let mirror = session.mirror().await?;
-    let runs = Journal::mirrored_runs(&mirror, MIRROR).await;
-    for run in runs.map_err(|error| journal_failure(&error))? {
-        if &run == own || here.contains(&run) {
-            continue;
-        }
-        let copy = session.state.files(&run).journal.with_extension("looking");
-        // One that an earlier look left would be in the way.
-        let _ = std::fs::remove_file(&copy);
-        match Journal::from_mirror(&mirror, MIRROR, &run, &copy).await {
-            Ok(other) => take_in(&other, &mut known)?,
-            Err(error) => session.ui.warn(format!(
-                "the bucket's copy of run {run} is no help: {error}"
-            )),
-        }
-        let _ = std::fs::remove_file(&copy);
-    }
-    Ok(known)
+/// A row that should not be in the bucket.
+struct Suspect {
+    id: String,
+    source: Option<String>,
+    path: String,
 }
 
-fn take_in(journal: &Journal, known: &mut KeySet) -> Result<(), Failure> {
-    let may_be = |state: State| state.is_switched() || state == State::Committing;
-    for entry in journal.entries(may_be) {
-        known.insert(&entry.map_err(|error| journal_failure(&error))?.item.id);
+impl Suspect {
+    fn exception(self) -> Exception {
+        let file = self.source.as_deref().unwrap_or("gone");
+        Exception {
+            message: format!(
+                "the row holds {}, its local file is {file}, and no journal known here or in the bucket says why",
+                self.path
+            ),
+            item: self.id,
+            role: String::new(),
+            source: self.source.unwrap_or_default(),
+            key: String::new(),
+            kind: ExceptionKind::StillSwitched,
+            remedy: "restore the newest journal of the run that moved it (from a backup), and roll that back; if another program moved \
+                     it, nothing"
+                .into(),
+        }
     }
-    Ok(())
 }
 
-fn exception(item: String, source: &str, path: &str) -> Exception {
-    Exception {
-        item,
-        role: String::new(),
-        source: source.to_owned(),
-        key: String::new(),
-        kind: ExceptionKind::StillSwitched,
-        message: format!(
-            "the row holds {path}, its local file is {}, and no journal known here or in the bucket says why",
-            if source.is_empty() { "gone" } else { source }
-        ),
-        remedy: "restore the newest journal of the run that moved it (from a backup), and roll that back; if another program moved it, nothing"
-            .into(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspect(number: usize) -> Suspect {
+        Suspect {
+            id: format!("documents/{number}"),
+            source: None,
+            path: format!("s3://{number}"),
+        }
+    }
+
+    #[test]
+    fn rows_that_others_explain_hide_none_that_are_left() {
+        let explained: Vec<String> = (0..=LISTED_MAX).map(|number| suspect(number).id).collect();
+        let others: KeySet = explained.iter().map(String::as_str).collect();
+        let mut found = Leftover::default();
+        (0..=LISTED_MAX + 1).for_each(|number| found.take(suspect(number), &others));
+        let names: Vec<&str> = found.rows.iter().map(|row| row.item.as_str()).collect();
+        assert_eq!(names, [format!("documents/{}", LISTED_MAX + 1)]);
+        assert_eq!(found.unlisted, 0);
+    }
+
+    #[test]
+    fn those_beyond_the_list_are_counted() {
+        let mut found = Leftover::default();
+        (0..LISTED_MAX + 7).for_each(|number| found.take(suspect(number), &KeySet::new()));
+        assert_eq!((found.rows.len(), found.unlisted), (LISTED_MAX, 7));
     }
 }

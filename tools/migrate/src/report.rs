@@ -18,10 +18,16 @@ use crate::state::{Counts, Parameters, RunState};
 /// So many exceptions are shown on a screen; `--report` and `--json` have all.
 const SHOWN_MAX: usize = 40;
 
+/// The action of a removal.
+pub const REMOVAL: &str = "delete-source";
+
+/// The action of a removal that was only tried: `sources_removed` says what would have gone.
+pub const TRIED_REMOVAL: &str = "delete-source --dry-run";
+
 /// The report of a run, a rollback or a removal.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunReport {
-    /// What the command did: `migrate`, `rollback` or `delete-source`.
+    /// What the command did: `migrate`, `rollback`, [`REMOVAL`] or [`TRIED_REMOVAL`].
     pub action: &'static str,
     /// The program and its version.
     pub tool: String,
@@ -80,6 +86,14 @@ impl RunReport {
         let report = &self.this_time;
         let documents = |n: u64| human::count(n, "document");
         match self.state {
+            _ if self.action == TRIED_REMOVAL => format!(
+                "{} would be removed. Nothing was changed.",
+                human::count(report.sources_removed, "local file")
+            ),
+            _ if self.action == REMOVAL && report.ended == transfer::Ended::Stopped => format!(
+                "Stopped after {} in {took}; nothing is lost.",
+                human::count(report.sources_removed, "local file")
+            ),
             RunState::RolledBack | RunState::RollingBack => {
                 format!("Rolled back {} in {took}.", documents(report.reverted))
             }
@@ -92,7 +106,7 @@ impl RunReport {
                 "Removed {} in {took}.",
                 human::count(report.sources_removed, "local file")
             ),
-            _ if self.action == "delete-source" => "No local file was removed.".into(),
+            _ if self.action == REMOVAL => "No local file was removed.".into(),
             _ if report.committed == 0 && report.planned == 0 && self.exceptions.is_empty() => {
                 "Nothing to migrate: every document is where it should be.".into()
             }

@@ -15,6 +15,7 @@ use transfer::{Ended, MadeObjects, Report, RollbackOptions, State};
 use crate::cli::args::DirectionArg;
 use crate::leftover;
 use crate::run::apart::check_apart;
+use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::record;
 use crate::run::session::Session;
@@ -125,12 +126,12 @@ fn name_earlier_runs(bench: &Workbench) -> Result<(), Failure> {
         let is_other = files.run != bench.record.files.run;
         let summary = summary.filter(|summary| is_other && existing::can_be_undone(summary));
         if let Some(summary) = summary {
+            let what = format!(" --rollback {}", command::path(&files.summary));
             session.ui.hint(format!(
-                "the run {} is not undone ({}): migrate_to_s3 --rollback {}{}",
+                "the run {} is not undone ({}): {}",
                 files.run,
                 console::human::count(summary.counts.committed, "document"),
-                files.summary.display(),
-                summary.parameters.flags(Flags::Known)
+                session.command(&what, &summary.parameters, Flags::Known)
             ));
         }
     }

@@ -7,6 +7,7 @@
 
 pub mod apart;
 pub mod choose;
+pub mod command;
 pub mod existing;
 pub mod failures;
 pub mod parts;
@@ -234,7 +235,10 @@ impl Migration {
         if self.journal.tally().total() == 0 {
             // Nothing was taken on, so nothing has to be resumed.
             self.record.discard()?;
-            return Err(run_failure(error, "migrate_to_s3"));
+            return Err(run_failure(
+                error,
+                &self.record.next_command(RunState::RolledBack),
+            ));
         }
         self.record.save(RunState::Stopped, &self.journal)?;
         let is_bad = matches!(

@@ -12,10 +12,12 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
-pub use find::run_named;
+pub use find::{run_age, run_named};
 use serde::{Deserialize, Serialize};
 use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
+
+use crate::run::command::quoted;
 
 /// What the names of all state files begin with: the guide's commands look for it.
 const STEM: &str = "migration_state_";
@@ -290,7 +292,7 @@ impl Parameters {
             return String::new();
         }
         let direction = format!(" --direction {}", self.direction);
-        let target = format!(" --target \"{}\"", self.target);
+        let target = format!(" --target {}", quoted(&self.target));
         match with {
             Flags::New => format!("{direction}{target}"),
             Flags::Known => target,

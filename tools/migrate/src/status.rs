@@ -8,6 +8,7 @@ use console::{Exit, Failure, Table, human};
 use serde::Serialize;
 
 use crate::db::Count;
+use crate::run::command;
 use crate::run::existing;
 use crate::run::failures::database_failure;
 use crate::run::session::Session;
@@ -69,12 +70,12 @@ pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
     }
     show_runs(session, &runs);
     if let Some(newest) = runs.iter().find(|summary| existing::can_be_undone(summary)) {
-        let file = session.state.files(&newest.run).summary;
-        session.ui.out(format!(
-            "Next: migrate_to_s3 --rollback {}{}",
-            file.display(),
-            newest.parameters.flags(Flags::Known)
-        ));
+        let what = format!(
+            " --rollback {}",
+            command::path(&session.state.files(&newest.run).summary)
+        );
+        let next = session.command(&what, &newest.parameters, Flags::Known);
+        session.ui.out(format!("Next: {next}"));
     }
     Ok(Exit::Ok)
 }

@@ -1,10 +1,11 @@
 //! `--test-storage`: does the bucket do what a migration, and the application, will ask of it?
 //!
-//! What must hold: every check runs, whatever the others found; nothing is left in the bucket; no other key is touched.
+//! What must hold: every check runs, whatever the others found; nothing is left in the bucket, but for what a process leaves that is
+//! killed, and that the next one removes; no key but those below `.syncline` is touched.
 //!
 //! What it deliberately does not do: need the database.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use console::{Check, Diagnosis, Exit, Failure, Outcome, Ui, human};
@@ -16,6 +17,12 @@ use crate::mapping::Mapping;
 use crate::run::session::open_bucket;
 use crate::run::wording::Wording;
 use crate::settings::Settings;
+
+/// Below this prefix every test has a folder.
+const TESTS: &str = ".syncline/storage-test";
+
+/// What is older belongs to a test that was killed: none takes so long.
+const LEFT: Duration = Duration::from_secs(60 * 60);
 
 /// A name with what makes signing names hard.
 const NAME: &str = "Rechnung März 'x' (1)+&=.pdf";
@@ -31,7 +38,7 @@ pub async fn run(ui: &Ui, settings: &Settings, mapping: &Mapping) -> Result<Exit
     let store = open_bucket(settings).await?;
     let test = StorageTest {
         folder: format!(
-            ".syncline/storage-test/{}-{}",
+            "{TESTS}/{}-{}",
             std::process::id(),
             jiff::Timestamp::now().as_millisecond()
         ),
@@ -41,6 +48,9 @@ pub async fn run(ui: &Ui, settings: &Settings, mapping: &Mapping) -> Result<Exit
     };
     let mut diagnosis = Diagnosis::new();
     ui.status(format!("Testing {}", test.store.describe()));
+    if let Err(error) = clear_older(&test.store).await {
+        tracing::warn!(%error, "what an earlier test left could not be removed");
+    }
     let put = test.put().await;
     let can_write = put.outcome == Outcome::Pass;
     diagnosis.add(put);
@@ -56,6 +66,21 @@ pub async fn run(ui: &Ui, settings: &Settings, mapping: &Mapping) -> Result<Exit
         diagnosis.add(test.delete().await);
     }
     Ok(diagnosis.show(ui))
+}
+
+/// Removes what tests left that were killed.
+async fn clear_older(store: &Store) -> Result<(), StoreError> {
+    let found: Vec<store::Entry> = store.list_stream(TESTS).try_collect().await?;
+    let is_left = |entry: &store::Entry| entry.modified.elapsed().is_ok_and(|age| age > LEFT);
+    let left: Vec<String> = found
+        .into_iter()
+        .filter(is_left)
+        .map(|entry| entry.key)
+        .collect();
+    match left.is_empty() {
+        true => Ok(()),
+        false => store.delete(&left).await,
+    }
 }
 
 struct StorageTest<'t> {

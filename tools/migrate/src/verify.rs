@@ -3,7 +3,8 @@
 //! What must hold: it changes no row, file or object; every object and every row that is not as the journal says is named, and so is
 //! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it.
 //!
-//! What it deliberately does not do: look at what no run touched; `--audit-files` does.
+//! What it deliberately does not do: look at what no run touched; `--audit-files` does. Nor wait for the lock: it takes it only while it
+//! looks for rows that no journal explains, and leaves that out while another process has it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,12 +20,14 @@ use crate::db::{Change, DbErrorKind, Switched};
 use crate::leftover;
 use crate::plan::Context;
 use crate::report::{show_exceptions, write_json};
+use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::failures::{database_failure, journal_failure, run_failure};
 use crate::run::parts::{self, Ends};
+use crate::run::record::Record;
 use crate::run::session::Session;
 use crate::run::{Watch, listen};
-use crate::state::RunState;
+use crate::state::{Flags, RunState};
 
 /// Rows are asked for so many documents at a time.
 const BATCH: usize = 500;
@@ -74,7 +77,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     let mut objects = Engine::new(parts)
         .verify(options)
         .await
-        .map_err(|error| run_failure(&error, "then run the same command again"))?;
+        .map_err(|error| run_failure(&error, &again(&session, &record)))?;
     watch.finish();
     let mut exceptions = rows.exceptions;
     exceptions.append(&mut objects.exceptions);
@@ -96,6 +99,19 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     } else {
         Exit::Partial
     })
+}
+
+/// The command that verifies the same run again.
+fn again(session: &Session, record: &Record) -> String {
+    let action = &session.line.action;
+    let how = match (action.full, action.sample_size) {
+        (true, _) => " --full".to_owned(),
+        (false, Some(n)) => format!(" --sample-size {n}"),
+        (false, None) => String::new(),
+    };
+    let file = command::path(&record.files.summary);
+    let what = format!(" --verify-state --state-file {file}{how}");
+    session.command(&what, &record.summary.parameters, Flags::Known)
 }
 
 /// Adds the rows that no journal explains. While another process is at it, the journal is behind the rows, and nothing can be said.

@@ -122,7 +122,7 @@ async fn check(
         )
     };
     let refused = |error: StoreError| async move {
-        match refused::is_alone(shared, key, &error).await {
+        match refused::is_alone_to_read(shared, key, &error).await {
             true => wrong(ExceptionKind::Refused, super::shared::chain(&error)),
             false => Err(error.into()),
         }

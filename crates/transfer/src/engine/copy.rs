@@ -14,6 +14,7 @@ use crate::observer::Event;
 use crate::report::{Exception, ExceptionKind};
 use crate::source::Contents;
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::{ErrorKind, StoreError};
 
@@ -101,7 +102,9 @@ async fn copy_unless_refused(
                 take_away(shared, pending, std::slice::from_ref(&blob.key)).await?;
             }
             // That of a required one is looked for when the item is left out.
-            (true, true) if !blob.required => report_kept(shared, pending, index).await?,
+            (true, true) if !blob.required => {
+                report_kept(shared, pending, index..index + 1).await?
+            }
             _ => {}
         }
     }
@@ -147,7 +150,7 @@ async fn leave_item_out(
         take_away(shared, pending, &keys).await?;
     }
     if pending.is_uncertain {
-        report_kept(shared, pending, done.len()).await?;
+        report_kept(shared, pending, done.len()..pending.fresh.len()).await?;
     }
     let line = Line::LeftOut {
         id: pending.item.id.clone(),
@@ -202,8 +205,13 @@ fn name_kept(
 }
 
 /// Names objects that an earlier process may have made and that cannot be compared with their sources now.
-async fn report_kept(shared: &Shared, pending: &Pending, from: usize) -> Result<(), RunError> {
-    for (blob, fresh) in pending.item.blobs.iter().zip(&pending.fresh).skip(from) {
+async fn report_kept(
+    shared: &Shared,
+    pending: &Pending,
+    which: Range<usize>,
+) -> Result<(), RunError> {
+    let blobs = pending.item.blobs.iter().zip(&pending.fresh);
+    for (blob, fresh) in blobs.skip(which.start).take(which.len()) {
         if !fresh {
             continue;
         }

@@ -287,7 +287,7 @@ impl Journal {
     pub fn exceptions(&self) -> Result<Vec<Exception>, JournalError> {
         let mut found = BTreeMap::new();
         self.flush()?;
-        reader::scan_lines(&self.0.path, |line| {
+        reader::scan_lines(&self.0.path, &self.0.file, |line| {
             let (is_remark, exception) = match line {
                 Line::LeftOut { exception, .. } => (false, exception),
                 Line::Remark { exception } => (true, exception),
@@ -312,7 +312,7 @@ impl Journal {
         mut each: impl FnMut(jiff::Timestamp, Vec<String>),
     ) -> Result<(), JournalError> {
         self.flush()?;
-        reader::scan_lines(&self.0.path, |line| {
+        reader::scan_lines(&self.0.path, &self.0.file, |line| {
             if let Line::Committed { time, outcomes } = line {
                 let done = outcomes
                     .into_iter()

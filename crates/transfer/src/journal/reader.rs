@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,10 +25,10 @@ pub(super) fn open(path: &Path, for_writing: bool) -> Result<Journal, JournalErr
     let failed = |error| JournalError::io(path, error);
     let mut options = OpenOptions::new();
     options.read(true).append(for_writing);
-    let file = options.open(path).map_err(failed)?;
-    if for_writing {
-        lock(&file, path)?;
-    }
+    let file = match for_writing {
+        true => open_locked(path, || options.open(path))?,
+        false => options.open(path).map_err(failed)?,
+    };
     let scan = scan(path, &file)?;
     let mut core = scan.core;
     if for_writing {
@@ -60,7 +60,25 @@ pub(super) fn open(path: &Path, for_writing: bool) -> Result<Journal, JournalErr
 /// A program that is just being started shares the lock of its parent until it runs, so one refusal is not the last word.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
-pub(super) fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+/// Opens the file that has a path, and locks it: whoever held the lock may have put another in its place meanwhile, and what is written
+/// to one without a name is lost.
+pub(super) fn open_locked(
+    path: &Path,
+    open: impl Fn() -> std::io::Result<File>,
+) -> Result<File, JournalError> {
+    let failed = |error| JournalError::io(path, error);
+    loop {
+        let file = open().map_err(failed)?;
+        lock(&file, path)?;
+        let (locked, named) = (file.metadata(), std::fs::metadata(path));
+        let (locked, named) = (locked.map_err(failed)?, named.map_err(failed)?);
+        if (locked.dev(), locked.ino()) == (named.dev(), named.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     let locked = loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -97,7 +115,7 @@ fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
         torn_bytes: 0,
         ended: None,
     };
-    let mut lines = Lines::new(path, file)?;
+    let mut lines = Lines::new(path, file);
     while let Some((place, text)) = lines.next_valid()? {
         let head: Head<'_> = serde_json::from_slice(text)
             .map_err(|error| JournalError::new(JournalErrorKind::Unknown, path).because(error))?;
@@ -117,7 +135,7 @@ fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
 pub(super) fn first_line(path: &Path) -> Result<super::RunHeader, JournalError> {
     let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
     let unknown = || JournalError::new(JournalErrorKind::Unknown, path);
-    let mut lines = Lines::new(path, &file)?;
+    let mut lines = Lines::new(path, &file);
     let text = match lines.fill()? {
         true => line::text(0, &lines.buffer).ok_or_else(unknown)?,
         false => return Err(unknown()),
@@ -131,15 +149,18 @@ pub(super) fn first_line(path: &Path) -> Result<super::RunHeader, JournalError> 
 /// Returns how many bytes of whole, valid lines a file begins with.
 pub(super) fn whole_length(path: &Path) -> Result<u64, JournalError> {
     let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
-    let mut lines = Lines::new(path, &file)?;
+    let mut lines = Lines::new(path, &file);
     while lines.next_valid()?.is_some() {}
     Ok(lines.place)
 }
 
 /// Reads every line with all that is in it.
-pub(super) fn scan_lines(path: &Path, mut each: impl FnMut(Line)) -> Result<(), JournalError> {
-    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
-    let mut lines = Lines::new(path, &file)?;
+pub(super) fn scan_lines(
+    path: &Path,
+    file: &File,
+    mut each: impl FnMut(Line),
+) -> Result<(), JournalError> {
+    let mut lines = Lines::new(path, file);
     while let Some((_, text)) = lines.next_valid()? {
         let line = serde_json::from_slice(text)
             .map_err(|error| JournalError::new(JournalErrorKind::Unknown, path).because(error))?;
@@ -159,25 +180,35 @@ fn header(path: &Path, file: &File) -> Result<super::RunHeader, JournalError> {
 /// The valid lines of a file, from the start.
 struct Lines<'a> {
     path: &'a Path,
-    reader: BufReader<File>,
+    reader: BufReader<FromStart<'a>>,
     buffer: Vec<u8>,
     place: u64,
     number: u64,
 }
 
-impl Lines<'_> {
-    fn new<'a>(path: &'a Path, file: &File) -> Result<Lines<'a>, JournalError> {
-        let failed = |error| JournalError::io(path, error);
-        // A handle of its own: handles that are cloned share their position.
-        let _ = file;
-        let file = File::open(path).map_err(failed)?;
-        Ok(Lines {
+/// Reads a file by places of its own. A second handle would come by the name, which may mean another file by now.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl<'a> Lines<'a> {
+    fn new(path: &'a Path, file: &'a File) -> Lines<'a> {
+        Lines {
             path,
-            reader: BufReader::with_capacity(1 << 18, file),
+            reader: BufReader::with_capacity(1 << 18, FromStart { file, at: 0 }),
             buffer: Vec::new(),
             place: 0,
             number: 0,
-        })
+        }
     }
 
     /// Returns the next line's place and text; none at the end, or where a torn tail begins.

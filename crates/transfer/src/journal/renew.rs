@@ -2,15 +2,20 @@
 //! a line's end, looks whole by itself.
 //!
 //! What must hold: the longer of the two is taken only if it begins with the shorter one; where they differ neither is believed.
-//! The file that was replaced is kept aside, whole.
+//! The file that was replaced is kept aside, whole. Nobody writes the file from the comparison to the replacement.
 //!
 //! It deliberately asks for the copy's length before the file's: a run that is at work copies only what is in the file already.
 
 use super::{Journal, JournalError, JournalErrorKind, mirror, reader};
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use store::Store;
+
+/// What the name of a file in the making has behind the journal's.
+const RENEWING: &str = "renewing";
 
 /// So much is compared at once.
 const GULP: usize = 64 * 1024;
@@ -39,46 +44,96 @@ impl Journal {
     ) -> Result<Option<Renewed>, JournalError> {
         let run_id = Journal::header_of(path)?.run_id;
         let copy = mirror::Extent::find(store, prefix, &run_id, path).await?;
-        let was = reader::whole_length(path)?;
-        if copy.end <= was {
-            if let Some((begin, bytes)) = copy.last_piece(store, path).await? {
-                check_equal(path, begin, &bytes)?;
-            }
+        if agrees(store, &copy, path, reader::whole_length(path)?).await? {
             return Ok(None);
         }
-        let new = beside(path, "renewing");
-        // What an earlier attempt left is no journal.
-        let _ = fs::remove_file(&new);
+        // Held until the new file is in its place. Who had the lock before may have written, or renewed the file.
+        let _locked = reader::open_locked(path, || File::open(path))?;
+        let was = reader::whole_length(path)?;
+        if agrees(store, &copy, path, was).await? {
+            return Ok(None);
+        }
+        sweep(path);
+        let random = RandomState::new().build_hasher().finish();
+        let new = beside(path, &format!("{RENEWING}-{random:016x}"));
         let kept = mirror::rebuild(store, prefix, &run_id, &new).await;
         let renewed = kept.and_then(|()| replace(path, &new, was));
-        if renewed.is_err() {
+        if !matches!(renewed, Ok(Some(_))) {
             let _ = fs::remove_file(&new);
         }
         renewed
     }
 }
 
-/// Puts the new file in the old one's place, unless it turns out to have no more whole lines.
+/// Tells whether the copy is no longer than the file and its last piece the same.
+async fn agrees(
+    store: &Store,
+    copy: &mirror::Extent,
+    path: &Path,
+    length: u64,
+) -> Result<bool, JournalError> {
+    if copy.end > length {
+        return Ok(false);
+    }
+    if let Some((begin, bytes)) = copy.last_piece(store, path).await? {
+        check_equal(path, begin, &bytes)?;
+    }
+    Ok(true)
+}
+
+/// Puts the new file in the old one's place, unless it turns out to have no more whole lines. The old one is locked.
 fn replace(path: &Path, new: &Path, was: u64) -> Result<Option<Renewed>, JournalError> {
-    let failed = |error| JournalError::io(path, error);
     if !begins_with(new, path, was)? {
         return Err(diverged(path));
     }
     let is = reader::whole_length(new)?;
     if is <= was {
-        fs::remove_file(new).map_err(failed)?;
         return Ok(None);
     }
-    let old = File::open(path).map_err(failed)?;
-    reader::lock(&old, path)?;
-    let aside = free_name(path);
-    fs::copy(path, &aside).map_err(failed)?;
-    File::open(&aside)
-        .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(new, path))
+    let failed = |error| JournalError::io(path, error);
+    let aside = put_aside(path).map_err(failed)?;
+    fs::rename(new, path)
         .and_then(|()| store::file::sync_dir(path.parent().unwrap_or(Path::new("."))))
         .map_err(failed)?;
     Ok(Some(Renewed { aside, was, is }))
+}
+
+/// Copies a file to a name beside it that no other has.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let aside = beside(path, &format!("short-{number}"));
+        let mut options = OpenOptions::new();
+        match options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)
+        {
+            Ok(mut file) => {
+                io::copy(&mut File::open(path)?, &mut file)?;
+                file.sync_all()?;
+                return Ok(aside);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes what processes that were killed have left of their attempts. Only who holds the lock may: nobody else is at it then.
+fn sweep(path: &Path) {
+    let begin = beside(path, RENEWING);
+    let (Some(dir), Some(begin)) = (begin.parent(), begin.file_name()) else {
+        return;
+    };
+    let begin = begin.as_encoded_bytes();
+    // What cannot be listed or removed is in nobody's way.
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(begin) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn diverged(path: &Path) -> JournalError {
@@ -131,13 +186,5 @@ fn beside(path: &Path, word: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn free_name(path: &Path) -> PathBuf {
-    let mut number = 1;
-    loop {
-        let aside = beside(path, &format!("short-{number}"));
-        if !aside.exists() {
-            return aside;
-        }
-        number += 1;
-    }
-}
+#[cfg(test)]
+mod tests;

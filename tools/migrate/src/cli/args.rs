@@ -85,10 +85,10 @@ pub struct ActionArgs {
         conflicts_with = "no_hash"
     )]
     pub hash: bool,
-    /// Compare a run's journal with the database and the bucket
+    /// Compare a run's journal with the database and the bucket; changes neither
     #[arg(long, group = "what")]
     pub verify_state: bool,
-    /// With --verify-state: read back and hash this many objects, chosen at random
+    /// With --verify-state: check only this many documents, spread evenly over the run, and read their objects back
     #[arg(
         long,
         value_name = "N",
@@ -102,7 +102,7 @@ pub struct ActionArgs {
     /// Undo a run: rows, files that are gone, and what it stored (but see --remove-copies); without FILE the newest run
     #[arg(long, value_name = "FILE", num_args = 0..=1, group = "what")]
     pub rollback: Option<Option<PathBuf>>,
-    /// Undo the run of --state-file, going on past what cannot be undone
+    /// Undo the run of --state-file although its settings were others, or its journal cannot be made sure of
     #[arg(long, group = "what")]
     pub force_rollback: bool,
     /// Say which runs could be undone, and how far a rollback got
@@ -111,10 +111,10 @@ pub struct ActionArgs {
     /// Say what is local, what is in S3, and how the newest run stands
     #[arg(long, group = "what")]
     pub status: bool,
-    /// Try the target: put, get, list, delete, multipart, checksums, and reading as the application does
+    /// Try the application's bucket, below .syncline/ in it: put, get, list, delete, multipart, checksums, reading as the application does
     #[arg(long, group = "what")]
     pub test_storage: bool,
-    /// Remove the local files of a finished run, after re-reading each object from the bucket
+    /// Remove what a run has copied (local files, or the old bucket's objects), each after its copy was re-read and compared
     #[arg(long, group = "what")]
     pub delete_source: bool,
     /// With --delete-source: only what was migrated at least this long ago [default: 7d]
@@ -156,7 +156,7 @@ pub enum DirectionArg {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "How to run")]
 pub struct RunArgs {
-    /// Undo the run if a copy turns out to differ from its file
+    /// Undo the run if a copy turns out to differ from its file, or after more than --max-failures; go on with an unfinished one unasked
     #[arg(long)]
     pub enable_rollback: bool,
     /// Go on with the run of this state file or journal
@@ -186,7 +186,7 @@ pub struct RunArgs {
     /// Send at most this much a second, such as 20MB
     #[arg(long, value_name = "SIZE")]
     pub bandwidth: Option<String>,
-    /// Stop after this many failures; missing and truncated files do not count
+    /// Stop after more failures than this; missing and truncated files do not count
     #[arg(long, value_name = "N")]
     pub max_failures: Option<u64>,
     /// How often a request that failed is sent again, and how often the run waits for a store or database that is away [default: 5]

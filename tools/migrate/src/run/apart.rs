@@ -27,6 +27,8 @@ pub async fn check_apart(session: &Session) -> Result<(), Failure> {
     let bytes = "syncline probe: may be deleted at any time\n".into();
     target.put(&probe, bytes).await?;
     let seen = source.head(&probe).await;
+    // Another process that clears probes away must not make one bucket look like two.
+    target.head(&probe).await?;
     target.delete(std::slice::from_ref(&probe)).await?;
     match seen {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -8,6 +8,7 @@
 use console::{Exit, Failure, Unasked};
 use transfer::{Journal, RunHeader};
 
+use super::command;
 use super::existing;
 use super::failures::{begin_failure, journal_failure};
 use super::record::{Record, of_header, state_of};
@@ -44,7 +45,7 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
         return begin(session, &parameters).await;
     }
     if state == RunState::RollingBack {
-        return Err(partly_rolled_back(&files, &parameters));
+        return Err(partly_rolled_back(session, &files, &parameters));
     }
     // The guide's lines with --enable-rollback are run after an interruption, by scripts too.
     let is_told = run.resume || run.enable_rollback;
@@ -54,7 +55,7 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
             .status(format!("Going on with the run {}.", files.run));
         return resume(session, &files, &parameters).await;
     }
-    Err(undecided(&files))
+    Err(undecided(session, &files, &parameters))
 }
 
 /// Finds the newest unfinished run over the same database, files and store.
@@ -141,7 +142,9 @@ async fn resume(
     let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
     let record = Record::open(session, files, &journal)?;
     match state_of(&journal) {
-        RunState::RollingBack | RunState::RolledBack => Err(partly_rolled_back(files, &of)),
+        RunState::RollingBack | RunState::RolledBack => {
+            Err(partly_rolled_back(session, files, &of))
+        }
         _ => Ok((record, journal)),
     }
 }
@@ -153,21 +156,26 @@ fn question(files: &RunFiles) -> String {
     )
 }
 
-fn undecided(files: &RunFiles) -> Failure {
+fn undecided(session: &Session, files: &RunFiles, of: &Parameters) -> Failure {
     Failure::usage(format!("the run {} did not come to its end", files.run))
         .kind("unfinished-run")
-        .hint("go on with it by --resume, or begin anew by --fresh-start (its journal is kept)")
+        .hint(format!(
+            "go on with it by --resume, or begin anew by --fresh-start (its journal is kept)\n      {}\n      {}",
+            session.command(" --resume", of, Flags::New),
+            session.command(" --fresh-start", of, Flags::New)
+        ))
 }
 
-fn partly_rolled_back(files: &RunFiles, of: &Parameters) -> Failure {
+fn partly_rolled_back(session: &Session, files: &RunFiles, of: &Parameters) -> Failure {
+    let undo = format!(" --rollback {}", command::path(&files.summary));
     Failure::new(
         Exit::Conflict,
         format!("the run {} is rolled back, wholly or in part", files.run),
     )
     .kind("rolled-back-run")
     .hint(format!(
-        "finish that by --rollback {}{}, or begin a new run by --fresh-start",
-        files.summary.display(),
-        of.flags(Flags::Known)
+        "finish that by --rollback, or begin a new run by --fresh-start\n      {}\n      {}",
+        session.command(&undo, of, Flags::Known),
+        session.command(" --fresh-start", of, Flags::New)
     ))
 }

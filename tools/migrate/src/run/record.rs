@@ -7,6 +7,7 @@
 use console::Failure;
 use transfer::{Journal, Report, RunHeader, State, Tally};
 
+use super::command;
 use super::session::Session;
 use crate::state::{
     Counts, FORMAT, Flags, Parameters, Pointers, RunFiles, RunState, StateDir, Summary,
@@ -25,6 +26,8 @@ pub struct Record {
     /// What was done before this process began.
     before: Counts,
     pointers: Pointers,
+    /// The flags that were typed and say where things are.
+    typed: String,
 }
 
 impl Record {
@@ -47,6 +50,7 @@ impl Record {
             dir,
             files: files.clone(),
             before: summary.counts,
+            typed: session.typed(),
             summary: Summary {
                 journal: files.journal.clone(),
                 ..summary
@@ -128,19 +132,19 @@ impl Record {
     /// Returns what to type to go on with this run.
     #[must_use]
     pub fn next_command(&self, state: RunState) -> String {
-        let file = self.files.summary.display();
+        let (file, typed) = (command::path(&self.files.summary), &self.typed);
         let parameters = &self.summary.parameters;
         let (new, known) = (parameters.flags(Flags::New), parameters.flags(Flags::Known));
         match state {
             RunState::Running | RunState::Stopped => {
-                format!("migrate_to_s3 --resume-from {file}{new}")
+                format!("migrate_to_s3 --resume-from {file}{new}{typed}")
             }
-            RunState::RollingBack => format!("migrate_to_s3 --rollback {file}{known}"),
+            RunState::RollingBack => format!("migrate_to_s3 --rollback {file}{known}{typed}"),
             RunState::Finished => {
-                format!("migrate_to_s3 --verify-state --state-file {file}{known}")
+                format!("migrate_to_s3 --verify-state --state-file {file}{known}{typed}")
             }
-            RunState::FinishedWithExceptions => "migrate_to_s3 --audit-files".to_owned(),
-            RunState::RolledBack => format!("migrate_to_s3{new}"),
+            RunState::FinishedWithExceptions => format!("migrate_to_s3 --audit-files{typed}"),
+            RunState::RolledBack => format!("migrate_to_s3{new}{typed}"),
         }
     }
 }

@@ -8,9 +8,10 @@
 use console::{Exit, Failure, human};
 use transfer::{Journal, JournalErrorKind};
 
+use super::command;
 use super::failures::journal_failure;
 use super::session::{MIRROR, Session};
-use crate::state::RunFiles;
+use crate::state::{Flags, RunFiles};
 
 /// Makes sure of a run's journal; true if the copy of the bucket took its place. `is_forced`: what cannot be made sure of is only said.
 ///
@@ -40,7 +41,7 @@ async fn compare(session: &Session, files: &RunFiles) -> Result<bool, Failure> {
     let mirror = session.mirror().await?;
     let renewed = Journal::renew_from_mirror(&mirror, MIRROR, &files.journal).await;
     let renewed = renewed.map_err(|error| match error.kind() {
-        JournalErrorKind::Diverged => diverged(files, journal_failure(&error)),
+        JournalErrorKind::Diverged => diverged(session, files, journal_failure(&error)),
         _ => journal_failure(&error),
     })?;
     let Some(renewed) = renewed else {
@@ -79,16 +80,28 @@ fn check_length(session: &Session, files: &RunFiles) -> Result<(), Failure> {
     )
     .kind("journal-cut")
     .hint(format!(
-        "restore the newest copy of it from a backup; to undo what this one knows of: migrate_to_s3 --force-rollback --state-file {}",
-        files.summary.display()
+        "restore the newest copy of it from a backup; to undo what this one knows of:\n      {}",
+        force(session, files)
     )))
 }
 
-fn diverged(files: &RunFiles, failure: Failure) -> Failure {
-    let journal = files.journal.display();
+fn diverged(session: &Session, files: &RunFiles, failure: Failure) -> Failure {
+    let (journal, summary) = (command::path(&files.journal), command::path(&files.summary));
     failure.kind("journal-diverged").hint(format!(
-        "keep both. To take the copy of the bucket: mv {journal} {journal}.kept, then the same command with --state-file {0}. To take \
-         this one: migrate_to_s3 --force-rollback --state-file {0}",
-        files.summary.display()
+        "keep both. To take the copy of the bucket: mv {journal} {journal}.kept, then the same command with --state-file {summary}. To \
+         take this one:\n      {}",
+        force(session, files)
     ))
+}
+
+/// The command that takes a journal as it is. The direction of the session is that of the run by now.
+fn force(session: &Session, files: &RunFiles) -> String {
+    let what = format!(
+        " --force-rollback --state-file {}",
+        command::path(&files.summary)
+    );
+    match session.parameters() {
+        Ok(of) => session.command(&what, &of, Flags::Known),
+        Err(_) => format!("migrate_to_s3{what}{}", session.typed()),
+    }
 }

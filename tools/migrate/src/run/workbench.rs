@@ -120,6 +120,24 @@ impl Workbench {
         }
     }
 
+    /// Does what changes nothing: the summary stays as it is.
+    ///
+    /// # Errors
+    /// Those of the work; `next` is what a person is told to type then.
+    pub async fn try_out<'w, F>(
+        &'w mut self,
+        next: &str,
+        work: impl FnOnce(&'w mut Engine) -> F,
+    ) -> Result<Report, Failure>
+    where
+        F: Future<Output = Result<Report, RunError>> + 'w,
+    {
+        let _listening = listen(&self.session.ui, &self.stop)?;
+        let outcome = work(&mut self.engine).await;
+        self.watch.finish();
+        outcome.map_err(|error| run_failure(&error, next))
+    }
+
     /// Shows what was done, and writes it where `--report` says.
     ///
     /// # Errors

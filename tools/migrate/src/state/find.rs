@@ -32,7 +32,7 @@ impl StateDir {
                 }
             }
         }
-        runs.sort_by_key(|files| std::cmp::Reverse(age_key(&files.run)));
+        runs.sort_by_key(|files| std::cmp::Reverse(run_age(&files.run)));
         Ok(runs)
     }
 
@@ -142,8 +142,9 @@ fn is_ours(journal: &Path) -> bool {
     })
 }
 
-/// `20241201_143022` comes before `20241201_143022_2`, and that before `…_10`.
-fn age_key(run: &str) -> (String, u64) {
+/// Returns by what runs are sorted: `20241201_143022` comes before `20241201_143022_2`, and that before `…_10`.
+#[must_use]
+pub fn run_age(run: &str) -> (String, u64) {
     let number = run.get(16..).and_then(|number| number.parse().ok());
     (run.get(..15).unwrap_or(run).to_owned(), number.unwrap_or(1))
 }

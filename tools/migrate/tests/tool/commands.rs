@@ -1,5 +1,7 @@
 //! Each command once, on a site that is as it should be.
 
+use std::fs;
+
 use crate::world::{Ended, Site};
 
 #[test]
@@ -92,6 +94,19 @@ fn an_audit_names_what_does_not_fit() {
 #[test]
 fn the_storage_test_says_what_the_bucket_does() {
     let site = Site::new(1);
+    // What a test has left that was killed the day before, and what one has just written.
+    let tests = site
+        .s3
+        .root()
+        .join(crate::world::BUCKET)
+        .join(".syncline/storage-test");
+    for (name, age) in [("1-1", 24 * 60 * 60), ("2-2", 0)] {
+        let folder = tests.join(name);
+        fs::create_dir_all(&folder).expect("makes a folder");
+        let file = fs::File::create(folder.join("object")).expect("makes an object");
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        file.set_modified(then).expect("sets the time");
+    }
     site.run(&["--test-storage"]).assert_code(0).assert_says(&[
         "put",
         "multipart",
@@ -99,7 +114,46 @@ fn the_storage_test_says_what_the_bucket_does() {
         "2 objects of this test",
         "0 failed",
     ]);
+    assert!(!tests.join("1-1/object").exists(), "it is left over");
+    assert!(tests.join("2-2/object").exists(), "it is in use");
+    fs::remove_dir_all(&tests).expect("removes");
+    site.run(&["--test-storage"]).assert_code(0);
     assert!(site.moment().bucket.is_empty(), "nothing is left");
+}
+
+#[test]
+fn a_removal_that_is_only_tried_is_reported_and_changes_nothing() {
+    let site = Site::new(6);
+    site.run(&["--limit", "3"]).assert_code(0);
+    let first = site.state_files("json").remove(0).display().to_string();
+    site.run(&[]).assert_code(0);
+    let before = site.moment();
+    let state = testkit::readur::Snapshot::tree(&site.state());
+    let file = site.folder().join("tried.json");
+    let shown = file.display().to_string();
+    let tried = [
+        "--delete-source",
+        "--dry-run",
+        "--state-file",
+        &first,
+        "--older-than",
+        "0s",
+    ];
+    let said = site
+        .run(&[&tried[..], &["--report", &shown]].concat())
+        .assert_code(0)
+        .assert_says(&["would be removed", "Nothing was changed"]);
+    let report = fs::read_to_string(&file).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["action"], "delete-source --dry-run");
+    let n = report["this_time"]["sources_removed"].as_u64();
+    assert!(n.is_some_and(|n| n >= 3), "{report:#}");
+    let json = site.run(&[&tried[..], &["--json"]].concat()).json();
+    assert_eq!(json["this_time"]["sources_removed"].as_u64(), n);
+    assert_eq!(report["counts"]["sources_removed"], 0, "{}", said.all());
+    before.assert_same(&site.moment(), "nothing was removed");
+    let after = testkit::readur::Snapshot::tree(&site.state());
+    state.assert_same(&after, "nor written down");
 }
 
 #[test]

@@ -185,3 +185,26 @@ fn a_run_of_which_only_the_bucket_knows_is_no_leftover() {
     let bucket = Snapshot::bucket(site.s3.root(), BUCKET);
     assert!(bucket.names().next().is_some());
 }
+
+#[test]
+fn what_a_later_run_brought_out_of_the_bucket_explains_no_row_in_it() {
+    let site = Site::new(6);
+    // Into the bucket, out of it, and into it again: the last journal loses its tail, and nothing else is left to tell.
+    site.run(&["--limit", "3"]).assert_code(0);
+    site.run(&["--direction", "s3-to-local"]).assert_code(0);
+    assert_eq!(site.switched(), 0);
+    site.run(&["--batch-size", "1", "--parallel-uploads", "1"])
+        .assert_code(0);
+    cut(&site.journals()[2], 0);
+    forget_copies(&site);
+    for path in site.state_files("json") {
+        fs::remove_file(path).expect("removes");
+    }
+    let last = site.journals()[2].display().to_string();
+    let report = site
+        .run(&["--rollback", &last, "--json"])
+        .assert_code(3)
+        .json();
+    let left = report["exceptions"].as_array().expect("a list").len();
+    assert_eq!((left, site.switched()), (6, 6), "{report:#}");
+}

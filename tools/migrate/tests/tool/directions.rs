@@ -179,6 +179,81 @@ fn the_next_command_that_is_printed_works_between_buckets() {
 }
 
 #[test]
+fn after_an_interruption_the_commands_that_are_printed_work_in_every_direction() {
+    for direction in ["local-to-s3", "s3-to-local", "s3-to-s3"] {
+        let site = Site::new(12);
+        if direction != "local-to-s3" {
+            site.run(&[]).assert_code(0);
+        }
+        site.s3.create_bucket("other");
+        let target = site.s3.store_url("other", "");
+        // A shell would take it for two words.
+        let state = site.folder().join("state of it").display().to_string();
+        let mut arguments = vec!["--state-dir", &state, "--direction", direction];
+        if direction == "s3-to-s3" {
+            arguments.extend(["--target", &target]);
+        }
+        let before = site.moment();
+        let cut = |more: &[&str], at: &str| {
+            let arguments = [&arguments[..], more].concat();
+            let mut command = site.command(&arguments);
+            command.env("MIGRATE_CRASH_AT", at);
+            let ended = Ended::of(command, &arguments);
+            assert_eq!(ended.code, None, "it is cut off: {}", ended.all());
+        };
+        cut(&["--batch-size", "2"], "20");
+        let undecided = site.run(&arguments).assert_code(2);
+        pasted(&site, &undecided)
+            .assert_code(0)
+            .assert_says(&["Migrated"]);
+        cut(&["--rollback"], "3");
+        let undecided = site.run(&arguments).assert_code(15);
+        pasted(&site, &undecided)
+            .assert_code(0)
+            .assert_says(&["Rolled back"]);
+        let after = site.moment();
+        before.tables.assert_same(&after.tables, direction);
+        assert!(Snapshot::bucket(site.s3.root(), "other").is_empty());
+    }
+}
+
+#[test]
+fn after_a_failure_the_commands_that_are_printed_work_between_buckets() {
+    let mut site = Site::new(6);
+    site.run(&[]).assert_code(0);
+    site.s3.create_bucket("other");
+    let proxy = testkit::ScriptedProxy::in_front_of(site.s3.address());
+    site.through(proxy.endpoint());
+    let target = proxy.store_url("other", "");
+    let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
+    site.run(&direction).assert_code(0);
+    let fails = || {
+        let rule =
+            testkit::Rule::s3_error(500, "InternalError", "We encountered an internal error");
+        proxy.add(rule.target("/other/documents/"));
+    };
+    let known = ["--target", target.as_str(), "--max-retries", "0"];
+    let summary = site.journals()[1].with_extension("json");
+    let summary = summary.display().to_string();
+    let delete = [
+        "--delete-source",
+        "--state-file",
+        &summary,
+        "--older-than",
+        "0s",
+        "--application-moved",
+    ];
+    let verify = ["--verify-state", "--full"];
+    for what in [&verify[..], &delete, &["--rollback", &summary]] {
+        fails();
+        let failed = site.run(&[&known[..], what].concat()).assert_code(14);
+        proxy.clear();
+        pasted(&site, &failed).assert_code(0);
+    }
+    assert!(Snapshot::bucket(site.s3.root(), "other").is_empty());
+}
+
+#[test]
 fn the_old_buckets_objects_go_once_the_application_has_moved() {
     let site = Site::new(6);
     site.run(&[]).assert_code(0);

@@ -1,42 +1,22 @@
-//! Disks that may only be read, and files that change under the reader's hands.
+//! Disks that may only be read or are full, and files that change under the reader's hands.
 //!
 //! What must hold: what cannot be written down is not begun; what cannot be restored keeps its row and its object; a file that
 //! changed while it was read is never taken for what it is now.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use testkit::{Action, Gate, Rule};
 
 use crate::failures::{behind_a_proxy, until};
+use crate::mounts::{FULL, READ_ONLY, mounted};
 use crate::world::{Ended, Site};
 
-/// Runs the program while a directory may only be read: by a mount where this user may mount, else by its mode.
+/// Runs the program while a directory may only be read.
 fn while_read_only(site: &Site, dir: &Path, arguments: &[&str]) -> Ended {
-    let command = site.command(arguments);
-    if !rustix::process::geteuid().is_root() {
-        let set = |mode| fs::set_permissions(dir, fs::Permissions::from_mode(mode)).expect("sets");
-        set(0o555);
-        let ended = Ended::of(command, arguments);
-        set(0o755);
-        return ended;
-    }
-    let script = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd . && exec "$@""#;
-    let mut wrapped = Command::new("unshare");
-    wrapped
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .current_dir(site.folder())
-        .args(["-m", "sh", "-c", script])
-        .arg(dir)
-        .arg(command.get_program())
-        .args(arguments);
-    for (name, value) in command.get_envs() {
-        wrapped.env(name, value.expect("a value"));
-    }
-    Ended::of(wrapped, arguments)
+    mounted(site, READ_ONLY, dir, arguments)
 }
 
 #[test]
@@ -44,8 +24,9 @@ fn state_files_that_cannot_be_written_stop_everything_before_it_begins() {
     let site = Site::new(4);
     let before = site.moment();
     let ended = while_read_only(&site, &site.state(), &[]);
-    assert!(matches!(ended.code, Some(17 | 1)), "{}", ended.all());
-    ended.assert_says(&["hint:", "--state-dir", "nothing was done"]);
+    ended
+        .assert_code(17)
+        .assert_says(&["hint:", "--state-dir", "nothing was done"]);
     before.assert_same(&site.moment(), "nothing was begun");
     site.run(&[]).assert_code(0);
     let done = site.moment();
@@ -53,8 +34,7 @@ fn state_files_that_cannot_be_written_stop_everything_before_it_begins() {
     while_read_only(&site, &site.state(), &["--status"]).assert_code(0);
     while_read_only(&site, &site.state(), &["--verify-state", "--full"]).assert_code(0);
     let ended = while_read_only(&site, &site.state(), &["--rollback"]);
-    assert!(matches!(ended.code, Some(17 | 1)), "{}", ended.all());
-    ended.assert_says(&["hint:"]);
+    ended.assert_code(17).assert_says(&["hint:"]);
     done.assert_same(&site.moment(), "nothing was undone");
     site.run(&["--rollback"]).assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
@@ -77,12 +57,10 @@ fn files_that_cannot_be_restored_or_removed_keep_their_rows_and_objects() {
     // The folders below are part of the same file system.
     let uploads = site.fleet.uploads.clone();
     let ended = while_read_only(&site, &uploads, &delete);
-    if rustix::process::geteuid().is_root() {
-        ended.assert_code(17).assert_says(&["hint:"]);
-        before
-            .tree
-            .assert_same(&site.moment().tree, "no file was removed");
-    }
+    ended.assert_code(17).assert_says(&["hint:"]);
+    before
+        .tree
+        .assert_same(&site.moment().tree, "no file was removed");
     site.run(&delete).assert_code(0);
     let removed = site.moment();
     let folder = uploads.join("documents");
@@ -93,6 +71,61 @@ fn files_that_cannot_be_restored_or_removed_keep_their_rows_and_objects() {
     removed.tables.assert_same(&after.tables, "the rows");
     assert_eq!(site.switched(), 5);
     site.run(&["--verify-state", "--full"]).assert_code(0);
+    site.run(&["--rollback", &latest]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn a_disk_that_fills_up_under_the_journal_stops_the_run_and_the_bucket_knows_the_rest() {
+    let site = Site::new(60);
+    let before = site.moment();
+    // What is written there is gone with the mount, as with the machine.
+    mounted(&site, FULL, &site.state(), &["--batch-size", "5"])
+        .assert_code(17)
+        .assert_says(&["hint:", "free some space"]);
+    let switched = site.switched();
+    assert!((1..60).contains(&switched), "half-way: {switched}");
+    site.run(&["--rollback"])
+        .assert_code(0)
+        .assert_says(&["from the bucket"]);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn a_file_that_finds_no_room_keeps_its_row_and_object() {
+    // Only one: what else would be restored is gone with the mount.
+    let site = Site::new(1);
+    let id = &site.fleet.documents[0].id;
+    let path = site.sql(&format!(
+        "SELECT file_path FROM documents WHERE id = '{id}'"
+    ));
+    // Larger than the disk.
+    let size = 1 << 20;
+    fs::write(&path, vec![7; size]).expect("writes");
+    site.sql(&format!(
+        "UPDATE documents SET file_size = {size}, file_hash = NULL WHERE id = '{id}'"
+    ));
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let latest = site.state().join("migration_state_LATEST.json");
+    let latest = latest.display().to_string();
+    let delete = ["--delete-source", "--state-file", &latest];
+    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
+        .assert_code(0);
+    let folder = site.fleet.uploads.join("documents");
+    let removed = site.moment();
+    mounted(&site, FULL, &folder, &["--rollback", &latest])
+        .assert_code(17)
+        .assert_says(&["hint:", "free some space"]);
+    assert_eq!(site.switched(), 1);
+    let object = site.sql(&format!(
+        "SELECT substr(file_path, 6) FROM documents WHERE id = '{id}'"
+    ));
+    let object = site.s3.root().join(crate::world::BUCKET).join(object);
+    assert_eq!(fs::read(object).expect("the object is there").len(), size);
+    removed
+        .tree
+        .assert_same(&site.moment().tree, "nothing on the disk below");
     site.run(&["--rollback", &latest]).assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
 }

@@ -11,6 +11,7 @@ mod defects;
 mod directions;
 mod disks;
 mod failures;
+mod mounts;
 mod places;
 mod random;
 mod state;

@@ -83,6 +83,23 @@ fn one_object_that_is_always_refused_does_not_stop_the_others() {
             && it["item"].as_str().is_some_and(|id| id.contains(&refused))),
         "{report:#}"
     );
+    // A process that was killed in a probe would leave it where the application keeps its documents.
+    let seen = proxy.requests().into_iter();
+    let written = seen.filter(|request| request.method == "PUT");
+    let probes: Vec<String> = written
+        .map(|request| request.target)
+        .filter(|target| target.contains(".syncline") && target.contains("probe"))
+        .collect();
+    assert!(
+        probes
+            .iter()
+            .all(|target| target.starts_with("/docs/.syncline/probe/")),
+        "{probes:?}"
+    );
+    assert!(
+        probes.iter().any(|target| target.contains("/documents/")),
+        "one was judged: {probes:?}"
+    );
     // Again, with nothing else to do: it is still only that one.
     site.run(&arguments).assert_code(3).assert_says(&[&refused]);
     site.run(&["--max-failures", "0", "--max-retries", "0"])
@@ -105,9 +122,19 @@ fn a_store_that_fails_for_everything_stops_the_run_and_undoes_nothing() {
         Rule::s3_error(500, "InternalError", "We encountered an internal error")
             .target("/documents/"),
     );
-    site.run(&["--enable-rollback", "--max-retries", "0"])
+    let arguments = ["--enable-rollback", "--max-retries", "0"];
+    site.run(&arguments)
         .assert_code(14)
         .assert_says(&["--resume-from"]);
+    assert_eq!(site.switched(), 2, "nothing was undone");
+    proxy.clear();
+    // Writes only: what the probe asks for must not pass by.
+    proxy.add(
+        Rule::s3_error(500, "InternalError", "We encountered an internal error")
+            .method("PUT")
+            .target("/documents/"),
+    );
+    site.run(&arguments).assert_code(14);
     assert_eq!(site.switched(), 2, "nothing was undone");
     proxy.clear();
     site.run(&["--resume"]).assert_code(0);
@@ -135,6 +162,16 @@ fn one_object_that_cannot_be_read_back_holds_up_no_verification_nor_rollback() {
         Rule::s3_error(500, "InternalError", "We encountered an internal error")
             .method("GET")
             .target(&format!("/{refused}.")),
+    );
+    proxy.forget_requests();
+    site.run(&[&["--verify-state", "--full"][..], &retries].concat())
+        .assert_code(3)
+        .assert_says(&["refused", &refused]);
+    let seen = proxy.requests();
+    assert!(
+        seen.iter()
+            .all(|request| ["GET", "HEAD"].contains(&request.method.as_str())),
+        "who verifies writes nothing: {seen:?}"
     );
     for what in [&["--verify-state", "--full"][..], &["--rollback", &latest]] {
         site.run(&[what, &retries].concat())

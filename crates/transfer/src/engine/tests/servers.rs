@@ -223,3 +223,31 @@ async fn an_empty_object_comes_back_to_a_bucket() {
             .is_empty()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_item_that_is_taken_up_again_only_the_blob_that_is_refused_is_named() {
+    for step in 1..100 {
+        let (mut world, proxy, _server) = proxied(1).await;
+        world.limits.retry.attempts = 1;
+        let last = world.blob("extra", "last", b"stored by the first attempt");
+        world.items[0].blobs.push(last);
+        let crashed = world.run_with(Steps::fail_at(step)).await;
+        crashed.expect_err("it gets through before the last was stored");
+        let is_planned = world.journal().await.tally().of(State::Planned) == 1;
+        if !(is_planned && world.objects().await.contains_key("extras/last")) {
+            continue;
+        }
+        let refused = "thumbnails/document-0_thumb";
+        proxy.add(Rule::s3_error(500, "InternalError", "no").target(refused));
+        let report = world.run().await.expect("goes on");
+        let of = |kind| {
+            let all = report.exceptions.iter().filter(move |it| it.kind == kind);
+            all.map(|it| it.key.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(ExceptionKind::Refused), [refused]);
+        assert_eq!(of(ExceptionKind::ObjectKept), [refused]);
+        assert_eq!(report.committed, 1);
+        return;
+    }
+    panic!("no step is between the last blob and the end of its item");
+}

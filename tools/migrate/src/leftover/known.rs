@@ -1,0 +1,147 @@
+//! Which rows other runs brought into the bucket: by the journals here, and by the copies in the bucket of those that are not here.
+//!
+//! What must hold: a journal explains a row in this bucket only if its run brought rows of this database into this bucket, and no later
+//! run brought the row out again. A run between buckets, over another database or into another bucket says nothing about why a row is here.
+//!
+//! What it deliberately does not do: compare upload paths or users. Whoever's document it was and wherever it lay, its row is explained.
+
+use std::collections::BTreeSet;
+
+use console::Failure;
+use transfer::{Journal, KeySet, State};
+
+use crate::cli::args::DirectionArg;
+use crate::run::failures::journal_failure;
+use crate::run::session::{MIRROR, Session, direction_named};
+use crate::state::{Parameters, run_age};
+
+/// Collects the items that another run has switched, or may have.
+///
+/// # Errors
+/// If the bucket cannot be listed, or a journal that was opened cannot be read.
+pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<KeySet, Failure> {
+    let parameters = session.parameters()?;
+    let mirror = session.mirror().await?;
+    let mirrored = Journal::mirrored_runs(&mirror, MIRROR).await;
+    let mirrored = BTreeSet::from_iter(mirrored.map_err(|error| journal_failure(&error))?);
+    let here = session.state.runs()?;
+    let mut runs = mirrored.clone();
+    runs.extend(here.iter().map(|files| files.run.clone()));
+    runs.remove(&journal.header().run_id);
+    let mut runs = Vec::from_iter(runs);
+    runs.sort_by_key(|run| std::cmp::Reverse(run_age(run)));
+    let mut known = Known::default();
+    for run in runs {
+        let opened = match here.iter().find(|files| files.run == run) {
+            Some(files) => Journal::read_only(&files.journal),
+            None => copied(&mirror, &run).await?,
+        };
+        match opened {
+            // The copy lies in the bucket of the run, whatever name that had then.
+            Ok(other) => {
+                if let Some(way) = way_of(&other, &parameters, mirrored.contains(&run)) {
+                    known.take_in(&other, way)?;
+                }
+            }
+            Err(error) => session
+                .ui
+                .warn(format!("the journal of run {run} explains no row: {error}")),
+        }
+    }
+    Ok(known.brought)
+}
+
+/// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
+/// would look like a run of this machine.
+async fn copied(
+    mirror: &store::Store,
+    run: &str,
+) -> Result<Result<Journal, transfer::JournalError>, Failure> {
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::io("make a directory in", &std::env::temp_dir(), &error))?;
+    let copy = scratch.path().join("copy.journal");
+    Ok(Journal::from_mirror(mirror, MIRROR, run, &copy).await)
+}
+
+/// Which way a run brought rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Into,
+    OutOf,
+}
+
+/// The journals are taken in from the newest on: the first that moved a row says where it is.
+#[derive(Default)]
+struct Known {
+    moved: KeySet,
+    brought: KeySet,
+}
+
+impl Known {
+    fn take_in(&mut self, journal: &Journal, way: Way) -> Result<(), Failure> {
+        let may_be = |state: State| state.is_switched() || state == State::Committing;
+        for entry in journal.entries(may_be) {
+            let id = entry.map_err(|error| journal_failure(&error))?.item.id;
+            if self.moved.insert(&id) && way == Way::Into {
+                self.brought.insert(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn way_of(journal: &Journal, here: &Parameters, is_same_bucket: bool) -> Option<Way> {
+    let of = journal.header().parameters.clone();
+    way(&serde_json::from_value(of).ok()?, here, is_same_bucket)
+}
+
+/// Tells which way a run brought rows of the same database, if it did at all and this bucket was its other end.
+fn way(of: &Parameters, here: &Parameters, is_same_bucket: bool) -> Option<Way> {
+    if of.database != here.database || of.application != here.application {
+        return None;
+    }
+    let (way, bucket) = match direction_named(&of.direction)? {
+        DirectionArg::LocalToS3 => (Way::Into, &of.target),
+        DirectionArg::S3ToLocal => (Way::OutOf, &of.source),
+        DirectionArg::S3ToS3 => return None,
+    };
+    (is_same_bucket || bucket == &here.target).then_some(way)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_run_of_this_database_into_this_bucket_explains_a_row() {
+        let here = Parameters {
+            direction: "local-to-s3".into(),
+            database: "readur#1".into(),
+            source: "/uploads".into(),
+            target: "s3://docs".into(),
+            application: "readur".into(),
+            user: None,
+        };
+        let check = |change: fn(&mut Parameters), is_same_bucket: bool, expected: Option<Way>| {
+            let mut of = here.clone();
+            change(&mut of);
+            assert_eq!(way(&of, &here, is_same_bucket), expected, "{of:?}");
+        };
+        check(|_| (), false, Some(Way::Into));
+        check(|of| of.source = "/elsewhere".into(), false, Some(Way::Into));
+        check(|of| of.user = Some("me".into()), false, Some(Way::Into));
+        check(|of| of.target = "s3://other".into(), false, None);
+        // The same bucket under another name.
+        check(|of| of.target = "s3://alias".into(), true, Some(Way::Into));
+        let back = |of: &mut Parameters| {
+            of.direction = "s3-to-local".into();
+            std::mem::swap(&mut of.source, &mut of.target);
+        };
+        check(back, false, Some(Way::OutOf));
+        for is_same_bucket in [false, true] {
+            check(|of| of.direction = "s3-to-s3".into(), is_same_bucket, None);
+            check(|of| of.database = "readur#2".into(), is_same_bucket, None);
+            check(|of| of.application = "other".into(), is_same_bucket, None);
+        }
+    }
+}
