@@ -3,10 +3,10 @@
 //! What must hold: `vault.json`, which authenticates, decides whether keys are right and new enough; anything else in the store is only
 //! a reason to look at it. What it deliberately does not do: ask for secrets, or know of devices.
 
-use bytes::Bytes;
 use store::{ErrorKind, Store};
 
 use crate::error::VaultError;
+use crate::ids::VaultId;
 use crate::keys::{KdfCost, Keyring, Secret, VaultFile};
 
 /// The key of the vault file.
@@ -113,11 +113,12 @@ impl Vault {
     /// If the store fails.
     pub async fn mark_epoch(&self) -> Result<(), VaultError> {
         let key = format!("{EPOCH_MARK}{:08x}", self.keys.epoch());
+        let text = format!(
+            "{}\nthe key was rotated; see vault.json\n",
+            self.keys.vault()
+        );
         self.store
-            .put(
-                &key,
-                Bytes::from_static(b"the key was rotated; see vault.json\n"),
-            )
+            .put(&key, text.into())
             .await
             .map_err(VaultError::store("the rotation could not be announced"))
     }
@@ -134,19 +135,34 @@ impl Vault {
             .await
     }
 
+    /// Which vault a mark says that it is of; the first marks said nothing. A vault that was once in the same place may have left it.
+    pub(crate) async fn marked_by(&self, key: &str) -> Result<Option<VaultId>, VaultError> {
+        let mark = self.store.get(key).await;
+        let mark = mark.map_err(VaultError::store(format!("{key} could not be read")))?;
+        let text = std::str::from_utf8(&mark).unwrap_or_default();
+        Ok(text.lines().next().and_then(|line| line.parse().ok()))
+    }
+
     /// A mark is only a reason to look: `vault.json`, which authenticates, decides.
     pub(crate) async fn heed_epoch<'k>(
         &self,
         keys: impl Iterator<Item = &'k str>,
     ) -> Result<(), VaultError> {
-        let marked = keys.filter_map(epoch_of).max().unwrap_or(0);
-        if marked <= self.keys.epoch() {
+        let newer = |key: &&str| epoch_of(key).is_some_and(|epoch| epoch > self.keys.epoch());
+        let marks: Vec<&str> = keys.filter(newer).collect();
+        if marks.is_empty() {
             return Ok(());
         }
         self.check_file().await?;
-        Err(VaultError::DamagedVaultFile(format!(
-            "it is older than the vault, whose key was rotated (epoch {marked}): an old copy was put back"
-        )))
+        for mark in marks {
+            let named = self.marked_by(mark).await?;
+            if named.is_none_or(|vault| vault == self.keys.vault()) {
+                return Err(VaultError::DamagedVaultFile(format!(
+                    "it is older than the vault, whose key was rotated ({mark}): an old copy was put back"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The store.

@@ -1,5 +1,6 @@
 //! The engine's promises, one module each.
 
+mod absorb;
 mod accept;
 mod begin;
 mod canary;

@@ -162,13 +162,22 @@ fn what_an_earlier_vault_left_in_the_same_place() {
     *damaged.last_mut().expect("it has bytes") ^= 1;
     fs::write(&theirs, damaged).expect("it is writable");
 
-    // Only what can be read goes.
+    // Nothing goes before everything was read.
+    let before = world.objects("").len();
     let repaired = laptop.hx("sync repair").run().ok();
-    assert!(repaired.err.contains("1 object removed"), "{repaired}");
-    assert!(theirs.exists());
+    assert!(
+        repaired.err.contains("1 object of it cannot be read now"),
+        "{repaired}"
+    );
+    assert_eq!(world.objects("").len(), before);
+    laptop
+        .hx("sync repair --give-up-unreadable")
+        .run()
+        .fails(2)
+        .because("needs a yes");
     fs::write(&theirs, sound).expect("it is writable");
     let json = laptop.hx("sync repair --json").run().ok().json();
-    assert_eq!(json["absorbed"]["objects"], 1, "{json}");
+    assert_eq!(json["absorbed"]["objects"], 2, "{json}");
     assert!(!theirs.exists());
     for device in [laptop, desktop] {
         device.hx("sync").run().ok();

@@ -19,13 +19,23 @@ pub struct RepairArgs {
     /// Rebuild what the manifests name (this is all that repair does; the option is there for clarity)
     #[arg(long)]
     manifest: bool,
+
+    /// Remove what another vault left in the same place, although not everything of it can be read: what only that held is lost
+    ///
+    /// It asks first; without a terminal it needs --yes.
+    #[arg(long)]
+    give_up_unreadable: bool,
 }
 
 /// Runs `hx sync repair`.
 ///
 /// # Errors
 /// The vault's.
-pub fn run(_: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
+pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
+    let gives_up = args.give_up_unreadable;
+    if gives_up {
+        context.consent("Remove what another vault left here, also what cannot be read of it?")?;
+    }
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "repair", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "repair");
@@ -39,8 +49,7 @@ pub fn run(_: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
         .await?;
         let earlier = KeyFile::others(&context.paths, link.membership.vault);
         link.run(&mut history, "repair", watcher, async |device| {
-            let absorbed = device.absorb(&earlier).await?;
-            let report = device.repair().await?;
+            let (report, absorbed) = device.absorb(&earlier, gives_up).await?;
             let records = report.republished;
             Ok(((absorbed, report), records))
         })
@@ -70,13 +79,21 @@ fn tell_absorbed(ui: &Ui, absorbed: &Absorbed) {
     for problem in &absorbed.problems {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
     }
-    ui.status(format!(
-        "Another vault that this machine was in had left {} here: {} in them this machine did not have. Everything is published in this vault; \
-         {} removed.",
-        human::count(absorbed.objects + absorbed.problems.len() as u64, "object"),
-        human::count(absorbed.recovered, "record"),
-        human::count(absorbed.objects, "object"),
-    ));
+    if absorbed.objects > 0 {
+        ui.status(format!(
+            "Another vault that this machine was in had left objects here, with {} that this machine did not have. Their records are published \
+             in this vault; {} removed.",
+            human::count(absorbed.recovered, "record"),
+            human::count(absorbed.objects, "object"),
+        ));
+    }
+    if !absorbed.problems.is_empty() && absorbed.objects == 0 {
+        ui.status(format!(
+            "Nothing that another vault left here was removed: {} of it cannot be read now. Put it back, or wait until it has come, and \
+             run `hx sync repair` again; `--give-up-unreadable` goes on without.",
+            human::count(absorbed.problems.len() as u64, "object"),
+        ));
+    }
 }
 
 /// Tells what was done, `did` in a word.
