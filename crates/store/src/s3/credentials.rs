@@ -263,7 +263,7 @@ impl Credentials {
     /// Finds credentials now, so that it is known at once if there are none.
     pub(super) async fn find(source: &Source, region: &str) -> Result<Credentials, StoreError> {
         let place = source.url.to_string();
-        match source.given() {
+        match source.given().and_then(|given| given.map(fit).transpose()) {
             Ok(Some(credential)) => {
                 let current = Mutex::new(Current {
                     credential: Arc::new(credential),
@@ -346,10 +346,29 @@ async fn load(chain: &CredentialsProviderChain) -> Result<Current, CredentialsEr
         secret_key: found.secret_access_key().to_owned(),
         token: found.session_token().map(str::to_owned),
     };
+    let credential = fit(credential).map_err(CredentialsError::invalid_configuration)?;
     Ok(Current {
         credential: Arc::new(credential),
         expiry: found.expiry(),
     })
+}
+
+/// Checks that keys can be sent in a header: the library that signs takes it for granted, and ends the program where it is not so.
+fn fit(credential: AwsCredential) -> Result<AwsCredential, NoCredentials> {
+    let is_sound = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    let parts = [
+        ("access key", Some(&credential.key_id)),
+        ("secret key", Some(&credential.secret_key)),
+        ("session token", credential.token.as_ref()),
+    ];
+    for (what, text) in parts {
+        if text.is_some_and(|text| !is_sound(text)) {
+            return Err(NoCredentials(format!(
+                "the {what} holds a blank or another character that no key has: is it from a file with Windows line ends?"
+            )));
+        }
+    }
+    Ok(credential)
 }
 
 fn none(place: &str, error: NoCredentials) -> StoreError {

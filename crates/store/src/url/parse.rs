@@ -198,6 +198,15 @@ pub(crate) fn check_endpoint(endpoint: String) -> Result<String, UrlError> {
     if place.contains('@') {
         return bad("contains a user or password; use access_key and secret_key");
     }
+    // What a browser would mend, the client below takes as it is.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]?#".contains(c);
+    if let Some(odd) = place.chars().find(|c| !is_plain(*c)) {
+        return bad(&format!(
+            "'{}' contains '{}', which no host and port has",
+            place.escape_debug(),
+            odd.escape_debug()
+        ));
+    }
     let parsed = url::Url::parse(&format!("http://{place}"));
     match parsed {
         Ok(parsed) if parsed.host_str().is_none_or(str::is_empty) => bad("has no host"),

@@ -142,3 +142,20 @@ fn keys_in_the_url_work_and_go_to_a_private_file() {
         laptop.hx(command).without(&KEYS).run().ok();
     }
 }
+
+#[test]
+fn keys_with_a_line_end_in_them() {
+    let world = World::on_s3();
+    let laptop = world.laptop();
+    for (name, what) in [
+        ("AWS_ACCESS_KEY_ID", "access key"),
+        ("AWS_SESSION_TOKEN", "session token"),
+    ] {
+        laptop
+            .hx("sync pull")
+            .env(name, "AKIATESTKITTESTKIT00\r")
+            .run()
+            .fails(13)
+            .because(what);
+    }
+}

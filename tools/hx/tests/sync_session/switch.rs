@@ -163,6 +163,7 @@ fn what_an_earlier_vault_left_in_the_same_place() {
     fs::write(&theirs, damaged).expect("it is writable");
 
     // Nothing goes before everything was read.
+    laptop.hx("sync push").run().ok();
     let before = world.objects("").len();
     let repaired = laptop.hx("sync repair").run().ok();
     assert!(

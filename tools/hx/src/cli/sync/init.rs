@@ -116,7 +116,7 @@ fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::usage(
-        "the store URL was cut at its `&`: the shell takes an unquoted `&` for the end of the command",
+        "the store URL looks as if it was cut at its `&`: the shell takes an unquoted `&` for the end of the command",
     )
     .kind("cut-url")
     .hint(format!(
