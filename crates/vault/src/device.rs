@@ -109,6 +109,8 @@ impl<R> fmt::Debug for Device<'_, R> {
 pub(crate) struct Listing {
     pub(crate) nodes: BTreeMap<NodeId, Vec<ManifestRef>>,
     pub(crate) foreign: Vec<String>,
+    /// When they were asked for, in milliseconds since the Unix epoch by this device's clock.
+    pub(crate) at_ms: i64,
 }
 
 impl<'a, R: Replica> Device<'a, R> {
@@ -186,6 +188,7 @@ impl<'a, R: Replica> Device<'a, R> {
     /// Lists the manifests below `prefix`: one request for up to a thousand.
     pub(crate) async fn list_manifests(&mut self, prefix: &str) -> Result<Listing, VaultError> {
         self.observer.step(Step::Phase("list"));
+        let at_ms = self.now_ms();
         let entries = self
             .vault
             .store()
@@ -197,6 +200,7 @@ impl<'a, R: Replica> Device<'a, R> {
         let mut listing = Listing {
             nodes: BTreeMap::new(),
             foreign: vec![],
+            at_ms,
         };
         self.vault
             .heed_epoch(entries.iter().map(|entry| entry.key.as_str()))

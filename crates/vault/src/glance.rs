@@ -94,7 +94,7 @@ impl<R: Replica> Device<'_, R> {
         };
         let now: Option<OwnState> = state::load(self.replica, &self.state_keys.own())?;
         let has_moved = now.as_ref() != Some(own);
-        let goes_on = has_moved || self.taken_over(own.node, listing).await?.is_some();
+        let goes_on = has_moved || self.taken_over(own.node, listing, None).await?.is_some();
         Ok((!goes_on).then_some(error))
     }
 }

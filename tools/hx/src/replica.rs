@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use vault::{Applied, Change, Malformed, RecordId, Replica, ReplicaError, Source, VaultId};
 
 use crate::codec;
-use crate::history::model::{self, Record};
+use crate::history::model::Record;
 use crate::history::{ApplyOptions, History, HistoryError, feed, put_state_in};
 
 /// A history that takes part in one vault.
@@ -164,9 +164,17 @@ impl Replica for HistoryReplica<'_> {
     ) -> Result<u64, ReplicaError> {
         let alias = self.alias;
         let transaction = self.history.begin()?;
-        let moved = feed::republish_in(&transaction, |id: model::RecordId, learnt_from| {
-            learnt_from == Some(alias) && ids.contains(&RecordId(id.0))
+        // A record knows one vault that it was learnt from. One that says another may have been learnt from this one before, and be in
+        // none of this device's segments here; or be in one of them, which is then written anew without it.
+        let mut others = vec![];
+        let moved = feed::republish_in(&transaction, |found| {
+            let is_wanted = found.learnt_from.is_some() && ids.contains(&RecordId(found.id.0));
+            if is_wanted && found.learnt_from != Some(alias) {
+                others.push(found.seq);
+            }
+            is_wanted
         })?;
+        feed::note_erased_in(&transaction, &others)?;
         change_all(&transaction, changes)?;
         transaction.commit()?;
         Ok(moved)
@@ -178,11 +186,62 @@ impl Replica for HistoryReplica<'_> {
         changes: &[Change],
     ) -> Result<u64, ReplicaError> {
         let transaction = self.history.begin()?;
-        let moved = feed::republish_in(&transaction, |id: model::RecordId, _| {
-            !shown.contains(&RecordId(id.0))
-        })?;
+        let moved =
+            feed::republish_in(&transaction, |found| !shown.contains(&RecordId(found.id.0)))?;
         change_all(&transaction, changes)?;
         transaction.commit()?;
         Ok(moved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::history::model::{self, Event};
+
+    fn record() -> Record {
+        Record::Event(Event {
+            id: model::RecordId::of("test", &[b"both"]),
+            command: Arc::from("ls"),
+            time_us: 1,
+            time_known: true,
+            duration_ms: None,
+            exit: None,
+            cwd: None,
+            host: Arc::from("box"),
+            shell: None,
+            session: None,
+            actor: None,
+        })
+    }
+
+    fn learn(history: &mut History, vault: VaultId) {
+        let source = Source::Vault {
+            unpublished_above: 0,
+        };
+        HistoryReplica::new(history, vault)
+            .expect("binds")
+            .apply(vec![record()], source, &[])
+            .expect("applies");
+    }
+
+    #[test]
+    fn what_another_vault_taught_again_is_unlearnt_too() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut history = History::open(&folder.path().join("history.db")).expect("opens");
+        let [one, two] = [VaultId([1; 16]), VaultId([2; 16])];
+        learn(&mut history, one);
+        learn(&mut history, two);
+        let mut replica = HistoryReplica::new(&mut history, one).expect("binds");
+        let published = replica.head().expect("head");
+        assert_eq!(replica.count_own(published).expect("counts"), 0);
+        let ids = HashSet::from([HistoryReplica::id(&record())]);
+        assert_eq!(replica.unlearn(&ids, &[]).expect("unlearns"), 1);
+        assert_eq!(replica.count_own(published).expect("counts"), 1);
+        // Should it have been in a segment of its own, that one is written anew, or the record would stay there once it is forgotten.
+        assert_eq!(replica.erased().expect("lists"), [1]);
+        assert_eq!(replica.unlearn(&ids, &[]).expect("unlearns"), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a push: removing, in one bulk request now and then, what nobody can still need.
 //!
-//! What must hold: an object goes only after its grace period, and never while a manifest that counts names it. Names follow from
+//! What must hold: an object goes only after its grace period, and never while a manifest that counts names it. Nothing of another line
+//! becomes garbage unread (see `retire` and `strays`). Names follow from
 //! content, so what this device gave up may be live again for somebody else: a clone of this machine that goes on under an identity
 //! this one left, or a device that was taken over and came back. Their lines are read once more before anything of them goes.
 //! What it deliberately does not do: fail a push. What was published stays published; the next push tries again.
@@ -47,13 +48,6 @@ impl<R: Replica> Device<'_, R> {
             state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
             draft.own = then.clone();
         }
-        let has_left = !then.removed.is_empty() || !then.earlier.is_empty();
-        if has_left && now_ms.abs_diff(then.searched_ms) >= grace_ms.unsigned_abs() {
-            self.find_latecomers(&mut then).await;
-            then.searched_ms = now_ms;
-            state::save(self.replica, &[state::keep(self.state_keys.own(), &then)])?;
-            draft.own = then.clone();
-        }
         let is_due = |garbage: &Garbage| now_ms.saturating_sub(garbage.since_ms) >= grace_ms;
         let forgotten_due = then
             .garbage
@@ -90,34 +84,6 @@ impl<R: Replica> Device<'_, R> {
         draft.report.removed = keys.len() as u64;
         draft.own = then;
         Ok(())
-    }
-
-    /// Notes as garbage what is in the lines that this device took over (or left to others who did) and was not there then: somebody (a
-    /// clone of a machine that is gone) may have uploaded it and never come to name it in a manifest. It waits like all garbage, for the
-    /// manifest may be under way. Costs two listings a line, once a grace period. Lines without any manifest are left to `strays`.
-    async fn find_latecomers(&mut self, own: &mut OwnState) {
-        let known: BTreeSet<String> = own
-            .garbage
-            .iter()
-            .map(|garbage| garbage.key.clone())
-            .collect();
-        let since_ms = self.now_ms();
-        let unseen = own.never_listed(std::iter::empty());
-        let lines = own.removed.keys().chain(&own.earlier).copied();
-        for node in &lines.collect::<BTreeSet<_>>() - &unseen {
-            if !matches!(self.verdict(own, node).await, Ok(Verdict::Gone)) {
-                continue;
-            }
-            let Ok(late) = self.segments_of(node).await else {
-                continue;
-            };
-            let unknown = late.into_keys().filter(|key| !known.contains(key));
-            own.garbage.extend(unknown.map(|key| Garbage {
-                key,
-                since_ms,
-                forgotten: true,
-            }));
-        }
     }
 
     /// The keys that may go, and what has to be asked about again. What belongs to somebody is in neither.
@@ -157,6 +123,15 @@ impl<R: Replica> Device<'_, R> {
             }
         }
         (keys.into_iter().collect(), unsure)
+    }
+
+    /// Whether another's line is known to be gone as a whole: somebody took it over, and it has nothing beyond that.
+    pub(super) async fn is_gone(
+        &mut self,
+        own: &OwnState,
+        node: NodeId,
+    ) -> Result<bool, VaultError> {
+        Ok(matches!(self.verdict(own, node).await?, Verdict::Gone))
     }
 
     async fn verdict(&mut self, own: &OwnState, node: NodeId) -> Result<Verdict, VaultError> {

@@ -112,9 +112,10 @@ impl<R: Replica> Device<'_, R> {
             own
         };
         let begins = self.is_about_to_begin(&own)?;
-        let (own, listing) = self.look_at_own_line(own, begins).await?;
+        let (own, listing) = self.look_at_own_line(own, begins, None).await?;
         let own = self.retire_earlier(own, &listing).await?;
         let own = self.take_in_strays(own, &listing).await?;
+        let own = self.take_in_latecomers(own).await?;
         let mut draft = self.draft(own)?;
         if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
             self.vault.check_file().await?;
@@ -126,7 +127,9 @@ impl<R: Replica> Device<'_, R> {
             if draft.own.newest.is_none() && !begins && !self.may_begin(&draft, &listing).await? {
                 return Box::pin(self.push(PushMode::Pending)).await;
             }
-            self.publish(&mut draft).await?;
+            if !self.publish(&mut draft, &listing).await? {
+                return Box::pin(self.push(PushMode::Pending)).await;
+            }
         } else if draft.forgets {
             // Nothing live of this device held what was forgotten.
             draft.own.hasten();
@@ -166,12 +169,32 @@ impl<R: Replica> Device<'_, R> {
         let own = self.own()?;
         let node = own.node;
         let begins = own.newest.is_none();
-        if self.look_at_own_line(own, begins).await?.0.node != node {
+        let (own, listing) = self.look_at_own_line(own, begins, None).await?;
+        if own.node != node {
             return Ok(());
         }
+        if begins {
+            // Nothing here shows that this is the place.
+            self.vault.check_file().await?;
+        }
+        self.deliver(&own, &intent, &listing).await.map(drop)
+    }
+
+    /// Writes a manifest, and counts it as written unless another device turns out to have the line by now: then this one has a new
+    /// identity. Returns whether it counts.
+    async fn deliver(
+        &mut self,
+        own: &OwnState,
+        intent: &Intent,
+        listing: &Listing,
+    ) -> Result<bool, VaultError> {
         let object = from_hex(&intent.object).unwrap_or_default();
         self.put(&intent.key, object.into()).await?;
-        self.commit(intent.then, &intent.erased)
+        let is_heard = self.is_heard(own, listing).await?;
+        if is_heard {
+            self.commit(&intent.then, &intent.erased)?;
+        }
+        Ok(is_heard)
     }
 
     /// This device's line as it may be by now: a manifest whose answer was lost is its own too.
@@ -189,9 +212,9 @@ impl<R: Replica> Device<'_, R> {
         self.own()
     }
 
-    fn commit(&mut self, then: OwnState, erased: &[u64]) -> Result<(), VaultError> {
+    fn commit(&mut self, then: &OwnState, erased: &[u64]) -> Result<(), VaultError> {
         let changes = [
-            state::keep(self.state_keys.own(), &then),
+            state::keep(self.state_keys.own(), then),
             state::forget(self.state_keys.intent()),
             state::forget(self.state_keys.progress()),
             state::forget(self.state_keys.attempts()),
@@ -227,11 +250,13 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote. An identity that was never used,
-    /// or that another device says it took over, is given up for a new one at once. Whether one did is asked also of a line that `begins`.
+    /// or that another device says it took over, is given up for a new one at once. Whether one did is asked also of a line that `begins`,
+    /// but not of those that are as in `asked`.
     async fn look_at_own_line(
         &mut self,
         own: OwnState,
         begins: bool,
+        asked: Option<&Listing>,
     ) -> Result<(OwnState, Listing), VaultError> {
         let listing = self.list_manifests(crate::vault::MANIFESTS).await?;
         self.heed_emptiness(&own, &listing).await?;
@@ -243,7 +268,8 @@ impl<R: Replica> Device<'_, R> {
         if checked.is_err() && own.is_unclaimed() {
             return Ok((self.reborn(own, true)?, listing));
         }
-        let Some((by, takeover)) = self.taken_over(own.node, &listing).await? else {
+        let taken = self.taken_over(own.node, &listing, asked).await?;
+        let Some((by, takeover)) = taken else {
             return checked.map(|()| (own, listing));
         };
         Ok((self.yield_line(own, &listing, by, takeover)?, listing))
@@ -269,13 +295,20 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Who says in the newest manifest of another line that it took a node's records over. It costs a request a line, so it is asked
-    /// only where the line is not as this device left it, or begins.
+    /// only where the line is not as this device left it, or begins; and not of lines that end as they did when they were `asked`.
     pub(crate) async fn taken_over(
         &self,
         node: NodeId,
         listing: &Listing,
+        asked: Option<&Listing>,
     ) -> Result<Option<(NodeId, Takeover)>, VaultError> {
-        for (by, refs) in listing.nodes.iter().filter(|(by, _)| **by != node) {
+        let is_asked = |by: &NodeId, refs: &Vec<ManifestRef>| {
+            asked.is_some_and(|asked| {
+                asked.nodes.get(by).and_then(|refs| refs.last()) == refs.last()
+            })
+        };
+        let others = listing.nodes.iter().filter(|(by, _)| **by != node);
+        for (by, refs) in others.filter(|(by, refs)| !is_asked(by, refs)) {
             for newest in refs.iter().rev() {
                 // One that cannot be read says nothing: the one before it is asked, as by a pull.
                 if let Ok(mut manifest) = self.fetch_manifest(*by, *newest).await? {
@@ -318,8 +351,8 @@ impl<R: Replica> Device<'_, R> {
         })
     }
 
-    /// Writes the manifest and moves the local cursor.
-    async fn publish(&mut self, draft: &mut Draft) -> Result<(), VaultError> {
+    /// Writes the manifest and moves the local cursor; or finds that the line is another's by now, and returns false.
+    async fn publish(&mut self, draft: &mut Draft, listing: &Listing) -> Result<bool, VaultError> {
         self.observer.step(Step::Phase("publish"));
         draft
             .live
@@ -373,19 +406,20 @@ impl<R: Replica> Device<'_, R> {
         let intent = Intent {
             key: sealed.key.clone(),
             object: to_hex(&sealed.bytes),
-            then: then.clone(),
+            then,
             erased: draft.erased.clone(),
         };
         state::save(
             self.replica,
             &[state::keep(self.state_keys.intent(), &intent)],
         )?;
-        self.put(&sealed.key, sealed.bytes.clone()).await?;
-        self.commit(then.clone(), &draft.erased)?;
-        draft.own = then;
+        if !self.deliver(&draft.own, &intent, listing).await? {
+            return Ok(false);
+        }
+        draft.own = intent.then;
         draft.report.bytes += sealed.bytes.len() as u64;
         draft.report.published = true;
-        Ok(())
+        Ok(true)
     }
 
     fn seal_manifest(

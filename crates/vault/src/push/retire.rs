@@ -151,7 +151,7 @@ impl<R: Replica> Device<'_, R> {
         if let Some(problem) = reading.unread {
             return Ok(Err(problem));
         }
-        let mut keys = reading.keys;
+        let mut keys = std::mem::take(&mut reading.keys);
         keys.extend(refs.iter().map(|manifest| manifest.key(node)));
         let mut removed = BTreeMap::new();
         for (_, manifest) in manifests {
@@ -161,7 +161,9 @@ impl<R: Replica> Device<'_, R> {
             .iter()
             .filter(|(heir, _)| !own.removed.contains_key(heir))
         {
-            keys.extend(self.remains(*heir, taken, listing).await?);
+            let remains = self.remains(*heir, taken, listing).await?;
+            keys.extend(remains.keys);
+            reading.records.extend(remains.records);
         }
         keys.sort();
         let leaving = Leaving {
@@ -263,20 +265,22 @@ impl<R: Replica> Device<'_, R> {
             })
     }
 
-    /// What is still in the store of a line that the one to be taken over had itself taken over.
+    /// Reads what is still in the store of a line that the one to be taken over had itself taken over: some of it may have come late, and
+    /// be in nobody's line.
     async fn remains(
-        &self,
+        &mut self,
         node: NodeId,
         taken: &Takeover,
         listing: &Listing,
-    ) -> Result<Vec<String>, VaultError> {
+    ) -> Result<Reading, VaultError> {
         let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
         if taken.is_outlived(refs) {
-            return Ok(vec![]);
+            return Ok(Reading::default());
         }
-        let mut keys: Vec<String> = self.segments_of(node).await?.into_keys().collect();
-        keys.extend(refs.iter().map(|manifest| manifest.key(node)));
-        Ok(keys)
+        let mut reading = self.read_line(node, &BTreeMap::new()).await?;
+        let manifests = refs.iter().map(|manifest| manifest.key(node));
+        reading.keys.extend(manifests);
+        Ok(reading)
     }
 
     pub(crate) async fn segments_of(

@@ -1,6 +1,7 @@
 //! What was uploaded under this device's own identity and is not known to it: by a copy of this machine that was lost in the middle of a
 //! push, say. What it holds may be forgotten later, and nobody else would ever clear it away. The same goes for identities that this device
-//! gave up before anybody was seen to write a manifest under them.
+//! gave up before anybody was seen to write a manifest under them, and for lines that it took over (or left to others who did), where
+//! somebody may have uploaded something since and named it nowhere yet.
 //!
 //! What must hold: nothing goes that was not read and made this device's own first, by the very push that notes it as garbage. Should the
 //! manifest that names it be under way after all, then its records are in this device's line. The own line is disputed in time; one that
@@ -69,12 +70,55 @@ impl<R: Replica> Device<'_, R> {
         let waiting = own.garbage.iter().map(|garbage| &garbage.key);
         let waiting: BTreeSet<&String> = waiting.filter(|key| own.has_taken_in(key)).collect();
         strays.retain(|key, _| !waiting.contains(key));
+        self.take_in_left(own, node, &strays).await
+    }
+
+    /// Takes in what came late to the lines that are gone, if it is time to look: two listings a line, once a grace period. Lines without
+    /// any manifest are left to [`Device::take_in_strays`]. One that cannot be looked through now holds no other up.
+    pub(super) async fn take_in_latecomers(
+        &mut self,
+        mut own: OwnState,
+    ) -> Result<OwnState, VaultError> {
+        let since_ms = self.now_ms().abs_diff(own.searched_ms);
+        let has_left = !own.removed.is_empty() || !own.earlier.is_empty();
+        if !has_left || since_ms < self.options.grace_ms.unsigned_abs() {
+            return Ok(own);
+        }
+        own.searched_ms = self.now_ms();
+        let unseen = own.never_listed(std::iter::empty());
+        let lines = own.removed.keys().chain(&own.earlier).copied();
+        for node in &lines.collect::<BTreeSet<_>>() - &unseen {
+            note_unswept(self.search(&mut own, node).await)?;
+        }
+        state::save(self.replica, &[state::keep(self.state_keys.own(), &own)])?;
+        Ok(own)
+    }
+
+    async fn search(&mut self, own: &mut OwnState, node: NodeId) -> Result<(), VaultError> {
+        if !self.is_gone(own, node).await? {
+            return Ok(());
+        }
+        let mut late = self.segments_of(node).await?;
+        // What waits there was read before it became garbage, or is this device's own.
+        let waiting: BTreeSet<&String> = own.garbage.iter().map(|garbage| &garbage.key).collect();
+        late.retain(|key, _| !waiting.contains(key));
+        self.take_in_left(own, node, &late).await
+    }
+
+    /// Reads segments of a line that this device left or took over (keys and stored sizes), and makes all that they hold its own. What
+    /// was read is garbage from now on.
+    async fn take_in_left(
+        &mut self,
+        own: &mut OwnState,
+        node: NodeId,
+        strays: &BTreeMap<String, u64>,
+    ) -> Result<(), VaultError> {
         if strays.is_empty() {
             return Ok(());
         }
         let since_ms = self.now_ms();
         let (mut next, mut held) = (own.clone(), HashSet::new());
-        self.read_segments(&strays, |this, key, outcome| {
+        self.read_segments(strays, |this, key, outcome| {
             if let (Ok((_, batch)), Some((_, hash))) = (outcome, Place::parse(key)) {
                 held.extend(ids::<R>(&batch));
                 this.salvage(batch)?;

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 
 use testkit::FaultyStore;
-use vault::{NodeId, ProblemKind, PushMode, VaultError};
+use vault::{NodeId, ProblemKind, PushMode, ResetMode, VaultError};
 
 use crate::desk::{Desk, GRACE_MS, perfect_store, wait};
 
@@ -120,6 +120,129 @@ fn a_twin_whose_segments_were_cleared_away_before_its_first_manifest_loses_nothi
         let wanted = (0..10).chain(20..25).filter(|n| *n != 21).chain(later);
         assert_eq!(newcomer(&store), (wanted.collect(), BTreeSet::new()));
     }
+}
+
+#[test]
+fn what_comes_late_to_a_line_that_was_taken_over_is_read_before_it_goes() {
+    let store = perfect_store();
+    store.set_yielding(true);
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let mut copy = one.clone();
+    copy.options = Desk::at(2, &store).options;
+    copy.add(20..25);
+    let before = line(&store, "objects/segments", shared);
+    let late = || {
+        let mut keys = line(&store, "objects/segments", shared);
+        keys.retain(|key| !before.contains(key));
+        keys
+    };
+    let push = copy.push();
+    let mut push = Box::pin(push);
+    // It has looked at its line, and its segment arrives after the takeover.
+    run_until(push.as_mut(), || !late().is_empty());
+    let objects: Vec<_> = late()
+        .into_iter()
+        .map(|key| (store.objects()[&key].clone(), key))
+        .collect();
+    for (_, key) in &objects {
+        store.remove_raw(key);
+    }
+    one.reset(ResetMode::NewIdentity);
+    wait(one.push()).expect("a perfect store");
+    for (object, key) in objects {
+        store.put_raw(&key, object);
+    }
+    weeks_pass(&mut one);
+    assert_eq!(late(), Vec::<String>::new(), "it was cleared away");
+    // The copy dies.
+    drop(push);
+    let everything = (0..10).chain(20..25).collect();
+    assert_eq!(newcomer(&store), (everything, BTreeSet::new()));
+}
+
+#[test]
+fn a_first_manifest_that_comes_after_its_line_came_and_went_is_told() {
+    let store = perfect_store();
+    let (mut one, mut twin) = twins(&store);
+    let shared = one.own().node;
+    twin.add(20..25);
+    let uploaded = || !line(&store, "objects/segments", shared).is_empty();
+    let mut push = Box::pin(twin.push());
+    run_until(push.as_mut(), uploaded);
+    for n in 0..3 {
+        one.add(n..n + 1);
+        wait(one.push()).expect("a perfect store");
+    }
+    one.reset(ResetMode::NewIdentity);
+    wait(one.push()).expect("a perfect store");
+    one.days_pass(WEEK_DAYS);
+    wait(one.push()).expect("a perfect store");
+    assert_eq!(line(&store, "manifests", shared), Vec::<String>::new());
+    // It wakes; the other one is lost.
+    wait(push.as_mut()).expect("a perfect store");
+    drop(push);
+    assert_ne!(twin.own().node, shared);
+    assert_eq!(newcomer(&store).0, (0..3).chain(20..25).collect());
+}
+
+#[test]
+fn a_manifest_that_comes_weeks_late_is_told_that_its_number_was_taken_over() {
+    let store = perfect_store();
+    store.set_yielding(true);
+    let mut one = Desk::at(1, &store);
+    one.add(0..3);
+    wait(one.push()).expect("a perfect store");
+    let shared = one.own().node;
+    let mut copy = one.clone();
+    let another = Desk::at(2, &store);
+    (copy.options, copy.clock) = (another.options, another.clock);
+    let clock = copy.clock.clone();
+    copy.add(20..25);
+    let before = line(&store, "objects/segments", shared);
+    let uploaded = || line(&store, "objects/segments", shared) != before;
+    let mut push = Box::pin(copy.push());
+    run_until(push.as_mut(), uploaded);
+    for n in 3..6 {
+        one.add(n..n + 1);
+        wait(one.push()).expect("a perfect store");
+    }
+    one.reset(ResetMode::NewIdentity);
+    wait(one.push()).expect("a perfect store");
+    one.days_pass(WEEK_DAYS);
+    wait(one.push()).expect("a perfect store");
+    assert_eq!(line(&store, "manifests", shared), Vec::<String>::new());
+    clock.fetch_add(GRACE_MS, std::sync::atomic::Ordering::Relaxed);
+    wait(push.as_mut()).expect("a perfect store");
+    drop(push);
+    assert_ne!(copy.own().node, shared);
+    assert_eq!(newcomer(&store).0, (0..6).chain(20..25).collect());
+}
+
+#[test]
+fn a_first_manifest_under_way_is_not_finished_where_the_vault_does_not_show() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..3);
+    let handle = store.for_device(1);
+    handle.crash_at(handle.operations() + 3, testkit::CrashPoint::BeforeEffect);
+    wait(one.push()).expect_err("it died at its manifest");
+    handle.revive();
+    let objects = store.objects();
+    assert!(!objects.keys().any(|key| key.starts_with("manifests/")));
+    // The disk is not mounted.
+    for key in objects.keys() {
+        store.remove_raw(key);
+    }
+    wait(one.push()).expect_err("it may be another place");
+    assert_eq!(store.objects().len(), 0);
+    for (key, object) in objects {
+        store.put_raw(&key, object);
+    }
+    wait(one.push()).expect("a perfect store");
+    assert_eq!(newcomer(&store), ((0..3).collect(), BTreeSet::new()));
 }
 
 #[test]

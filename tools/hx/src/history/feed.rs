@@ -164,11 +164,28 @@ pub(crate) fn settle_erased_in(
     Ok(())
 }
 
-/// Gives every record that `wanted` picks, by its id and the vault it was learnt from, a new number and notes it as born here, within
+/// Notes that nothing has these numbers any more, so that every vault rewrites what may hold them, within the caller's transaction.
+pub(crate) fn note_erased_in(connection: &Connection, numbers: &[i64]) -> Result<(), HistoryError> {
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO erased(seq) VALUES (?1)")?;
+    for number in numbers {
+        insert.execute([*number])?;
+    }
+    Ok(())
+}
+
+/// A record that may be given a new number.
+pub(crate) struct Candidate {
+    pub(crate) seq: i64,
+    pub(crate) id: RecordId,
+    /// The alias of the vault that it was last learnt from.
+    pub(crate) learnt_from: Option<i64>,
+}
+
+/// Gives every record that `wanted` picks a new number and notes it as born here, within
 /// the caller's transaction; says how many.
 pub(crate) fn republish_in(
     connection: &Connection,
-    mut wanted: impl FnMut(RecordId, Option<i64>) -> bool,
+    mut wanted: impl FnMut(&Candidate) -> bool,
 ) -> Result<u64, HistoryError> {
     let first = head(connection)?;
     let mut next = first;
@@ -177,9 +194,13 @@ pub(crate) fn republish_in(
     let mut picked = Vec::new();
     let mut found = select.query([first])?;
     while let Some(row) = found.next()? {
-        let id = rows::record_id(row.get_ref(1)?.as_blob().unwrap_or_default())?;
-        if wanted(id, row.get(2)?) {
-            picked.push(row.get::<_, i64>(0)?);
+        let candidate = Candidate {
+            seq: row.get(0)?,
+            id: rows::record_id(row.get_ref(1)?.as_blob().unwrap_or_default())?,
+            learnt_from: row.get(2)?,
+        };
+        if wanted(&candidate) {
+            picked.push(candidate.seq);
         }
     }
     let mut update =

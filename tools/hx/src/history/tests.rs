@@ -353,7 +353,7 @@ fn numbers_are_never_given_twice() {
     assert_eq!(numbers(&history), [1]);
     let transaction = history.begin().expect("begin");
     assert_eq!(
-        republish_in(&transaction, |id, _| id != own[0].id()).expect("republish"),
+        republish_in(&transaction, |found| found.id != own[0].id()).expect("republish"),
         2
     );
     transaction.commit().expect("commit");
