@@ -5,6 +5,8 @@
 //!
 //! It deliberately takes no permits: who copies in bulk paces itself. The limit of connections holds all the same.
 
+#[cfg(feature = "s3")]
+mod completion;
 mod honesty;
 mod multipart;
 #[cfg(test)]
@@ -46,6 +48,8 @@ pub struct Written {
     pub checksum_confirmed: bool,
     /// Its tag of the object's content.
     pub e_tag: Option<String>,
+    /// Whether no answer came, and an object of the right length was found instead: it has to be compared before it is relied on.
+    pub in_doubt: bool,
 }
 
 /// What a store says about an object.
@@ -109,6 +113,7 @@ impl Store {
         Ok(Written {
             checksum_confirmed: false,
             e_tag: written.e_tag,
+            in_doubt: false,
         })
     }
 

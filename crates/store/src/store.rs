@@ -340,8 +340,19 @@ impl Store {
         work: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, StoreError> {
         let slowest = Duration::from_secs(bytes as u64 / UPLOAD_RATE_MIN);
+        self.run_longer(operation, key, slowest, work).await
+    }
+
+    /// Runs one operation that may take so much longer than others.
+    pub(crate) async fn run_longer<T>(
+        &self,
+        operation: &'static str,
+        key: Option<&str>,
+        longer: Duration,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, StoreError> {
         let limited = async {
-            match self.0.total_timeout.map(|limit| limit + slowest) {
+            match self.0.total_timeout.map(|limit| limit + longer) {
                 Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| limit),
                 None => Ok(work.await),
             }

@@ -17,6 +17,8 @@ pub struct Tuning {
     pub read_timeout: Duration,
     /// How long a request may wait for its answer to begin; a large upload gets more, by its size.
     pub request_timeout: Duration,
+    /// How long a store may take to make an object of its parts; it gets more by the object's size, because it may copy them all.
+    pub complete_timeout: Duration,
     /// How long one operation may take in all, its retries included.
     pub total_timeout: Duration,
     /// How often a request is sent again after a failure that may pass.
@@ -54,6 +56,7 @@ impl Default for Tuning {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
+            complete_timeout: Duration::from_secs(300),
             total_timeout: Duration::from_secs(300),
             max_retries: 5,
             max_connections: 16,

@@ -1,5 +1,7 @@
 //! Uploads in parts.
 
+#[cfg(feature = "s3")]
+use super::completion::Completion;
 use super::{Attributes, Written, library_attributes};
 use crate::error::{ErrorKind, StoreError};
 use crate::meter::Request;
@@ -210,7 +212,8 @@ impl Multipart {
         Ok(())
     }
 
-    /// Makes the object of its parts.
+    /// Makes the object of its parts, which may take minutes. Where the answer is lost the object is looked for: one that is found has
+    /// its length, and [`Written::in_doubt`] is set.
     ///
     /// # Errors
     /// If it is not certain that the object was written.
@@ -226,8 +229,16 @@ impl Multipart {
                         .unwrap_or_else(|poisoned| poisoned.into_inner());
                     parts.clone()
                 };
-                let work = bucket.complete_upload(&self.path, id, &parts);
-                self.store.run("put", key, work).await
+                let (store, path, key) = (&self.store, &self.path, &self.key);
+                let completion = Completion {
+                    store,
+                    bucket,
+                    key,
+                    path,
+                    id,
+                    parts,
+                };
+                completion.run().await
             }
             Way::Library(state) => {
                 let mut state = state.lock().await;
@@ -235,6 +246,7 @@ impl Multipart {
                 Ok(Written {
                     checksum_confirmed: false,
                     e_tag: written.e_tag,
+                    in_doubt: false,
                 })
             }
             Way::Gathered(state) => {

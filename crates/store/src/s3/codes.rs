@@ -76,8 +76,9 @@ pub(super) fn kind_of_status(status: StatusCode, names_object: bool) -> ErrorKin
         404 if names_object => ErrorKind::NotFound,
         404 => ErrorKind::NoBucket,
         405 | 501 => ErrorKind::Unsupported,
-        407 | 500 | 502 => ErrorKind::Connection,
-        408 | 504 => ErrorKind::Timeout,
+        // From 520 on they come from a content network before the store.
+        407 | 500 | 502 | 520 | 521 | 523 => ErrorKind::Connection,
+        408 | 504 | 522 | 524 => ErrorKind::Timeout,
         409 | 412 => ErrorKind::Precondition,
         429 | 503 => ErrorKind::Throttled,
         507 => ErrorKind::QuotaOrDiskFull,

@@ -39,6 +39,10 @@ const UPLOAD_RATE_MIN: u64 = 32 * 1024;
 /// How often a host that cannot be reached at all is tried within one operation.
 const UNREACHABLE_MAX: usize = 3;
 
+/// How long the answer to this one request may take to begin, and may stall then; it goes with the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AnswerWithin(pub(super) Duration);
+
 /// The client, its counts and its limits. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
@@ -79,7 +83,9 @@ impl Connector {
         if trail::has_failed(&what.name) {
             self.meter.retried();
         }
-        let limit = self.request_timeout + Duration::from_secs(length as u64 / UPLOAD_RATE_MIN);
+        let limit = what.answer_within.unwrap_or_else(|| {
+            self.request_timeout + Duration::from_secs(length as u64 / UPLOAD_RATE_MIN)
+        });
         let response =
             match tokio::time::timeout(limit, self.client.execute(into_reqwest(request)?)).await {
                 Ok(response) => response.map_err(http_error)?,
@@ -122,7 +128,8 @@ impl Connector {
             return Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body)));
         }
         let headers = response.headers().clone();
-        let body = self.read(response, PAGE_MAX).await?;
+        let stall_max = what.answer_within.unwrap_or(self.read_timeout);
+        let body = self.read(response, PAGE_MAX, stall_max).await?;
         let is_error = xml::root(&body).is_some_and(|root| root == "Error");
         if is_error || has_failed_keys(what.sort, &body) {
             let answer = Answer::read(status, &headers, &body, what.names_object);
@@ -149,7 +156,8 @@ impl Connector {
         what: &What,
     ) -> Result<HttpResponse, HttpError> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = self.read(response, REFUSAL_MAX).await.unwrap_or_default();
+        let body = self.read(response, REFUSAL_MAX, self.read_timeout).await;
+        let body = body.unwrap_or_default();
         let answer = Answer::read(status, &headers, &body, what.names_object);
         let kind = answer.kind();
         if kind == ErrorKind::Throttled {
@@ -171,16 +179,21 @@ impl Connector {
     }
 
     /// Reads a whole body, watching for stalls; more than `max` bytes are an error.
-    async fn read(&self, mut response: reqwest::Response, max: usize) -> Result<Bytes, HttpError> {
+    async fn read(
+        &self,
+        mut response: reqwest::Response,
+        max: usize,
+        stall_max: Duration,
+    ) -> Result<Bytes, HttpError> {
         let mut body = BytesMut::new();
         loop {
-            let chunk = match tokio::time::timeout(self.read_timeout, response.chunk()).await {
+            let chunk = match tokio::time::timeout(stall_max, response.chunk()).await {
                 Ok(chunk) => chunk.map_err(http_error)?,
                 Err(_) => {
                     return Err(HttpError::new(
                         HttpErrorKind::Timeout,
                         NoAnswer {
-                            waited: self.read_timeout,
+                            waited: stall_max,
                             has_begun: true,
                         },
                     ));
@@ -229,6 +242,7 @@ struct What {
     sort: Request,
     name: String,
     names_object: bool,
+    answer_within: Option<Duration>,
 }
 
 impl What {
@@ -261,6 +275,10 @@ impl What {
             sort,
             name: format!("{method} {uri}"),
             names_object,
+            answer_within: request
+                .extensions()
+                .get::<AnswerWithin>()
+                .map(|within| within.0),
         }
     }
 }

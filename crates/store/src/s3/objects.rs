@@ -6,6 +6,7 @@
 //! It deliberately goes through the same client as the library's own requests, so counts, limits and traces are the same.
 
 use super::Bucket;
+use super::connector::AnswerWithin;
 use super::encoding::{base64, from_base64, printable, strict_path};
 use crate::blobs::{Attributes, ObjectInfo, Written};
 use crate::error::BoxError;
@@ -34,6 +35,7 @@ pub(super) struct Call<'a> {
     headers: HeaderMap,
     body: Bytes,
     sha256: Option<[u8; 32]>,
+    once_within: Option<Duration>,
 }
 
 impl<'a> Call<'a> {
@@ -46,6 +48,7 @@ impl<'a> Call<'a> {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             sha256: None,
+            once_within: None,
         }
     }
 
@@ -64,6 +67,12 @@ impl<'a> Call<'a> {
     pub(super) fn body(mut self, body: Bytes, sha256: Option<[u8; 32]>) -> Call<'a> {
         self.body = body;
         self.sha256 = sha256;
+        self
+    }
+
+    /// Sends it only once, and lets its answer take so long.
+    pub(super) fn once_within(mut self, limit: Duration) -> Call<'a> {
+        self.once_within = Some(limit);
         self
     }
 
@@ -122,6 +131,7 @@ impl Bucket {
         Ok(Written {
             checksum_confirmed: reply.header(CHECKSUM) == Some(&base64(&sum)),
             e_tag: reply.header("etag").map(str::to_owned),
+            in_doubt: false,
         })
     }
 
@@ -215,6 +225,10 @@ impl Bucket {
 
     /// Sends a request until it succeeds, or cannot.
     pub(super) async fn send_call(&self, call: &Call<'_>) -> object_store::Result<Reply> {
+        let retries_max = match call.once_within {
+            Some(_) => 0,
+            None => self.tuning.max_retries,
+        };
         let mut attempt = 0;
         loop {
             let outcome = self.attempt(call).await;
@@ -234,7 +248,7 @@ impl Bucket {
                 ),
                 Err(Failed::Otherwise(_)) => false,
             };
-            if may_pass && attempt < self.tuning.max_retries {
+            if may_pass && attempt < retries_max {
                 tokio::time::sleep(self.pause(attempt)).await;
                 attempt += 1;
                 continue;
@@ -249,7 +263,8 @@ impl Bucket {
         }
     }
 
-    fn pause(&self, attempt: usize) -> Duration {
+    /// Returns how long to wait before a request is sent again.
+    pub(crate) fn pause(&self, attempt: usize) -> Duration {
         let doubled =
             u32::try_from(attempt).map_or(u32::MAX, |attempt| 2_u32.saturating_pow(attempt));
         let longest = self
@@ -297,6 +312,9 @@ impl Bucket {
         let mut request: HttpRequest = request
             .body(HttpRequestBody::from(call.body.clone()))
             .map_err(|error| failure(error.into()))?;
+        if let Some(limit) = call.once_within {
+            request.extensions_mut().insert(AnswerWithin(limit));
+        }
         let credential = self.credentials.get_credential().await?;
         let digest = call.sha256.as_ref().map(<[u8; 32]>::as_slice);
         // A checksum that the server was seen to compare is signed as a header: to sign the body as well would have it hashed twice.

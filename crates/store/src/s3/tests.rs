@@ -1,5 +1,6 @@
 //! Buckets: every kind of failure provoked by a server that is told what to answer, and the whole way against a real one.
 
+mod completion;
 mod failures;
 mod inquiries;
 mod lists;

@@ -1,6 +1,8 @@
 //! Requests for uploads in parts.
 //!
 //! What must hold: a part may be sent again; the object appears only when the upload is completed.
+//!
+//! It deliberately does not ask for the completion again: who asks has to look first whether the object is there.
 
 use super::encoding::strict;
 use super::objects::{CHECKSUM, Call, failure};
@@ -10,13 +12,18 @@ use bytes::Bytes;
 use http::Method;
 use object_store::path::Path;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// More pages of uploads than this are not read.
 const UPLOAD_PAGES_MAX: usize = 1000;
 
+/// The slowest server that is waited for while it makes an object of its parts, in bytes a second: some copy and hash them all.
+const ASSEMBLY_RATE_MIN: u64 = 16 << 20;
+
 /// A part that is in the bucket.
 #[derive(Clone, Debug)]
 pub(crate) struct PartDone {
+    pub(crate) size: u64,
     e_tag: String,
     sha256: Option<String>,
 }
@@ -51,6 +58,7 @@ impl Bucket {
         sha256: Option<[u8; 32]>,
     ) -> object_store::Result<PartDone> {
         let sum = sha256.unwrap_or_else(|| super::sha256(&bytes));
+        let size = bytes.len() as u64;
         let query = format!("partNumber={}&uploadId={}", number + 1, strict(upload));
         let mut call = Call::new(Method::PUT, path)
             .query(query)
@@ -59,6 +67,7 @@ impl Bucket {
         let reply = self.send_call(&call).await?;
         let e_tag = reply.header("etag");
         Ok(PartDone {
+            size,
             e_tag: e_tag
                 .ok_or_else(|| failure("the answer does not tag the part".into()))?
                 .to_owned(),
@@ -67,13 +76,25 @@ impl Bucket {
         })
     }
 
-    /// Makes an object of its parts.
+    /// Returns how long the server may take to make an object of so many bytes.
+    pub(crate) fn assembly_limit(&self, size: u64) -> Duration {
+        let least = self.tuning.complete_timeout;
+        least.max(self.tuning.request_timeout) + Duration::from_secs(size / ASSEMBLY_RATE_MIN)
+    }
+
+    /// Returns how often a request is sent again.
+    pub(crate) fn retries_max(&self) -> usize {
+        self.tuning.max_retries
+    }
+
+    /// Asks once to make an object of its parts; none if the answer is a success that does not say so.
     pub(crate) async fn complete_upload(
         &self,
         path: &Path,
         upload: &str,
         parts: &BTreeMap<usize, PartDone>,
-    ) -> object_store::Result<Written> {
+        limit: Duration,
+    ) -> object_store::Result<Option<Written>> {
         let mut body = String::from(
             "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">",
         );
@@ -94,15 +115,20 @@ impl Bucket {
         body.push_str("</CompleteMultipartUpload>");
         let mut call = Call::new(Method::POST, path)
             .query(format!("uploadId={}", strict(upload)))
-            .body(body.into(), None);
+            .body(body.into(), None)
+            .once_within(limit);
         call.header("content-type", "application/xml")?;
         let reply = self.send_call(&call).await?;
+        if xml::root(&reply.body).as_deref() != Some("CompleteMultipartUploadResult") {
+            return Ok(None);
+        }
         let leaves = xml::leaves(&reply.body).unwrap_or_default();
         let e_tag = xml::text(&leaves, "CompleteMultipartUploadResult/ETag");
-        Ok(Written {
+        Ok(Some(Written {
             checksum_confirmed: parts.values().all(|part| part.sha256.is_some()),
             e_tag: e_tag.map(str::to_owned),
-        })
+            in_doubt: false,
+        }))
     }
 
     /// Gives an upload up.

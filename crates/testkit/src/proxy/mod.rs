@@ -335,6 +335,13 @@ async fn exchange(
             gate.wait().await;
             Some(forward(shared, &request).await?)
         }
+        Some(Action::Late(gate)) => {
+            let answer = forward(shared, &request).await?;
+            note(shared, &request, &host, Some(&answer));
+            gate.wait().await;
+            http::write(client, &answer, None, is_bodyless(&request, &answer)).await?;
+            return Ok(true);
+        }
         Some(Action::CutBody(bytes)) => {
             keep = Some(*bytes);
             Some(forward(shared, &request).await?)
@@ -350,9 +357,12 @@ async fn exchange(
     let Some(answer) = answer else {
         return Ok(false);
     };
-    let bodyless = request.request_line().0 == "HEAD" || matches!(answer.status(), 204 | 304);
-    http::write(client, &answer, keep, bodyless).await?;
+    http::write(client, &answer, keep, is_bodyless(&request, &answer)).await?;
     Ok(keep.is_none())
+}
+
+fn is_bodyless(request: &Message, answer: &Message) -> bool {
+    request.request_line().0 == "HEAD" || matches!(answer.status(), 204 | 304)
 }
 
 /// Waits until the client has gone away.

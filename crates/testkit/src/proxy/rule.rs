@@ -24,6 +24,8 @@ pub enum Action {
     CutBody(usize),
     /// Passes the request on once the gate is open.
     Hold(Gate),
+    /// Passes the request on at once, and the answer back once the gate is open.
+    Late(Gate),
     /// Never answers, until the client gives up or the proxy is dropped.
     Stall,
     /// Passes the request on and changes the answer.
@@ -38,6 +40,7 @@ impl fmt::Debug for Action {
             Action::DropAfter => f.write_str("DropAfter"),
             Action::CutBody(bytes) => write!(f, "CutBody({bytes})"),
             Action::Hold(_) => f.write_str("Hold"),
+            Action::Late(_) => f.write_str("Late"),
             Action::Stall => f.write_str("Stall"),
             Action::Edit(_) => f.write_str("Edit"),
         }

@@ -190,6 +190,28 @@ async fn a_held_request_goes_on_when_the_gate_opens() {
 }
 
 #[tokio::test]
+async fn a_late_answer_comes_when_the_gate_opens_and_the_effect_before() {
+    let upstream = echo();
+    let proxy = ScriptedProxy::in_front_of(upstream.address());
+    let gate = Gate::closed();
+    proxy.add(Rule::new(Action::Late(gate.clone())).target("/late"));
+    let message = request("GET", "/late", "");
+    let mut late = Box::pin(ask_once(&proxy, &message));
+    while upstream.requests().is_empty() {
+        let free = request("GET", "/free", "");
+        tokio::select! {
+            biased;
+            _ = &mut late => panic!("the gate is closed"),
+            answer = ask_once(&upstream, &free) => assert_eq!(answer.expect("an answer").status(), 200),
+        }
+    }
+    gate.open();
+    assert_eq!(late.await.expect("an answer").status(), 200);
+    let passed = upstream.requests();
+    assert!(passed.iter().any(|seen| seen.target == "/late"));
+}
+
+#[tokio::test]
 async fn any_host_reaches_the_upstream_in_absolute_form() {
     let upstream = echo();
     let options = ProxyOptions {

@@ -134,7 +134,10 @@ async fn give_up(check: &Check<'_>, upload: &Multipart) {
             // If this cannot be written, the next run gives it up once more.
             let _ = note_ended(check, upload);
         }
-        Err(error) => tracing::warn!(key = %check.blob.key, %error, "parts were left behind"),
+        Err(error) => {
+            let (key, id) = (&check.blob.key, upload.id());
+            tracing::warn!(%key, %id, %error, "parts were left behind");
+        }
     }
 }
 
@@ -276,13 +279,21 @@ async fn complete(
     shared.steps.take("complete upload")?;
     let proof = shared.proof(true).await?;
     check.sent.store(true, Ordering::Relaxed);
-    if let Err(error) = upload.complete().await {
+    let written = match upload.complete().await {
+        Ok(written) => written,
         // The answer may have been lost, and the store knows nothing of the upload when it is asked again: the object tells.
-        return match check.is_proved(Proof::ReadBack, size, sha256).await {
-            Ok(true) => Ok(()),
-            _ => Err(check.target_failure(error)),
-        };
-    }
+        Err(error) => {
+            return match check.is_proved(Proof::ReadBack, size, sha256).await {
+                Ok(true) => Ok(()),
+                _ => Err(check.target_failure(error)),
+            };
+        }
+    };
+    // Where no answer came, nothing that the server was seen to compare vouches for what lies there.
+    let proof = match written.in_doubt {
+        true => Proof::ReadBack,
+        false => proof,
+    };
     shared.steps.take("completed upload")?;
     let fits = check.is_proved(Proof::Size, size, sha256).await?
         && check.is_proved(proof, size, sha256).await?;

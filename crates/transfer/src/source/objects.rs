@@ -79,13 +79,21 @@ impl Source for Objects {
             .multipart(&blob.source, &blob.attributes)
             .await
             .map_err(failed)?;
-        let written = write_parts(&mut upload, stored, body).await;
-        match written {
-            Ok(true) => upload.complete().await.map(|_| ()).map_err(failed),
-            outcome => {
-                // What is left of it costs money, but harms nothing.
-                let _ = upload.abort().await;
-                outcome.map_err(failed)?;
+        let outcome = match write_parts(&mut upload, stored, body).await {
+            Ok(true) => match upload.complete().await {
+                Ok(written) if written.in_doubt => self.is_as_stored(blob, stored).await,
+                Ok(_) => Ok(true),
+                Err(error) => Err(error),
+            },
+            outcome => outcome,
+        };
+        if !matches!(outcome, Ok(true)) {
+            // What is left of it costs money, but harms nothing.
+            let _ = upload.abort().await;
+        }
+        match outcome.map_err(failed)? {
+            true => Ok(()),
+            false => {
                 let why = format!("its object {} came back different", blob.key);
                 let kind = SourceErrorKind::WrongDigest;
                 Err(SourceError::new(kind, "restore", &blob.source).because(why))
@@ -97,6 +105,13 @@ impl Source for Objects {
         let keys = [blob.source.clone()];
         let removed = self.0.delete(&keys).await;
         removed.map_err(|error| SourceError::store("remove", &blob.source, error))
+    }
+}
+
+impl Objects {
+    async fn is_as_stored(&self, blob: &Blob, stored: &StoredBlob) -> Result<bool, StoreError> {
+        let found = digest_of(&self.0, &blob.source).await?;
+        Ok(found == Some((stored.size, stored.sha256)))
     }
 }
 

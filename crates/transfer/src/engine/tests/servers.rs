@@ -2,14 +2,18 @@
 
 use super::*;
 use store::{Environment, StoreUrl, Tuning};
-use testkit::{Action, Moto, Rule, S3Server, ScriptedProxy};
+use testkit::{Action, Gate, Moto, Rule, S3Server, ScriptedProxy};
 
 async fn open(url: &str) -> Store {
+    open_with(url, Tuning::default()).await
+}
+
+async fn open_with(url: &str, tuning: Tuning) -> Store {
     let url: StoreUrl = url.parse().expect("parses");
     let tuning = Tuning {
         backoff_min: Duration::from_millis(1),
         max_retries: 2,
-        ..Tuning::default()
+        ..tuning
     };
     let opened = Store::open(&url, &tuning, &Environment::default()).await;
     opened.expect("opens")
@@ -187,6 +191,34 @@ async fn an_upload_in_parts_that_was_left_behind_is_given_up() {
         (1, Vec::new()),
         "{report:?}"
     );
+    assert_eq!(world.objects().await["documents/large"], large);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_still_being_made_of_its_parts_is_waited_for_and_read_back() {
+    let server = S3Server::start();
+    let proxy = ScriptedProxy::in_front_of(server.address());
+    let hasty = Tuning {
+        request_timeout: Duration::from_secs(2),
+        complete_timeout: Duration::from_secs(2),
+        ..Tuning::default()
+    };
+    let store = open_with(&proxy.store_url("bucket", "pre"), hasty).await;
+    let mut world = World::with(store, 0);
+    let large = add_large(&mut world);
+    // The server answers too late, and does not know the upload any more when it is asked again; it is done after the third look.
+    let gate = Gate::closed();
+    let completion = |action| Rule::new(action).method("POST").target("uploadId=");
+    proxy.add(completion(Action::Hold(gate.clone())).times(1));
+    let forgotten = testkit::proxy::s3_error(404, "NoSuchUpload", "no such upload");
+    proxy.add(completion(Action::Respond(forgotten)));
+    let open = move |_: &mut testkit::proxy::http::Message| gate.open();
+    let looks = Rule::new(Action::Edit(Arc::new(open))).method("HEAD");
+    proxy.add(looks.target("documents/large").skip(2).times(1));
+    let report = world.run().await.expect("runs");
+    assert!(report.is_clean() && report.committed == 1, "{report:?}");
+    assert!(report.usage.gets >= 1, "nothing else vouches for it");
+    assert_eq!(uploads(&server), Vec::<String>::new());
     assert_eq!(world.objects().await["documents/large"], large);
 }
 
