@@ -20,6 +20,7 @@ mod steps;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 
 pub(crate) use shared::is_new_folder;
 pub use steps::Steps;

@@ -7,7 +7,7 @@ use crate::error::{RunError, RunErrorKind};
 use crate::item::{Blob, Digest, Item};
 use crate::journal::{Journal, Line, MirrorCopy, MirrorError};
 use crate::keyset::KeySet;
-use crate::ledger::{Ledger, LedgerError, Outcome};
+use crate::ledger::{Ledger, LedgerError, Outcome, Standing};
 use crate::limits::{Limits, Proof};
 use crate::observer::{Event, Observer};
 use crate::report::{Exception, ExceptionKind, Report};
@@ -246,16 +246,36 @@ impl Shared {
         items: &[Item],
         back: bool,
     ) -> Result<Vec<Outcome>, RunError> {
-        let mut attempt = 1;
-        loop {
-            let outcome = match back {
+        let call = || async move {
+            match back {
                 true => self.ledger.revert(items).await,
                 false => self.ledger.commit(items).await,
-            };
-            let error: LedgerError = match outcome {
-                Ok(outcomes) if outcomes.len() == items.len() => return Ok(outcomes),
-                Ok(outcomes) => {
-                    let (n, wanted) = (outcomes.len(), items.len());
+            }
+        };
+        self.ask_ledger(items.len(), call).await
+    }
+
+    /// Asks the ledger what names the objects of items, a batch at a time.
+    pub(super) async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, RunError> {
+        let mut found = Vec::with_capacity(items.len());
+        for items in items.chunks(self.limits.batch.max(1)) {
+            let call = || self.ledger.standing(items);
+            found.extend(self.ask_ledger(items.len(), call).await?);
+        }
+        Ok(found)
+    }
+
+    async fn ask_ledger<T, F: Future<Output = Result<Vec<T>, LedgerError>>>(
+        &self,
+        wanted: usize,
+        call: impl Fn() -> F,
+    ) -> Result<Vec<T>, RunError> {
+        let mut attempt = 1;
+        loop {
+            let error: LedgerError = match call().await {
+                Ok(answers) if answers.len() == wanted => return Ok(answers),
+                Ok(answers) => {
+                    let n = answers.len();
                     return Err(LedgerError::new(format!("{n} outcomes for {wanted} items")).into());
                 }
                 Err(error) => error,
