@@ -30,6 +30,9 @@ const UNIT: u64 = 1024;
 /// How often an object that comes back different is read again.
 const READS_MAX: u32 = 3;
 
+/// So many locks are there for sources that are being restored.
+const RESTORING: u64 = 256;
+
 /// Everything a task needs.
 pub(super) struct Shared {
     pub(super) journal: Journal,
@@ -48,6 +51,8 @@ pub(super) struct Shared {
     memory: Arc<Semaphore>,
     proof: OnceCell<Proof>,
     parts_proof: OnceCell<Proof>,
+    /// Held while a source is restored, one lock for all whose names have one hash.
+    restoring: Vec<tokio::sync::Mutex<()>>,
     /// Held for reading by each probe that is under way.
     pub(super) probing: Arc<tokio::sync::RwLock<()>>,
     existing: OnceCell<KeySet>,
@@ -98,6 +103,9 @@ impl Shared {
             proof: OnceCell::new(),
             parts_proof: OnceCell::new(),
             existing: OnceCell::new(),
+            restoring: (0..RESTORING)
+                .map(|_| tokio::sync::Mutex::default())
+                .collect(),
             probing: Arc::default(),
             planned: Mutex::default(),
             twins: Mutex::default(),
@@ -303,6 +311,12 @@ impl Shared {
             }
             attempt += 1;
         }
+    }
+
+    /// Waits until nobody else restores a source, and keeps others from it.
+    pub(super) async fn restoring(&self, source: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let number = crate::keyset::hash(source) % RESTORING;
+        self.restoring[number as usize].lock().await
     }
 
     /// Waits until no probe is under way: each takes away what it put.

@@ -8,6 +8,7 @@ mod runs;
 mod servers;
 mod shared_table;
 mod stale;
+mod way_back;
 
 use crate::*;
 use async_trait::async_trait;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every row leads to bytes.
-async fn assert_reachable(world: &World, what: &str) {
+pub(super) async fn assert_reachable(world: &World, what: &str) {
     let objects = world.objects().await;
     for (id, path) in world.rows.all() {
         let is_there = match path.strip_prefix("s3://") {
@@ -50,7 +50,7 @@ async fn a_source_that_was_touched_takes_no_object_away_that_a_row_names() {
 }
 
 /// Returns a world in which a run was killed at a step and another has moved everything since; the journal of the first is open again.
-async fn overtaken(step: u64) -> Option<World> {
+pub(super) async fn overtaken(step: u64) -> Option<World> {
     let world = World::new(4);
     let outcome = in_a_process(async || world.run_with(Steps::fail_at(step)).await);
     outcome.err()?;
