@@ -218,6 +218,26 @@ impl Drop for AtomicFile {
     }
 }
 
+/// Tells whether the directory of a path, as far as it is there, really lies below the root. The last part may be a link: it is replaced or
+/// removed itself, and not what it leads to.
+#[must_use]
+pub fn stays_below(root: &Path, path: &Path) -> bool {
+    let real_root = match fs::canonicalize(root) {
+        Ok(real) => real,
+        // Below what is not there are no links.
+        Err(error) => return error.kind() == io::ErrorKind::NotFound && !root.is_symlink(),
+    };
+    for above in path.ancestors().skip(1) {
+        match fs::canonicalize(above) {
+            Ok(real) => return real.starts_with(&real_root),
+            // A link to nothing would be followed once there is something.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !above.is_symlink() => {}
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
 /// Removes the unfinished files below a directory whose writers are gone; returns how many. One that a process still writes has a lock, and stays;
 /// so does one of which nobody can say because the file system has no locks. Links to directories are not followed.
 ///
