@@ -363,7 +363,10 @@ impl Shared {
                 Ok(()) => return Ok(()),
                 Err(MirrorError::Journal(error)) => return Err(error.into()),
                 Err(MirrorError::Store(error)) => {
-                    if !error.kind().is_retryable() || !self.wait(attempt, &error).await {
+                    // A body that was cut on the way comes whole the next time.
+                    let may_pass =
+                        error.kind().is_retryable() || error.kind() == ErrorKind::Corrupt;
+                    if !may_pass || !self.wait(attempt, &error).await {
                         return Err(error.into());
                     }
                 }
