@@ -71,12 +71,18 @@ pub struct ObjectInfo {
 
 impl Store {
     /// Opens a folder whose files are nobody's objects but plain files under their names: nothing else is written into it, and a
-    /// directory that becomes empty stays.
+    /// directory that becomes empty stays. Nothing is written or removed where a link on the way leads out of the folder.
     ///
     /// It has no limit of time.
     #[must_use]
     pub fn plain_folder(root: &std::path::Path) -> Store {
-        Store::of_folder(crate::folder::Folder::plain(root.to_owned()), root)
+        Store::of_folder(crate::folder::Folder::plain(root.to_owned(), false), root)
+    }
+
+    /// Opens such a folder where links are trusted, wherever they lead.
+    #[must_use]
+    pub fn plain_folder_with_links(root: &std::path::Path) -> Store {
+        Store::of_folder(crate::folder::Folder::plain(root.to_owned(), true), root)
     }
 
     /// Writes a whole object with its attributes. The SHA-256 of the bytes, where it is known already, saves computing it again;

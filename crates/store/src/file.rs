@@ -86,22 +86,12 @@ impl AtomicFile {
         AtomicFile::begin(path, PRIVATE)
     }
 
-    /// Begins a file that only the owner can read, under a temporary name that follows from its own: who begins it again removes
-    /// what a process that was killed has left. Only one process at a time may do so.
+    /// Begins a file that only the owner can read and that replaces what has the path: a link itself, not what it leads to.
     ///
     /// # Errors
     /// If the directory does not exist or cannot be written to.
-    pub fn create_again(path: &Path) -> io::Result<AtomicFile> {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        let digest = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let temporary = parent_of(path).join(format!("{TEMPORARY}{digest:016x}"));
-        if let Err(error) = fs::remove_file(&temporary)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(FileError::wrap("replace", &temporary, error));
-        }
+    pub fn create_anew(path: &Path) -> io::Result<AtomicFile> {
+        let temporary = parent_of(path).join(temporary_name()?);
         AtomicFile::begin_as(path.to_owned(), temporary, PRIVATE)
     }
 
@@ -226,6 +216,26 @@ impl Drop for AtomicFile {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Tells whether the directory of a path, as far as it is there, really lies below the root. The last part may be a link: it is replaced or
+/// removed itself, and not what it leads to.
+#[must_use]
+pub fn stays_below(root: &Path, path: &Path) -> bool {
+    let real_root = match fs::canonicalize(root) {
+        Ok(real) => real,
+        // Below what is not there are no links.
+        Err(error) => return error.kind() == io::ErrorKind::NotFound && !root.is_symlink(),
+    };
+    for above in path.ancestors().skip(1) {
+        match fs::canonicalize(above) {
+            Ok(real) => return real.starts_with(&real_root),
+            // A link to nothing would be followed once there is something.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !above.is_symlink() => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Removes the unfinished files below a directory whose writers are gone; returns how many. One that a process still writes has a lock, and stays;
@@ -442,7 +452,7 @@ mod tests {
         fs::write(at("a/b").join(left), b"half").expect("writes");
         let target = at("a/written");
         let mut random = AtomicFile::create(&target).expect("begins");
-        let mut again = AtomicFile::create_again(&at("a/again")).expect("begins");
+        let mut again = AtomicFile::create_anew(&at("a/again")).expect("begins");
         for file in [&mut random, &mut again] {
             file.write_all(b"whole").expect("writes");
             file.flush().expect("flushes");
@@ -454,6 +464,21 @@ mod tests {
         assert_eq!(names(dir.path()), [not_ours, "a"]);
         assert_eq!(names(&at("a")), ["again", "b", "file", "written"]);
         assert_eq!(clear_temporaries(&at("nowhere")).expect("clears"), 0);
+    }
+
+    #[test]
+    fn two_who_write_one_file_at_once_do_not_meet() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let path = dir.path().join("file");
+        let mut one = AtomicFile::create_anew(&path).expect("begins");
+        one.write_all(b"whole").expect("writes");
+        let mut other = AtomicFile::create_anew(&path).expect("begins");
+        other.write_all(b"who").expect("writes");
+        other.flush().expect("flushes");
+        one.commit().expect("commits its own");
+        assert_eq!(fs::read(&path).expect("reads"), b"whole");
+        drop(other);
+        assert_eq!(names(dir.path()), ["file"]);
     }
 
     #[test]

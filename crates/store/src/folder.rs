@@ -48,6 +48,8 @@ struct Place {
     root: PathBuf,
     /// Whether a marker says what the folder is; a plain folder holds nothing but files under their own names.
     is_marked: bool,
+    /// Whether links to directories may lead out of it. In a folder that is a store nobody else makes any.
+    trusts_links: bool,
 }
 
 /// The folder of a store is not there.
@@ -72,14 +74,20 @@ impl Error for RootMissing {}
 
 impl Folder {
     pub(crate) fn new(root: PathBuf) -> Folder {
-        let is_marked = true;
-        Folder(Arc::new(Place { root, is_marked }))
+        Folder(Arc::new(Place {
+            root,
+            is_marked: true,
+            trusts_links: true,
+        }))
     }
 
     /// A folder of files that are no store's: no marker is put among them.
-    pub(crate) fn plain(root: PathBuf) -> Folder {
-        let is_marked = false;
-        Folder(Arc::new(Place { root, is_marked }))
+    pub(crate) fn plain(root: PathBuf, trusts_links: bool) -> Folder {
+        Folder(Arc::new(Place {
+            root,
+            is_marked: false,
+            trusts_links,
+        }))
     }
 
     fn root(&self) -> &Path {
@@ -146,8 +154,19 @@ impl Folder {
         }
     }
 
+    /// Fails if a link on the way to a file leads out of the root.
+    fn check_inside(&self, place: &Path) -> io::Result<()> {
+        if self.0.trusts_links || file::stays_below(self.root(), place) {
+            return Ok(());
+        }
+        let why = "a link on its way leads out of the folder";
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, why);
+        Err(FileError::wrap("change", place, error))
+    }
+
     /// Makes the root, its marker and the directories above a file, where they are missing.
     fn prepare(&self, place: &Path) -> io::Result<()> {
+        self.check_inside(place)?;
         file::create_dir_durably(place.parent().unwrap_or(self.root()))?;
         let marker = self.root().join(MARKER);
         if !self.0.is_marked || marker.exists() {
@@ -215,6 +234,8 @@ impl Folder {
 
     fn remove(&self, key: &Key) -> Result<()> {
         let place = self.place(key);
+        self.check_inside(&place)
+            .map_err(|error| failure(key, error))?;
         match fs::remove_file(&place) {
             Ok(()) => self.tidy(&place).map_err(|error| failure(key, error)),
             Err(error)

@@ -29,12 +29,30 @@ pub trait Ledger: Send + Sync {
     /// As for [`Ledger::commit`].
     async fn revert(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError>;
 
+    /// Tells, without changing anything, for each item whether something names its object. What an item names alike before and after its
+    /// switch says nothing, and counts as [`Standing::Unnamed`].
+    ///
+    /// # Errors
+    /// If it could not be found out.
+    async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError>;
+
     /// Tells, without changing anything, for each item whether its source may go: it is switched over, and nothing refers
     /// to the source any more.
     ///
     /// # Errors
     /// If it could not be found out.
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError>;
+}
+
+/// What names the object of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The item itself: it is switched over, whoever did that.
+    Switched,
+    /// Something else: the object must stay, and the item is not switched over.
+    Named,
+    /// Nothing.
+    Unnamed,
 }
 
 /// What became of one item.

@@ -30,7 +30,7 @@ pub use journal::{
     Tally,
 };
 pub use keyset::KeySet;
-pub use ledger::{Ledger, LedgerError, Outcome};
+pub use ledger::{Ledger, LedgerError, Outcome, Standing};
 pub use limits::{Limits, Proof, Retry};
 pub use observer::{Event, Observer, Silent};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use needed::Needed;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use transfer::{Item, Ledger, LedgerError, Outcome};
+use transfer::{Item, Ledger, LedgerError, Outcome, Standing};
 
 /// The ledger of a run.
 pub struct DbLedger {
@@ -163,6 +163,44 @@ impl Ledger for DbLedger {
         let mut answers = self.db.switch(&batch.changes).await.map_err(failed)?;
         self.unbend(&batch, &mut answers).await?;
         Ok(outcomes(items.len(), &batch, &answers))
+    }
+
+    async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
+        let mut batch = self.batch(items, false)?;
+        // A row that holds the same before and after says nothing: which bucket is meant is not in it.
+        let telling = batch.changes.iter().zip(&batch.items);
+        let telling = telling.filter(|(change, _)| change.old != change.new);
+        let (changes, places) = telling
+            .map(|(change, place)| (change.clone(), *place))
+            .unzip();
+        (batch.changes, batch.items) = (changes, places);
+        let answers = self.db.peek(&batch.changes).await.map_err(failed)?;
+        let mut columns = vec![self.mapping.main.column()];
+        columns.extend(self.mapping.followers());
+        let news: Vec<String> = batch
+            .changes
+            .iter()
+            .map(|change| change.new.clone())
+            .collect();
+        let holders = match news.is_empty() {
+            true => Vec::new(),
+            false => self.db.holders(&columns, &news).await.map_err(failed)?,
+        };
+        let held: HashSet<&str> = holders.iter().map(|holder| holder.path.as_str()).collect();
+        let mut standing = vec![Standing::Unnamed; items.len()];
+        let mut seen = vec![false; items.len()];
+        for ((place, change), answer) in batch.items.iter().zip(&batch.changes).zip(&answers) {
+            let is_own = !std::mem::replace(&mut seen[*place], true);
+            let is_there = *answer == Switched::AlreadyDone;
+            let slot = &mut standing[*place];
+            match is_there {
+                true if is_own => *slot = Standing::Switched,
+                _ if *slot == Standing::Switched => {}
+                _ if is_there || held.contains(change.new.as_str()) => *slot = Standing::Named,
+                _ => {}
+            }
+        }
+        Ok(standing)
     }
 
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError> {

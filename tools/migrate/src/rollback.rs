@@ -1,7 +1,7 @@
 //! `--rollback` and `--force-rollback`: undoes a run.
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
-//! local bytes are there and equal. A copy in another bucket, or a file on the disk, goes only if it is still what the run made. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made, and no row names it. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
 //! journal knows of it, and then the command does not end with 0.
 //!
 //! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
@@ -65,14 +65,15 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     Ok(exit)
 }
 
-/// Says what a rollback does with what the run made. On the disk and in another bucket somebody may have written since.
+/// Says what a rollback does with what the run made.
 #[must_use]
 pub fn options(session: &Session) -> RollbackOptions {
     let may_go = session.line.action.remove_copies;
     let objects = match session.settings.direction {
-        DirectionArg::LocalToS3 => MadeObjects::Remove,
         DirectionArg::S3ToS3 if !may_go => MadeObjects::Keep,
-        DirectionArg::S3ToS3 | DirectionArg::S3ToLocal => MadeObjects::RemoveEqual,
+        DirectionArg::LocalToS3 | DirectionArg::S3ToS3 | DirectionArg::S3ToLocal => {
+            MadeObjects::Remove
+        }
     };
     RollbackOptions { objects }
 }

@@ -123,6 +123,30 @@ async fn a_plain_folder_holds_nothing_but_its_files() {
 }
 
 #[tokio::test]
+async fn nothing_is_changed_behind_a_link_that_leads_out_of_a_plain_folder() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let at = |name: &str| dir.path().join(name);
+    for name in ["root/in", "outside"] {
+        std::fs::create_dir_all(at(name)).expect("makes");
+    }
+    std::os::unix::fs::symlink(at("outside"), at("root/link")).expect("links");
+    std::os::unix::fs::symlink("in", at("root/within")).expect("links");
+    std::fs::write(at("outside/x"), "a file of somebody").expect("writes");
+    let store = Store::plain_folder(&at("root"));
+    let keys = ["link/x".to_owned()];
+    let error = store.delete(&keys).await.expect_err("is outside");
+    assert_eq!(error.kind(), ErrorKind::Permission);
+    let error = store.put("link/new", content(3)).await;
+    assert_eq!(error.expect_err("is outside").kind(), ErrorKind::Permission);
+    assert!(at("outside/x").exists() && !at("outside/new").exists());
+    store.put("within/x", content(3)).await.expect("is inside");
+    store.delete(&["within/x".to_owned()]).await.expect("goes");
+    let trusting = Store::plain_folder_with_links(&at("root"));
+    trusting.delete(&keys).await.expect("is trusted");
+    assert!(!at("outside/x").exists());
+}
+
+#[tokio::test]
 async fn memory_keeps_the_contract() {
     let store = Store::from_object_store(Arc::new(InMemory::new()), "pre/fix");
     check_contract(&store).await;

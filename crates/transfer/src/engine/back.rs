@@ -1,16 +1,16 @@
 //! The way back: sources are made good, items are switched back, then objects are removed.
 //!
-//! What must hold: an item is switched back only when every source of it is there and equal; an object is removed only if this
-//! run made it, no item is switched to it any more, and its source is there and equal. Where the target is read by others too, it
-//! must be what the run stored, besides ([`MadeObjects::RemoveEqual`]).
+//! What must hold: an item is switched back only when every source of it is there and equal, which one that was restored has shown by being read
+//! back; an object is removed only if this run made it, it is still what the run stored, no row names it, whichever run made that so, and its
+//! source is there and equal. An item that was only planned was never switched by this run: its row is left alone.
 
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
-use super::{MadeObjects, RollbackOptions, plan, refused, switch};
+use super::{MadeObjects, RollbackOptions, plan, refused, switch, unnamed};
 use crate::error::RunError;
 use crate::item::{Blob, Digest, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
 use crate::keyset::KeySet;
-use crate::ledger::Outcome;
+use crate::ledger::{Outcome, Standing};
 use crate::observer::Event;
 use crate::report::{Ended, ExceptionKind, Report};
 use crate::source::{SourceError, SourceErrorKind};
@@ -23,6 +23,9 @@ const KEYS_MAX: usize = 1000;
 
 /// How often a body that arrives damaged is asked for.
 const RESTORES_MAX: u32 = 3;
+
+/// How often a restored source that comes back different is read: it may be damaged on the way.
+const READS_MAX: u32 = 3;
 
 /// Undoes a run.
 pub(super) async fn rollback(
@@ -47,24 +50,57 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
     let unsettled = |state| {
         !matches!(
             state,
-            State::Reverted | State::Undone | State::LeftOut | State::Lost
+            State::Planned | State::Reverted | State::Undone | State::LeftOut | State::Lost
         )
     };
     let mut checked = HashSet::new();
-    let places = shared.journal.places(unsettled);
-    for places in places.chunks(shared.limits.batch.max(1)) {
+    let unsettled = shared.journal.places(unsettled);
+    let size = shared.limits.batch.max(1);
+    let lost = shared.journal.places_lost_on_the_way_back();
+    let batches = unsettled.chunks(size).map(|places| (places, false));
+    let again = lost.chunks(size).map(|places| (places, true));
+    for (places, was_lost) in batches.chain(again) {
         if shared.stop.is_raised() {
             return Ok(Ended::Stopped);
         }
-        let entries = read(shared, places.to_vec()).await?;
+        let mut entries = read(shared, places.to_vec()).await?;
+        if was_lost {
+            entries = only_switched(shared, entries).await?;
+        }
         let good = make_good(shared, entries).await?;
         switch_back(shared, good, &mut checked).await?;
     }
+    give_planned_up(shared).await?;
     if options.objects == MadeObjects::Keep {
         return Ok(Ended::Complete);
     }
     shared.observer.event(Event::Phase("removing objects"));
-    remove_objects(shared, options.objects, &checked).await
+    remove_objects(shared, &checked).await
+}
+
+/// Leaves only items whose rows name their objects: of those that somebody had changed, which were named then, only these are of use.
+async fn only_switched(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
+    let standing = shared.standing(&items_of(&entries)).await?;
+    let entries = entries.into_iter().zip(standing);
+    let switched = entries.filter(|(_, standing)| *standing == Standing::Switched);
+    Ok(switched.map(|(entry, _)| entry).collect())
+}
+
+fn items_of(entries: &[Entry]) -> Vec<Item> {
+    entries.iter().map(|entry| entry.item.clone()).collect()
+}
+
+/// Notes that items that were only planned need no switching back. If a row names an object of theirs, another run did that.
+async fn give_planned_up(shared: &Arc<Shared>) -> Result<(), RunError> {
+    let places = shared.journal.places(|state| state == State::Planned);
+    for places in places.chunks(KEYS_MAX) {
+        let entries = read(shared, places.to_vec()).await?;
+        let never_switched = |entry: Entry| (entry.item.id, Outcome::AlreadyDone);
+        let outcomes = entries.into_iter().map(never_switched).collect();
+        shared.journal.append(&Line::Reverted { outcomes })?;
+        shared.journal.flush()?;
+    }
+    Ok(())
 }
 
 /// Reads items from the journal.
@@ -120,21 +156,20 @@ async fn make_source_good(
         .patiently_source(|| shared.source.digest(blob))
         .await
         .map_err(failed)?;
-    match found {
-        Some(found) if found == (stored.size, stored.sha256) => return Ok(()),
-        Some(_) => {
-            let message =
-                "the source was changed since it was copied; neither it nor the item was touched";
-            let remedy =
-                "move the changed file away to get the copied one back, then roll back again";
-            let kind = ExceptionKind::SourceChanged;
-            let exception = exception(item, blob, kind, message, remedy);
-            return Err(Failure::Item(Box::new(exception)));
-        }
-        None => {}
+    if is_good(item, blob, stored, found)? {
+        return Ok(());
+    }
+    // Two items may have one source: the second finds what the first has restored.
+    let _turn = shared.restoring(&blob.source).await;
+    let found = shared
+        .patiently_source(|| shared.source.digest(blob))
+        .await
+        .map_err(failed)?;
+    if is_good(item, blob, stored, found)? {
+        return Ok(());
     }
     shared.steps.take("restoring")?;
-    restore(shared, item, blob, stored).await?;
+    restore_proved(shared, item, blob, stored).await?;
     shared.steps.take("restored")?;
     {
         let mut report = shared.report();
@@ -146,6 +181,53 @@ async fn make_source_good(
         bytes: stored.size,
     });
     Ok(())
+}
+
+/// Tells whether a source is there as it was copied; fails if it is there and differs.
+fn is_good(
+    item: &Item,
+    blob: &Blob,
+    stored: &StoredBlob,
+    found: SourceDigest,
+) -> Result<bool, Failure> {
+    match found {
+        None => Ok(false),
+        Some(found) if found == (stored.size, stored.sha256) => Ok(true),
+        Some(_) => {
+            let message =
+                "the source was changed since it was copied; neither it nor the item was touched";
+            let remedy =
+                "move the changed file away to get the copied one back, then roll back again";
+            let kind = ExceptionKind::SourceChanged;
+            let exception = exception(item, blob, kind, message, remedy);
+            Err(Failure::Item(Box::new(exception)))
+        }
+    }
+}
+
+/// Brings a source back and reads it back: a store may answer well and keep other bytes.
+async fn restore_proved(
+    shared: &Shared,
+    item: &Item,
+    blob: &Blob,
+    stored: &StoredBlob,
+) -> Result<(), Failure> {
+    for _ in 0..RESTORES_MAX {
+        restore(shared, item, blob, stored).await?;
+        for _ in 0..READS_MAX {
+            let read = shared.patiently_source(|| shared.source.digest(blob)).await;
+            let read = read.map_err(|error| shared.source_failure(item, blob, error))?;
+            if read == Some((stored.size, stored.sha256)) {
+                return Ok(());
+            }
+        }
+    }
+    let message = "the source was restored and is not what was written when it is read back; the item and its object were not touched";
+    let remedy = "check the disk or the store that the source is in; remove the damaged one, then roll back again";
+    let kind = ExceptionKind::Verification;
+    Err(Failure::Item(Box::new(exception(
+        item, blob, kind, message, remedy,
+    ))))
 }
 
 /// Brings a source back from its object; a body that was damaged on the way is asked for again.
@@ -224,11 +306,7 @@ async fn switch_back(
     shared.steps.take("reverted")
 }
 
-async fn remove_objects(
-    shared: &Arc<Shared>,
-    objects: MadeObjects,
-    checked: &HashSet<u64>,
-) -> Result<Ended, RunError> {
+async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<Ended, RunError> {
     let in_use = Arc::new(keys_in_use(shared).await?);
     let places = shared.journal.places(|state| state == State::Reverted);
     for places in places.chunks(KEYS_MAX) {
@@ -236,6 +314,7 @@ async fn remove_objects(
             return Ok(Ended::Stopped);
         }
         let entries = read(shared, places.to_vec()).await?;
+        let entries = only_unnamed(shared, entries).await?;
         let (mut keys, mut ids) = (Vec::new(), Vec::new());
         let work = |shared: Arc<Shared>, entry: Entry| {
             let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
@@ -243,7 +322,6 @@ async fn remove_objects(
                 shared,
                 entry,
                 is_checked,
-                is_compared: objects == MadeObjects::RemoveEqual,
             };
             let in_use = in_use.clone();
             async move { Ok((made.removable(&in_use).await?, made.entry.item.id)) }
@@ -267,6 +345,26 @@ async fn remove_objects(
         shared.journal.flush()?;
     }
     Ok(Ended::Complete)
+}
+
+/// Leaves out, and names, items of which a row names an object: another run may have switched it since. They stay for the next rollback.
+async fn only_unnamed(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
+    let standing = shared.standing(&items_of(&entries)).await?;
+    let mut unnamed = Vec::with_capacity(entries.len());
+    for (entry, standing) in entries.into_iter().zip(standing) {
+        if standing == Standing::Unnamed {
+            unnamed.push(entry);
+            continue;
+        }
+        let blobs = entry.item.blobs.iter().enumerate();
+        let may_be_ours = blobs.filter(|(index, _)| match entry.stored.get(*index) {
+            Some(stored) => stored.as_ref().is_some_and(|stored| stored.created),
+            None => entry.fresh.get(*index) == Some(&true),
+        });
+        let keys: Vec<String> = may_be_ours.map(|(_, blob)| blob.key.clone()).collect();
+        unnamed::keep(shared, &entry.item, &keys)?;
+    }
+    Ok(unnamed)
 }
 
 /// Collects the keys of items that are, or may be, still switched over.
@@ -298,8 +396,6 @@ struct Made {
     entry: Entry,
     /// Whether this call has seen that its sources are there and equal.
     is_checked: bool,
-    /// Whether only what is still as it was stored may go.
-    is_compared: bool,
 }
 
 impl Made {
@@ -329,10 +425,9 @@ impl Made {
                         no => return Ok(no),
                     }
                 }
-                match self.is_compared {
-                    true => self.is_copy(blob, Some((stored.size, stored.sha256))).await,
-                    false => Ok(Some(true)),
-                }
+                // Somebody may have written to it since: the application, once its row named it.
+                let ours = Some((stored.size, stored.sha256));
+                self.is_copy(blob, ours).await
             }
             // It was planned, and the process died before it was written down that it was stored.
             None if is_fresh => self.is_copy(blob, None).await,
@@ -420,8 +515,7 @@ impl Made {
     }
 
     fn keep(&self, blob: &Blob) -> Result<(), RunError> {
-        let message =
-            "the object was left where it is: the source is not there, or differs from it";
+        let message = "the object was left where it is: it is not what the run stored, or its source is not there or differs";
         self.remark(
             blob,
             message,

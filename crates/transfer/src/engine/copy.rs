@@ -6,6 +6,7 @@
 use super::parts;
 use super::refused;
 use super::shared::{Failure, Shared, chain, exception};
+use super::unnamed;
 use crate::error::RunError;
 use crate::item::{Blob, Digest, Item, Stamp};
 use crate::journal::{Line, StoredBlob};
@@ -41,6 +42,8 @@ pub(super) struct Ready {
     pub(super) blobs: Vec<Option<StoredBlob>>,
     /// Whether an earlier process stored it: then it is not known here whether another item has one of its keys.
     pub(super) is_resumed: bool,
+    /// Whether the ledger says that it is switched over already.
+    pub(super) is_switched: bool,
 }
 
 /// Copies an item; none if it was left out, which is in the journal and the report then.
@@ -80,6 +83,7 @@ pub(super) async fn copy_item(
         item: pending.item,
         blobs: done,
         is_resumed: false,
+        is_switched: false,
     }))
 }
 
@@ -146,7 +150,8 @@ async fn leave_item_out(
         .map(|(blob, _)| blob.key.clone())
         .collect();
     shared.steps.take("leaving out")?;
-    if !keys.is_empty() {
+    // What an earlier process stored may have been switched to by another run since.
+    if !keys.is_empty() && unnamed::may_go(shared, &pending.item, &keys).await? {
         take_away(shared, pending, &keys).await?;
     }
     if pending.is_uncertain {

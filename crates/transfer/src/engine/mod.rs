@@ -2,8 +2,8 @@
 //!
 //! What must hold, for each batch: the plan is durable before anything is stored; everything is stored and proved, and the
 //! intent durable here and in the target, before the ledger is asked to switch; a source is only ever removed by
-//! [`Engine::remove_sources`], after its object was read back; an object is only ever removed if this run made it, nothing
-//! is switched to it, and the source is there and equal.
+//! [`Engine::remove_sources`], after its object was read back; an object is only ever removed if this run made it, no row
+//! names it, it is what the run stored, and the source is there and equal.
 //!
 //! It deliberately keeps no item in memory beyond the batches in flight.
 
@@ -20,6 +20,7 @@ mod steps;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 
 pub(crate) use shared::is_new_folder;
 pub use steps::Steps;
@@ -83,11 +84,9 @@ pub struct RollbackOptions {
 /// What a rollback does with the objects that the run made, once nothing is switched to them and their sources are there and equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MadeObjects {
-    /// Removes them.
+    /// Removes those that are still what was stored. Others have been written since, by somebody who may need them, and are named.
     #[default]
     Remove,
-    /// Removes those that are still what was stored. Others have been written since, by somebody who may need them, and are named.
-    RemoveEqual,
     /// Leaves them, for a later rollback of the same run to remove.
     Keep,
 }

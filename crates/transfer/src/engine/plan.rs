@@ -2,12 +2,15 @@
 
 use super::copy::{Pending, Ready};
 use super::refused;
-use super::shared::{Shared, joined, locked, side_by_side};
+use super::shared::{Shared, item_exception, joined, locked, side_by_side};
 use crate::error::RunError;
 use crate::item::Item;
 use crate::journal::{Entry, Line, State};
 use crate::keyset::KeySet;
+use crate::ledger::{Outcome, Standing};
 use crate::observer::Event;
+use crate::report::ExceptionKind;
+use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use store::ErrorKind;
@@ -59,7 +62,8 @@ fn look_up(shared: &Shared, item: &Item, existing: &KeySet) -> (Vec<bool>, bool)
 }
 
 /// Returns the items that were planned and not stored, and, in batches, those that were stored and not switched over for certain. One of which an
-/// object is not there any more, because somebody has removed it since or another run was undone, counts as not stored.
+/// object is not there any more, because somebody has removed it since or another run was undone, counts as not stored. The ledger is asked first:
+/// one that is switched over already is switched over, whatever became of its objects and sources.
 pub(super) async fn unfinished(
     shared: &Arc<Shared>,
 ) -> Result<(Vec<Pending>, Vec<Vec<Ready>>), RunError> {
@@ -75,17 +79,32 @@ pub(super) async fn unfinished(
         entries.collect::<Result<Vec<_>, _>>()
     };
     let entries = joined(tokio::task::spawn_blocking(read).await)??;
-    let work = |shared: Arc<Shared>, (place, entry): (u64, Entry)| async move {
+    let items: Vec<Item> = entries
+        .iter()
+        .map(|(_, entry)| entry.item.clone())
+        .collect();
+    let standing = shared.standing(&items).await?;
+    drop(items);
+    let work = |shared: Arc<Shared>, ((place, entry), standing): ((u64, Entry), Standing)| async move {
         let is_there = entry.state != State::Planned && objects_are_there(&shared, &entry).await?;
-        Ok((place, entry, is_there))
+        Ok((place, entry, is_there, standing == Standing::Switched))
     };
     let (mut pending, mut stored) = (Vec::new(), Vec::new());
-    for (place, entry, is_there) in side_by_side(shared, entries, work).await? {
-        if is_there {
+    let entries = entries.into_iter().zip(standing).collect();
+    for (place, entry, is_there, is_switched) in side_by_side(shared, entries, work).await? {
+        if is_switched && entry.state == State::Planned {
+            pass_over(shared, entry.item)?;
+            continue;
+        }
+        if is_switched && !is_there {
+            leads_nowhere(shared, &entry.item)?;
+        }
+        if is_there || is_switched {
             stored.push(Ready {
                 item: entry.item,
                 blobs: entry.stored,
                 is_resumed: true,
+                is_switched,
             });
             continue;
         }
@@ -117,6 +136,30 @@ pub(super) async fn unfinished(
         pending,
         stored.chunks(size).map(<[Ready]>::to_vec).collect(),
     ))
+}
+
+/// Gives an item up that was only planned here and that somebody else has switched over since.
+fn pass_over(shared: &Shared, item: Item) -> Result<(), RunError> {
+    let message = "another run has switched it over since it was planned; nothing was done";
+    let remedy = "nothing is to be done; a rollback of that run undoes it";
+    let kind = ExceptionKind::ItemChanged;
+    shared.remark(item_exception(&item, kind, message, remedy))?;
+    shared.report().changed += 1;
+    let outcome = Outcome::Changed(message.to_owned());
+    shared.journal.append(&Line::Committed {
+        time: Timestamp::now(),
+        outcomes: vec![(item.id, outcome)],
+    })?;
+    Ok(())
+}
+
+/// Names an item that is switched over to an object that is gone.
+fn leads_nowhere(shared: &Shared, item: &Item) -> Result<(), RunError> {
+    let message = "it is switched over, and an object of it is gone or has another size";
+    let remedy =
+        "verify the run; what is wrong is put right by rolling back, while the source is there";
+    let kind = ExceptionKind::ObjectMissing;
+    shared.remark(item_exception(item, kind, message, remedy))
 }
 
 /// Tells whether all objects of an item are there that were stored, as long as they were.

@@ -7,7 +7,7 @@ use crate::error::{RunError, RunErrorKind};
 use crate::item::{Blob, Digest, Item};
 use crate::journal::{Journal, Line, MirrorCopy, MirrorError};
 use crate::keyset::KeySet;
-use crate::ledger::{Ledger, LedgerError, Outcome};
+use crate::ledger::{Ledger, LedgerError, Outcome, Standing};
 use crate::limits::{Limits, Proof};
 use crate::observer::{Event, Observer};
 use crate::report::{Exception, ExceptionKind, Report};
@@ -30,6 +30,9 @@ const UNIT: u64 = 1024;
 /// How often an object that comes back different is read again.
 const READS_MAX: u32 = 3;
 
+/// So many locks are there for sources that are being restored.
+const RESTORING: u64 = 256;
+
 /// Everything a task needs.
 pub(super) struct Shared {
     pub(super) journal: Journal,
@@ -48,6 +51,8 @@ pub(super) struct Shared {
     memory: Arc<Semaphore>,
     proof: OnceCell<Proof>,
     parts_proof: OnceCell<Proof>,
+    /// Held while a source is restored, one lock for all whose names have one hash.
+    restoring: Vec<tokio::sync::Mutex<()>>,
     /// Held for reading by each probe that is under way.
     pub(super) probing: Arc<tokio::sync::RwLock<()>>,
     existing: OnceCell<KeySet>,
@@ -98,6 +103,9 @@ impl Shared {
             proof: OnceCell::new(),
             parts_proof: OnceCell::new(),
             existing: OnceCell::new(),
+            restoring: (0..RESTORING)
+                .map(|_| tokio::sync::Mutex::default())
+                .collect(),
             probing: Arc::default(),
             planned: Mutex::default(),
             twins: Mutex::default(),
@@ -246,16 +254,36 @@ impl Shared {
         items: &[Item],
         back: bool,
     ) -> Result<Vec<Outcome>, RunError> {
-        let mut attempt = 1;
-        loop {
-            let outcome = match back {
+        let call = || async move {
+            match back {
                 true => self.ledger.revert(items).await,
                 false => self.ledger.commit(items).await,
-            };
-            let error: LedgerError = match outcome {
-                Ok(outcomes) if outcomes.len() == items.len() => return Ok(outcomes),
-                Ok(outcomes) => {
-                    let (n, wanted) = (outcomes.len(), items.len());
+            }
+        };
+        self.ask_ledger(items.len(), call).await
+    }
+
+    /// Asks the ledger what names the objects of items, a batch at a time.
+    pub(super) async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, RunError> {
+        let mut found = Vec::with_capacity(items.len());
+        for items in items.chunks(self.limits.batch.max(1)) {
+            let call = || self.ledger.standing(items);
+            found.extend(self.ask_ledger(items.len(), call).await?);
+        }
+        Ok(found)
+    }
+
+    async fn ask_ledger<T, F: Future<Output = Result<Vec<T>, LedgerError>>>(
+        &self,
+        wanted: usize,
+        call: impl Fn() -> F,
+    ) -> Result<Vec<T>, RunError> {
+        let mut attempt = 1;
+        loop {
+            let error: LedgerError = match call().await {
+                Ok(answers) if answers.len() == wanted => return Ok(answers),
+                Ok(answers) => {
+                    let n = answers.len();
                     return Err(LedgerError::new(format!("{n} outcomes for {wanted} items")).into());
                 }
                 Err(error) => error,
@@ -283,6 +311,12 @@ impl Shared {
             }
             attempt += 1;
         }
+    }
+
+    /// Waits until nobody else restores a source, and keeps others from it.
+    pub(super) async fn restoring(&self, source: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let number = crate::keyset::hash(source) % RESTORING;
+        self.restoring[number as usize].lock().await
     }
 
     /// Waits until no probe is under way: each takes away what it put.
@@ -329,7 +363,10 @@ impl Shared {
                 Ok(()) => return Ok(()),
                 Err(MirrorError::Journal(error)) => return Err(error.into()),
                 Err(MirrorError::Store(error)) => {
-                    if !error.kind().is_retryable() || !self.wait(attempt, &error).await {
+                    // A body that was cut on the way comes whole the next time.
+                    let may_pass =
+                        error.kind().is_retryable() || error.kind() == ErrorKind::Corrupt;
+                    if !may_pass || !self.wait(attempt, &error).await {
                         return Err(error.into());
                     }
                 }

@@ -1,11 +1,12 @@
 //! Switching a batch over.
 //!
 //! What must hold: the intent is durable, here and in the target, before the ledger is asked; what the ledger said is
-//! written down; objects of items that somebody else changed meanwhile are taken away again, if this run made them; an item whose
-//! source was changed after it was read is not switched.
+//! written down; objects of items that somebody else changed meanwhile are taken away again, if this run made them and no row names
+//! them; an item whose source was changed after it was read is not switched, unless it is already.
 
 use super::copy::Ready;
 use super::shared::{Shared, exception, item_exception, locked};
+use super::unnamed;
 use crate::error::RunError;
 use crate::item::{Blob, Item, Stamp};
 use crate::journal::Line;
@@ -77,6 +78,8 @@ async fn without_changed(shared: &Shared, batch: Vec<Ready>) -> Result<Vec<Ready
 /// The blobs of an item of which it is known how they were when they were read.
 fn stamped(ready: &Ready) -> impl Iterator<Item = (&Blob, u64, Stamp)> {
     let blobs = ready.item.blobs.iter().zip(&ready.blobs);
+    // Of one that is switched over the row names the object, and the source is nobody's any more.
+    let blobs = blobs.filter(|_| !ready.is_switched);
     blobs.filter_map(|(blob, stored)| {
         let stored = stored.as_ref()?;
         Some((blob, stored.size, stored.stamp?))
@@ -85,9 +88,7 @@ fn stamped(ready: &Ready) -> impl Iterator<Item = (&Blob, u64, Stamp)> {
 
 async fn leave_out(shared: &Shared, ready: &Ready, blob: &Blob) -> Result<(), RunError> {
     shared.steps.take("leaving out")?;
-    let mut keys = Vec::new();
-    collect_made(shared, ready, &mut keys)?;
-    remove(shared, &keys).await?;
+    remove(shared, &made(shared, ready).await?).await?;
     let message = "the source was changed after it was copied, so the item was not switched over";
     let remedy = "run again: it is copied anew as it is now";
     let kind = ExceptionKind::SourceChanged;
@@ -143,14 +144,15 @@ async fn take_back(shared: &Shared, batch: &[Ready], outcomes: &[Outcome]) -> Re
     let mut keys = Vec::new();
     for (ready, outcome) in batch.iter().zip(outcomes) {
         if !outcome.is_done() {
-            collect_made(shared, ready, &mut keys)?;
+            keys.extend(made(shared, ready).await?);
         }
     }
     remove(shared, &keys).await
 }
 
-/// Collects the keys of the objects that this run made for an item and that no other item has.
-fn collect_made(shared: &Shared, ready: &Ready, keys: &mut Vec<String>) -> Result<(), RunError> {
+/// Collects the keys of the objects that this run made for an item, that no other item has and no row names.
+async fn made(shared: &Shared, ready: &Ready) -> Result<Vec<String>, RunError> {
+    let mut keys = Vec::new();
     let made = ready.item.blobs.iter().zip(&ready.blobs);
     let made = made.filter(|(_, stored)| stored.as_ref().is_some_and(|stored| stored.created));
     for (blob, _) in made {
@@ -161,7 +163,10 @@ fn collect_made(shared: &Shared, ready: &Ready, keys: &mut Vec<String>) -> Resul
             keys.push(blob.key.clone());
         }
     }
-    Ok(())
+    if !keys.is_empty() && !unnamed::may_go(shared, &ready.item, &keys).await? {
+        keys.clear();
+    }
+    Ok(keys)
 }
 
 async fn remove(shared: &Shared, keys: &[String]) -> Result<(), RunError> {

@@ -27,7 +27,7 @@ use crate::ledger::Outcome;
 use crate::report::{EXCEPTIONS_MAX, Exception};
 use index::Index;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,6 +149,8 @@ struct Core {
     writer: Option<Writer>,
     /// Uploads in parts that were begun and not ended: id of the upload, key.
     uploads: BTreeMap<String, String>,
+    /// Items, by the hash of their ids, that were lost when they were to be switched back.
+    lost_on_the_way_back: HashSet<u64>,
     torn_bytes: u64,
     ended: Option<String>,
 }
@@ -332,6 +334,17 @@ impl Journal {
         self.lock().index.places(wanted)
     }
 
+    /// Returns where the items are that this run had switched over and that somebody had changed when they were to be switched back.
+    pub(crate) fn places_lost_on_the_way_back(&self) -> Vec<u64> {
+        let core = self.lock();
+        let lost = core.lost_on_the_way_back.iter();
+        let lost = lost.filter_map(|item| core.index.get(*item));
+        let lost = lost.filter(|(state, _)| *state == State::Lost);
+        let mut places: Vec<u64> = lost.map(|(_, place)| place).collect();
+        places.sort_unstable();
+        places
+    }
+
     /// Returns the uploads in parts that were begun and not ended: key and id.
     pub(crate) fn open_uploads(&self) -> Vec<(String, String)> {
         let core = self.lock();
@@ -367,7 +380,11 @@ impl Core {
     fn apply(&mut self, line: &line::Head<'_>, place: u64) {
         use line::Head;
         match line {
-            Head::Planned { item, .. } => self.index.set(hash(&item.id), State::Planned, place),
+            Head::Planned { item, .. } => {
+                // What is planned anew has another history.
+                self.lost_on_the_way_back.remove(&hash(&item.id));
+                self.index.set(hash(&item.id), State::Planned, place);
+            }
             Head::Stored { id, .. } => self.index.set(hash(id), State::Stored, place),
             Head::LeftOut { id, .. } => self.index.advance(hash(id), State::LeftOut),
             Head::Committing { ids } => self.advance_all(ids, State::Committing),
@@ -387,7 +404,10 @@ impl Core {
                 for (id, outcome) in outcomes {
                     // One that is gone refers to nothing; its objects may go as well.
                     let state = match outcome {
-                        Outcome::Changed(_) => State::Lost,
+                        Outcome::Changed(_) => {
+                            self.lost_on_the_way_back.insert(hash(id));
+                            State::Lost
+                        }
                         _ => State::Reverted,
                     };
                     self.index.advance(hash(id), state);

@@ -112,6 +112,7 @@ fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
         index: Index::default(),
         writer: None,
         uploads: BTreeMap::new(),
+        lost_on_the_way_back: Default::default(),
         torn_bytes: 0,
         ended: None,
     };

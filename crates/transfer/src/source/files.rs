@@ -289,7 +289,7 @@ fn begin(path: &str) -> Result<AtomicFile, SourceError> {
     }
     let above = place.parent().unwrap_or(Path::new("."));
     create_dir_durably(above)
-        .and_then(|()| AtomicFile::create_again(place))
+        .and_then(|()| AtomicFile::create_anew(place))
         .map_err(|error| SourceError::io("restore", path, error))
 }
 

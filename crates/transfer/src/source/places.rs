@@ -6,9 +6,8 @@
 //! It deliberately does not keep anybody from changing the directories between the look and the deed: who can do that on this machine needs no
 //! journal for it.
 
-use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
+use store::file::stays_below;
 
 /// Some directories, and whether links in them are trusted.
 #[derive(Clone, Debug)]
@@ -41,28 +40,10 @@ impl Places {
     }
 }
 
-/// Tells whether the directory of a path, as far as it is there, really lies below the root. The last part may be a link: it is replaced or
-/// removed itself, and not what it leads to.
-fn stays_below(root: &Path, path: &Path) -> bool {
-    let real_root = match fs::canonicalize(root) {
-        Ok(real) => real,
-        // Below what is not there are no links.
-        Err(error) => return error.kind() == io::ErrorKind::NotFound && !root.is_symlink(),
-    };
-    for above in path.ancestors().skip(1) {
-        match fs::canonicalize(above) {
-            Ok(real) => return real.starts_with(&real_root),
-            // A link to nothing would be followed once there is something.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !above.is_symlink() => {}
-            Err(_) => return false,
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]

@@ -268,7 +268,10 @@ async fn open_target(session: &Session) -> Result<Store, Failure> {
     match (url.kind(), url.folder()) {
         (StoreKind::Folder, Some(folder)) => {
             check_directory(folder)?;
-            Ok(Store::plain_folder(folder))
+            Ok(match session.settings.symlinks {
+                SymlinksArg::All => Store::plain_folder_with_links(folder),
+                SymlinksArg::None | SymlinksArg::Inside => Store::plain_folder(folder),
+            })
         }
         _ => Err(wrong_target(&url)),
     }

@@ -129,7 +129,7 @@ async fn copies_that_others_may_read_go_only_when_that_is_allowed_and_only_if_th
     target.put(anew, "anew".into()).await.expect("puts");
     world.target.delete(&gone).await.expect("deletes");
     let remove = RollbackOptions {
-        objects: MadeObjects::RemoveEqual,
+        objects: MadeObjects::Remove,
     };
     let report = Engine::new(parts().await).rollback(remove).await;
     let report = report.expect("rolls back");
@@ -244,7 +244,7 @@ async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
             ..Faults::none()
         });
         let undo = RollbackOptions {
-            objects: MadeObjects::RemoveEqual,
+            objects: MadeObjects::Remove,
         };
         let _ = Engine::new(parts(Steps::all()).await).rollback(undo).await;
         store.heal();

@@ -7,6 +7,8 @@ mod random;
 mod runs;
 mod servers;
 mod shared_table;
+mod stale;
+mod way_back;
 
 use crate::*;
 use async_trait::async_trait;
@@ -67,6 +69,17 @@ impl Ledger for Rows {
             .iter()
             .map(|item| self.swap(item, "new", "old"))
             .collect())
+    }
+
+    async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
+        let rows = self.all();
+        let standing = |item: &Item| match item.context["new"].as_str() {
+            new if new == item.context["old"].as_str() => Standing::Unnamed,
+            new if rows.get(&item.id).map(String::as_str) == new => Standing::Switched,
+            new if rows.values().any(|row| Some(row.as_str()) == new) => Standing::Named,
+            _ => Standing::Unnamed,
+        };
+        Ok(items.iter().map(standing).collect())
     }
 
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError> {

@@ -33,6 +33,10 @@ impl Ledger for Clerk {
         self.rows.revert(items).await
     }
 
+    async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
+        self.rows.standing(items).await
+    }
+
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError> {
         self.rows.is_switched(items).await
     }
