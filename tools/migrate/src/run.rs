@@ -15,6 +15,7 @@ pub mod record;
 pub mod session;
 mod signals;
 pub mod sound;
+mod upon;
 mod watch;
 pub mod wording;
 pub mod workbench;
@@ -27,9 +28,12 @@ use std::time::Duration;
 
 use console::{Exit, Failure};
 use futures::{StreamExt, TryStreamExt};
-use transfer::{Ended, Engine, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal};
+use transfer::{
+    Ended, Engine, Exception, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal,
+};
 
 use crate::cli::args::DirectionArg;
+use crate::reconcile::Balance;
 use crate::report::{self, RunReport};
 use crate::state::RunState;
 use failures::{database_failure, journal_failure, run_failure};
@@ -194,7 +198,7 @@ impl Migration {
         exceptions.sort_by(|a, b| (&a.item, a.kind).cmp(&(&b.item, b.kind)));
         exceptions.dedup_by(|a, b| a.item == b.item && a.role == b.role && a.kind == b.kind);
         let balance = match self.total.ended {
-            Ended::Complete => Some(parts::balance(&self.session, &self.ends, &exceptions).await?),
+            Ended::Complete => Some(self.balance(&exceptions).await?),
             _ => None,
         };
         let is_odd = exceptions
@@ -221,6 +225,15 @@ impl Migration {
             self.record.step_back()?;
         }
         Ok(exit)
+    }
+
+    /// A run that took nothing on has nothing to go on with, so it leaves nothing if the balance cannot be drawn either.
+    async fn balance(&self, exceptions: &[Exception]) -> Result<Balance, Failure> {
+        let drawn = parts::balance(&self.session, &self.ends, exceptions).await;
+        if drawn.is_err() && self.journal.tally().total() == 0 {
+            self.record.discard()?;
+        }
+        drawn
     }
 
     fn stopped(&mut self) -> Result<Exit, Failure> {
