@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use console::{Exit, Failure};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use transfer::{
     Ended, Engine, Exception, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal,
 };
@@ -39,7 +39,7 @@ use crate::state::RunState;
 use failures::{database_failure, journal_failure, run_failure};
 use parts::Ends;
 use record::{Record, TOOL};
-use session::{MIRROR, Session};
+use session::Session;
 pub use signals::listen;
 pub use watch::Watch;
 
@@ -63,12 +63,8 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
     crate::rollback::check_between(&session)?;
     session.check_user().await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.
-    let _ = session
-        .target()
-        .await?
-        .list_stream(MIRROR)
-        .try_next()
-        .await?;
+    // It is asked for what probes of a killed process have left, which is cleared away.
+    session.target().await?.clear_probes().await?;
     apart::check_apart(&session).await?;
     let (record, journal) = choose::choose(&session).await?;
     if session.line.run.user_id.is_none() {
@@ -78,7 +74,9 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
             .user_id
             .clone_from(&record.summary.parameters.user);
     }
-    let ends = Ends::open(&session).await?;
+    let mut ends = Ends::open(&session).await?;
+    let next = record.next_command(RunState::Stopped);
+    ends.vouch_for(&session, &journal, &next).await?;
     parts::clear_halves(&ends.paths);
     let mut migration = Migration::new(session, ends, record, journal).await?;
     let outcome = migration.go().await;
