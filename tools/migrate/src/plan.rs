@@ -107,6 +107,15 @@ impl Planner {
         }
     }
 
+    /// Makes a planner of the same plan that notes nothing for this one.
+    #[must_use]
+    pub fn apart(&self) -> Planner {
+        Planner {
+            notes: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the items of a run, read as they are asked for. Each call reads from the beginning.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub mod record;
 pub mod session;
 mod signals;
 pub mod sound;
+mod upon;
 mod watch;
 pub mod wording;
 pub mod workbench;
@@ -26,16 +27,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use console::{Exit, Failure};
-use futures::{StreamExt, TryStreamExt};
-use transfer::{Ended, Engine, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal};
+use futures::StreamExt;
+use transfer::{
+    Ended, Engine, Exception, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal,
+};
 
 use crate::cli::args::DirectionArg;
+use crate::reconcile::Balance;
 use crate::report::{self, RunReport};
 use crate::state::RunState;
 use failures::{database_failure, journal_failure, run_failure};
 use parts::Ends;
 use record::{Record, TOOL};
-use session::{MIRROR, Session};
+use session::Session;
 pub use signals::listen;
 pub use watch::Watch;
 
@@ -59,12 +63,8 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
     crate::rollback::check_between(&session)?;
     session.check_user().await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.
-    let _ = session
-        .target()
-        .await?
-        .list_stream(MIRROR)
-        .try_next()
-        .await?;
+    // It is asked for what probes of a killed process have left, which is cleared away.
+    session.target().await?.clear_probes().await?;
     apart::check_apart(&session).await?;
     let (record, journal) = choose::choose(&session).await?;
     if session.line.run.user_id.is_none() {
@@ -74,7 +74,9 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
             .user_id
             .clone_from(&record.summary.parameters.user);
     }
-    let ends = Ends::open(&session).await?;
+    let mut ends = Ends::open(&session).await?;
+    let next = record.next_command(RunState::Stopped);
+    ends.vouch_for(&session, &journal, &next).await?;
     parts::clear_halves(&ends.paths);
     let mut migration = Migration::new(session, ends, record, journal).await?;
     let outcome = migration.go().await;
@@ -194,7 +196,7 @@ impl Migration {
         exceptions.sort_by(|a, b| (&a.item, a.kind).cmp(&(&b.item, b.kind)));
         exceptions.dedup_by(|a, b| a.item == b.item && a.role == b.role && a.kind == b.kind);
         let balance = match self.total.ended {
-            Ended::Complete => Some(parts::balance(&self.session, &self.ends, &exceptions).await?),
+            Ended::Complete => Some(self.balance(&exceptions).await?),
             _ => None,
         };
         let is_odd = exceptions
@@ -221,6 +223,15 @@ impl Migration {
             self.record.step_back()?;
         }
         Ok(exit)
+    }
+
+    /// A run that took nothing on has nothing to go on with, so it leaves nothing if the balance cannot be drawn either.
+    async fn balance(&self, exceptions: &[Exception]) -> Result<Balance, Failure> {
+        let drawn = parts::balance(&self.session, &self.ends, exceptions).await;
+        if drawn.is_err() && self.journal.tally().total() == 0 {
+            self.record.discard()?;
+        }
+        drawn
     }
 
     fn stopped(&mut self) -> Result<Exit, Failure> {

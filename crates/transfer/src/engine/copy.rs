@@ -246,6 +246,10 @@ async fn copy_blob(
 ) -> Result<StoredBlob, Failure> {
     let (item, blob) = (&pending.item, &pending.item.blobs[index]);
     let is_fresh = pending.fresh.get(index).copied().unwrap_or(false);
+    if pending.is_uncertain {
+        let vouched = shared.patiently_source(|| shared.source.vouch(blob)).await;
+        vouched.map_err(|error| shared.source_failure(item, blob, error))?;
+    }
     let limits = &shared.limits;
     // One of unknown size is taken for a small one until it is opened.
     let small = limits.part_size.min(limits.multipart_threshold);

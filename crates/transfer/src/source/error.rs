@@ -23,7 +23,7 @@ pub enum SourceErrorKind {
     Changed,
     /// It may not be read or written.
     Permission,
-    /// It lies where nothing may be restored or removed.
+    /// It lies where nothing may be restored or removed, nor read because a journal names it.
     Outside,
     /// There is no room, or the disk may only be read: no other source will fare better.
     DiskFull,
@@ -62,7 +62,7 @@ impl SourceErrorKind {
             SourceErrorKind::Changed => "it changed while it was read",
             SourceErrorKind::Permission => "permission denied",
             SourceErrorKind::Outside => {
-                "it lies, perhaps through a link, outside of the directories where files may be restored and removed"
+                "it lies, perhaps through a link, outside of the directories that a journal may name files in"
             }
             SourceErrorKind::DiskFull => "the disk takes no more",
             SourceErrorKind::Io => "the disk failed",

@@ -2,7 +2,8 @@
 //!
 //! What must hold: a file whose size, time of change or inode is different after reading than before was not read; a restored
 //! file has its name only when it is whole and on the disk, with the time of change and mode that it had; nothing is restored or removed
-//! outside of the places that were named for it ([`Files::within`]): a journal may have come out of a bucket that others can write to.
+//! outside of the places that were named for it ([`Files::within`]), and nothing is read there that only a journal names: it may have come out
+//! of a bucket that others can write to.
 //!
 //! It deliberately follows symbolic links when it reads and does not judge where they lead: the planner does. A link is never
 //! removed in place of the file that it leads to, nor the file in place of the link: removing takes away the name.
@@ -10,6 +11,7 @@
 use super::{Contents, Opened, Places, Source, SourceError, SourceErrorKind};
 use crate::item::{Blob, Digest, Hasher, Stamp};
 use crate::journal::StoredBlob;
+use crate::keyset::KeySet;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -30,6 +32,8 @@ const GULP: usize = 256 * 1024;
 pub struct Files {
     /// Where files may be restored and removed; everywhere, if none is named.
     places: Option<Arc<Places>>,
+    /// Files elsewhere that may be read although an earlier process has planned them.
+    named: Arc<KeySet>,
 }
 
 impl Files {
@@ -39,12 +43,21 @@ impl Files {
         Files::default()
     }
 
-    /// Makes a source that restores and removes only files below some directories, and reads any.
+    /// Makes a source that restores and removes only files below some directories, and reads any; but of those that only a journal names, it
+    /// reads only what lies there too.
     #[must_use]
     pub fn within(places: Places) -> Files {
         Files {
             places: Some(Arc::new(places)),
+            named: Arc::default(),
         }
+    }
+
+    /// Says that somebody else than a journal names these files too, so that they may be read wherever they are.
+    #[must_use]
+    pub fn named(mut self, named: KeySet) -> Files {
+        self.named = Arc::new(named);
+        self
     }
 
     /// Does something that changes a path, if that lies where things may be changed.
@@ -70,6 +83,21 @@ impl Source for Files {
     async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError> {
         let path = blob.source.clone();
         blocking(move || open(&path, whole_max, piece)).await
+    }
+
+    async fn vouch(&self, blob: &Blob) -> Result<(), SourceError> {
+        let Some(places) = self.places.clone() else {
+            return Ok(());
+        };
+        if self.named.contains(&blob.source) {
+            return Ok(());
+        }
+        let path = blob.source.clone();
+        blocking(move || match places.hold_all(Path::new(&path)) {
+            true => Ok(()),
+            false => Err(SourceError::new(SourceErrorKind::Outside, "read", &path)),
+        })
+        .await
     }
 
     async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError> {

@@ -35,6 +35,14 @@ pub trait Source: Send + Sync {
     /// If it is not there, is no file, may not be read, or changes meanwhile.
     async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError>;
 
+    /// Makes sure that a blob may be read which an earlier process has planned: here its journal names it, and nothing else.
+    ///
+    /// # Errors
+    /// If the source does not take a journal's word for it.
+    async fn vouch(&self, _blob: &Blob) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Reads and hashes a blob; none if it is not there.
     ///
     /// # Errors

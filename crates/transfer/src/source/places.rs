@@ -1,4 +1,4 @@
-//! Directories below which files may be restored and removed.
+//! Directories below which files may be restored and removed, and read if only a journal names them.
 //!
 //! What must hold: a path that is let through names a file below one of them, by its letters and, unless links are trusted, by where the links
 //! on its way lead. A path in a journal is no more to be trusted than the bucket that the journal may have come from.
@@ -37,6 +37,19 @@ impl Places {
             });
             is_below && (self.trusts_links || stays_below(root, path))
         })
+    }
+
+    /// Tells the same of a file that is read: if its name is a link, what that leads to must lie below one of them too.
+    #[must_use]
+    pub fn hold_all(&self, path: &Path) -> bool {
+        let leads_below = || match fs::canonicalize(path) {
+            Ok(real) => self.roots.iter().any(|root| {
+                let real_root = fs::canonicalize(root);
+                real_root.is_ok_and(|root| real.starts_with(root))
+            }),
+            Err(error) => error.kind() == io::ErrorKind::NotFound && !path.is_symlink(),
+        };
+        self.hold(path) && (self.trusts_links || leads_below())
     }
 }
 
@@ -81,6 +94,16 @@ mod tests {
             assert!(!trusting.hold(&at(name)), "{name}");
         }
         assert!(!strict.hold(Path::new("uploads/a")), "a relative path");
+        fs::write(at("elsewhere/file"), b"of others").expect("writes");
+        fs::write(at("uploads/2026/a"), b"own").expect("writes");
+        symlink("2026/a", at("uploads/own")).expect("links");
+        for name in ["uploads/2026/a", "uploads/own", "uploads/missing"] {
+            assert!(strict.hold_all(&at(name)), "{name}");
+        }
+        for name in ["uploads/link", "elsewhere/file", "uploads/out/file"] {
+            assert!(!strict.hold_all(&at(name)), "{name}");
+        }
+        assert!(trusting.hold_all(&at("uploads/link")));
         for name in ["uploads/out/a", "uploads/out/new/a", "uploads/dangling/a"] {
             assert!(!strict.hold(&at(name)), "{name}");
             assert!(trusting.hold(&at(name)), "{name}");

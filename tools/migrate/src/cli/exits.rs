@@ -35,7 +35,7 @@ pub const MEANINGS: [(Exit, &str); 14] = [
     ),
     (
         Exit::Conflict,
-        "the run was over other settings, or is partly rolled back",
+        "the run was over other settings, is partly rolled back, or a later one has moved rows",
     ),
     (
         Exit::Corrupt,

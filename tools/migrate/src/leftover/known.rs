@@ -79,8 +79,7 @@ struct Known {
 
 impl Known {
     fn take_in(&mut self, journal: &Journal, way: Way) -> Result<(), Failure> {
-        let may_be = |state: State| state.is_switched() || state == State::Committing;
-        for entry in journal.entries(may_be) {
+        for entry in journal.entries(|state| tells_where(state, way)) {
             let id = entry.map_err(|error| journal_failure(&error))?.item.id;
             if self.moved.insert(&id) && way == Way::Into {
                 self.brought.insert(&id);
@@ -88,6 +87,13 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// Tells whether a row in this bucket may be where a run brought it. In the middle of a step, there or back, it is on either side: one that is here
+/// was brought here, or has not been taken out.
+fn tells_where(state: State, way: Way) -> bool {
+    let is_between = matches!(state, State::Committing | State::Reverting);
+    state.is_switched() || (is_between && way == Way::Into)
 }
 
 fn way_of(journal: &Journal, here: &Parameters, is_same_bucket: bool) -> Option<Way> {
@@ -111,6 +117,22 @@ fn way(of: &Parameters, here: &Parameters, is_same_bucket: bool) -> Option<Way> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_cut_off_in_the_middle_explains_a_row_and_hides_no_explanation() {
+        for (state, into, out_of) in [
+            (State::Committed, true, true),
+            (State::Removed, true, true),
+            (State::Committing, true, false),
+            (State::Reverting, true, false),
+            (State::Reverted, false, false),
+            (State::Undone, false, false),
+            (State::Stored, false, false),
+        ] {
+            assert_eq!(tells_where(state, Way::Into), into, "{state:?}");
+            assert_eq!(tells_where(state, Way::OutOf), out_of, "{state:?}");
+        }
+    }
 
     #[test]
     fn only_a_run_of_this_database_into_this_bucket_explains_a_row() {

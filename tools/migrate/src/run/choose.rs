@@ -1,7 +1,8 @@
 //! Which run a migration goes on with, or that it begins a new one.
 //!
 //! What must hold: an unfinished run is never passed over in silence, and its journal never overwritten; a run goes on only over
-//! the same database, files and store.
+//! the same database, files and store, and only while no later run has moved rows: runs of one database lie upon each other, and are undone from
+//! the newest on. The work of one that went on above a later one would have no place in that order.
 //!
 //! What it deliberately does not do: roll anything back.
 
@@ -14,6 +15,7 @@ use super::failures::{begin_failure, journal_failure};
 use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session};
 use super::sound;
+use super::upon::moved_since;
 use crate::state::{Flags, Parameters, RunFiles, RunState};
 
 /// Finds the run that the command line means, and opens its journal for writing.
@@ -46,6 +48,10 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
     }
     if state == RunState::RollingBack {
         return Err(partly_rolled_back(session, &files, &parameters));
+    }
+    if let Some(later) = moved_since(session, &files, &parameters)? {
+        say_left(session, &files, &later);
+        return begin(session, &parameters).await;
     }
     // The guide's lines with --enable-rollback are run after an interruption, by scripts too.
     let is_told = run.resume || run.enable_rollback;
@@ -138,6 +144,9 @@ async fn resume(
         .kind("other-run")
         .hint("give it the same settings, or begin a new run with --fresh-start"));
     }
+    if let Some(later) = moved_since(session, files, &of)? {
+        return Err(lies_below(session, files, &later, &of));
+    }
     sound::make_sure(session, files, false).await?;
     let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
     let record = Record::open(session, files, &journal)?;
@@ -154,6 +163,33 @@ fn question(files: &RunFiles) -> String {
         "The run {} did not come to its end. Go on with it?",
         files.run
     )
+}
+
+fn say_left(session: &Session, files: &RunFiles, later: &RunFiles) {
+    session.ui.status(format!(
+        "The run {} did not come to its end and is left so: {} has moved rows since. A new run takes on what is left to do; the journal \
+         is kept: {}",
+        files.run,
+        later.run,
+        files.journal.display()
+    ));
+}
+
+fn lies_below(session: &Session, files: &RunFiles, later: &RunFiles, of: &Parameters) -> Failure {
+    let undo = format!(" --rollback {}", command::path(&later.summary));
+    Failure::new(
+        Exit::Conflict,
+        format!(
+            "the run {} cannot go on: the run {} has moved rows since",
+            files.run, later.run
+        ),
+    )
+    .kind("later-run")
+    .hint(format!(
+        "a new run takes on what is left to do; else roll the later one back first\n      {}\n      {}",
+        session.command(" --fresh-start", of, Flags::New),
+        session.command(&undo, of, Flags::Known)
+    ))
 }
 
 fn undecided(session: &Session, files: &RunFiles, of: &Parameters) -> Failure {

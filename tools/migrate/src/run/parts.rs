@@ -15,10 +15,10 @@ use futures::{StreamExt, TryStreamExt};
 use store::{Store, StoreKind, StoreUrl};
 use transfer::{
     EngineParts, Exception, Files, Item, Journal, KeySet, Limits, Mirror, Objects, Observer,
-    Places, PlanError, Proof, Retry, Source, Steps, StopSignal,
+    Places, PlanError, Proof, Retry, Source, State, Steps, StopSignal,
 };
 
-use super::failures::database_failure;
+use super::failures::{database_failure, journal_failure, run_failure};
 use super::session::{MIRROR, Session};
 use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
 use crate::ledger::DbLedger;
@@ -87,6 +87,53 @@ impl Ends {
             planner,
         })
     }
+
+    /// Lets a resumed run read the files elsewhere that its journal names and that the application's rows name today as well. Rows are read only if
+    /// there are such files; `next` is what a person is told to type if that fails.
+    ///
+    /// # Errors
+    /// If the journal or the database cannot be read.
+    pub async fn vouch_for(
+        &mut self,
+        session: &Session,
+        journal: &Journal,
+        next: &str,
+    ) -> Result<(), Failure> {
+        if session.settings.direction != DirectionArg::LocalToS3 {
+            return Ok(());
+        }
+        let failed = |error: PlanError| run_failure(&error.into(), next);
+        let places = places(&self.paths);
+        let elsewhere = planned_elsewhere(journal, &places)?;
+        let mut named = KeySet::new();
+        if !elsewhere.is_empty() {
+            let mut plan = self.planner.apart().stream();
+            while let Some(item) = plan.try_next().await.map_err(failed)? {
+                let sources = item.blobs.iter().map(|blob| blob.source.as_str());
+                sources
+                    .filter(|source| elsewhere.contains(source))
+                    .for_each(|source| {
+                        named.insert(source);
+                    });
+            }
+        }
+        self.source = Arc::new(Files::within(places).named(named));
+        Ok(())
+    }
+}
+
+/// The files of unfinished items that lie where a journal's word is not enough.
+fn planned_elsewhere(journal: &Journal, places: &Places) -> Result<KeySet, Failure> {
+    let mut elsewhere = KeySet::new();
+    let is_unfinished = |state| matches!(state, State::Planned | State::Stored | State::Committing);
+    for entry in journal.entries(is_unfinished) {
+        for blob in entry.map_err(|error| journal_failure(&error))?.item.blobs {
+            if !places.hold_all(Path::new(&blob.source)) {
+                elsewhere.insert(&blob.source);
+            }
+        }
+    }
+    Ok(elsewhere)
 }
 
 /// Makes the planner of a run.
@@ -241,7 +288,7 @@ pub fn clear_halves(paths: &Paths) {
     }
 }
 
-/// Where files may be restored and removed: below the upload path, and where path maps lead. A journal may come from the bucket, and who
+/// Where files may be restored and removed, and read because a journal names them: below the upload path, and where path maps lead. A journal may come from the bucket, and who
 /// can write there is not to choose among all files of this machine.
 fn places(paths: &Paths) -> Places {
     let mapped = paths.maps.iter().map(|map| map.to.clone());

@@ -12,6 +12,7 @@ mod directions;
 mod disks;
 mod failures;
 mod mounts;
+mod order;
 mod places;
 mod random;
 mod state;

@@ -1,8 +1,8 @@
-//! Where files may be restored and removed, and the halves of files that a cut run leaves.
+//! Where files may be restored and removed, or read because a journal names them, and what else a cut run leaves: halves of files, and probes.
 
 use std::fs;
 
-use crate::world::Site;
+use crate::world::{Ended, Site};
 
 /// An old path of the application's own, outside of the upload path.
 fn moved_elsewhere(site: &Site) -> std::path::PathBuf {
@@ -48,6 +48,44 @@ fn a_file_outside_of_the_upload_path_is_restored_and_removed_only_where_that_is_
     assert_eq!(site.switched(), 0);
 }
 
+/// Objects bear the names of the files that they were made of.
+fn is_in_bucket(site: &Site, place: &std::path::Path) -> bool {
+    let stem = place.file_stem().expect("a name").to_string_lossy();
+    let objects = site.moment().bucket;
+    objects.names().any(|name| name.contains(&*stem))
+}
+
+#[test]
+fn a_resumed_run_reads_elsewhere_only_what_a_row_names_too() {
+    for is_named in [true, false] {
+        let site = Site::new(4);
+        let place = moved_elsewhere(&site);
+        let mut command = site.command(&[]);
+        // The plan is in the journal, and no object is there.
+        command.env("MIGRATE_CRASH_AT", "2");
+        let ended = Ended::of(command, &[]);
+        assert_eq!(ended.code, None, "{}", ended.all());
+        let journal = fs::read_to_string(&site.journals()[0]).expect("reads");
+        assert!(journal.contains(&place.display().to_string()));
+        if is_named {
+            site.run(&["--resume"]).assert_code(0);
+            assert!(is_in_bucket(&site, &place));
+            assert_eq!(site.switched(), 4);
+            continue;
+        }
+        site.sql(&format!(
+            "DELETE FROM documents WHERE file_path = '{}'",
+            place.display()
+        ));
+        let name = place.file_name().expect("a name").to_string_lossy();
+        site.run(&["--resume"])
+            .assert_code(3)
+            .assert_says(&["outside", &name, "--path-map"]);
+        assert!(!is_in_bucket(&site, &place), "nobody's file is copied");
+        assert_eq!(site.switched(), 3);
+    }
+}
+
 #[test]
 fn a_link_that_leads_out_of_the_upload_path_is_not_followed_by_a_rollback() {
     let site = Site::new(4);
@@ -86,4 +124,25 @@ fn halves_of_files_are_cleared_by_the_next_run_and_by_a_rollback() {
         assert!(!half.exists(), "{arguments:?}");
     }
     assert!(others.exists());
+}
+
+#[test]
+fn probes_of_a_killed_process_are_cleared_by_the_next_run_and_by_a_rollback() {
+    let site = Site::new(1);
+    let folder = site
+        .s3
+        .root()
+        .join(crate::world::BUCKET)
+        .join(".syncline/probe/documents");
+    let leave_one = || {
+        fs::create_dir_all(&folder).expect("makes");
+        fs::write(folder.join("0123456789abcdef"), b"a probe").expect("writes");
+        assert_eq!(site.probes().len(), 1);
+    };
+    // Nothing is probed where objects are read back, nor where nothing is to be done.
+    for arguments in [&["--verify", "readback"][..], &[], &["--rollback"]] {
+        leave_one();
+        site.run(arguments).assert_code(0);
+        assert!(site.probes().is_empty(), "{arguments:?}");
+    }
 }

@@ -169,6 +169,16 @@ impl Site {
         }
     }
 
+    /// What probes have left in the bucket.
+    pub fn probes(&self) -> Vec<String> {
+        let all = Snapshot::tree(&self.s3.root().join(BUCKET));
+        let names = all.names().filter(|name| {
+            let is_file = all.get(name).is_some_and(|what| what.contains(" bytes, "));
+            is_file && name.starts_with(".syncline/probe/")
+        });
+        names.map(str::to_owned).collect()
+    }
+
     /// One value of the database.
     pub fn sql(&self, statement: &str) -> String {
         self.fleet.database.sql(statement).trim().to_owned()
