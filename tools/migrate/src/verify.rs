@@ -40,13 +40,24 @@ struct StateReport {
     rows_checked: u64,
     rows_differing: u64,
     objects: VerifyReport,
+    leftover: LookedFor,
     exceptions: Vec<Exception>,
+}
+
+/// Whether rows that no journal explains were looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum LookedFor {
+    Done,
+    /// Another process was at it, or a signal came.
+    Skipped,
 }
 
 /// Runs `--verify-state`.
 ///
 /// # Errors
-/// If database, bucket or journal cannot be read. What differs is no error but gives [`Exit::Partial`], and a signal [`Exit::Interrupted`].
+/// If database, bucket or journal cannot be read. What differs or was not looked at is no error but gives [`Exit::Partial`], and a signal
+/// [`Exit::Interrupted`].
 pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Failure> {
     let named = Named {
         file,
@@ -88,17 +99,21 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     watch.finish();
     let mut exceptions = rows.exceptions;
     exceptions.append(&mut objects.exceptions);
-    tokio::select! {
+    let leftover = tokio::select! {
         biased;
-        () = stop.raised() => objects.ended = Ended::Stopped,
+        () = stop.raised() => {
+            objects.ended = Ended::Stopped;
+            LookedFor::Skipped
+        }
         outcome = add_leftover(&session, &journal, &ends, &mut exceptions) => outcome?,
-    }
+    };
     let report = StateReport {
         run: record.files.run.clone(),
         state: record.summary.state,
         rows_checked: rows.checked,
         rows_differing: rows.differing,
         objects,
+        leftover,
         exceptions,
     };
     show(&session.ui, &report, &again(&session, &record));
@@ -110,7 +125,8 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
 
 impl StateReport {
     fn exit(&self) -> Exit {
-        match (self.objects.ended, self.exceptions.is_empty()) {
+        let is_whole = self.leftover == LookedFor::Done;
+        match (self.objects.ended, is_whole && self.exceptions.is_empty()) {
             (Ended::Stopped, _) => Exit::Interrupted,
             (_, true) => Exit::Ok,
             (_, false) => Exit::Partial,
@@ -137,18 +153,21 @@ async fn add_leftover(
     journal: &Journal,
     ends: &Ends,
     exceptions: &mut Vec<Exception>,
-) -> Result<(), Failure> {
+) -> Result<LookedFor, Failure> {
     // Held until the rows are looked through.
-    let lock = session.database.lock().await;
-    if matches!(&lock, Err(error) if error.kind() == DbErrorKind::Locked) {
-        session.ui.hint(
-            "another process is at it: rows that no journal explains are looked for when it has ended",
-        );
-        return Ok(());
-    }
+    let _lock = match session.database.lock().await {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == DbErrorKind::Locked => {
+            session.ui.warn(
+                "another process is at it, so rows that no journal explains were not looked for: run this again when it has ended",
+            );
+            return Ok(LookedFor::Skipped);
+        }
+        Err(error) => return Err(database_failure(&error)),
+    };
     let left = leftover::find(session, journal, &ends.paths).await?;
     left.add_to(exceptions, &session.ui);
-    Ok(())
+    Ok(LookedFor::Done)
 }
 
 fn options(sample: Sample, read_back: bool) -> VerifyOptions {
