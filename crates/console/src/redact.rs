@@ -81,7 +81,7 @@ fn mask_url_users(text: &str) -> String {
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
         let authority_end = after
-            .find(|c: char| c.is_whitespace() || "/?#\"'<>`".contains(c))
+            .find(|c: char| c.is_whitespace() || user_ends(before).contains(c))
             .unwrap_or(after.len());
         rest = match after[..authority_end].rfind('@') {
             Some(user_end) => {
@@ -93,6 +93,18 @@ fn mask_url_users(text: &str) -> String {
     }
     masked.push_str(rest);
     masked
+}
+
+/// Which characters end the part of a URL in which a user may stand. The drivers of databases take all up to an `@` for user and password, so a
+/// password that was typed there may have any of them.
+fn user_ends(before: &str) -> &'static str {
+    let is_database = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| before.to_ascii_lowercase().ends_with(scheme));
+    match is_database {
+        true => "\"'<>`",
+        false => "/?#\"'<>`",
+    }
 }
 
 /// Masks the values of all parameters of a URL but those that are known to be harmless; URLs of the web and their paths keep theirs.
@@ -346,6 +358,12 @@ mod tests {
             "http://user:pa:ss@proxy:8080/x and https://h/",
             "http://***@proxy:8080/x and https://h/",
         );
+        for secret in ["pa/ss", "pa?ss", "pa#ss", "pa@ss"] {
+            check(
+                &format!("`postgres://me:{secret}@h/db` and Postgresql://me:{secret}@h/db"),
+                "`postgres://***@h/db` and Postgresql://***@h/db",
+            );
+        }
         check(
             "GET /k?X-Amz-Signature=abc&X-Amz-Date=1",
             "GET /k?X-Amz-Signature=***&X-Amz-Date=1",

@@ -238,19 +238,41 @@ pub fn stays_below(root: &Path, path: &Path) -> bool {
     false
 }
 
-/// Removes the unfinished files below a directory whose writers are gone; returns how many. One that a process still writes has a lock, and stays;
-/// so does one of which nobody can say because the file system has no locks. Links to directories are not followed.
-///
-/// # Errors
-/// If a directory cannot be read or a file not be removed. A directory that is not there is empty.
-pub fn clear_temporaries(root: &Path) -> io::Result<u64> {
-    let mut cleared = 0;
+/// What was cleared away below a directory, and what could not be looked at.
+#[derive(Debug, Default)]
+pub struct Cleared {
+    /// How many files were removed.
+    pub files: u64,
+    /// How many directories could not be read, and files not be removed.
+    pub passed_over: u64,
+    /// Why the first of them could not.
+    pub first: Option<io::Error>,
+}
+
+impl Cleared {
+    fn pass_over(&mut self, doing: &'static str, path: &Path, error: io::Error) {
+        self.passed_over += 1;
+        self.first
+            .get_or_insert_with(|| FileError::wrap(doing, path, error));
+    }
+}
+
+/// Removes the unfinished files below a directory whose writers are gone. One that a process still writes has a lock, and stays;
+/// so does one of which nobody can say because the file system has no locks. Links to directories are not followed. What cannot be read or removed,
+/// such as `lost+found`, is passed over and counted; a directory that is not there is empty.
+#[must_use]
+pub fn clear_temporaries(root: &Path) -> Cleared {
+    let mut cleared = Cleared::default();
     let mut pending = vec![root.to_owned()];
     while let Some(dir) = pending.pop() {
         let listed = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let entries = match listed {
+            Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            listed => listed.map_err(|error| FileError::wrap("list", &dir, error))?,
+            Err(error) => {
+                cleared.pass_over("list", &dir, error);
+                continue;
+            }
         };
         for entry in entries {
             let (path, name) = (entry.path(), entry.file_name());
@@ -260,12 +282,14 @@ pub fn clear_temporaries(root: &Path) -> io::Result<u64> {
             if file_type.is_dir() {
                 pending.push(path);
             } else if file_type.is_file() && is_temporary(&name.to_string_lossy()) {
-                let is_cleared = clear_temporary(&path, false);
-                cleared += u64::from(is_cleared.map_err(|e| FileError::wrap("remove", &path, e))?);
+                match clear_temporary(&path, false) {
+                    Ok(is_cleared) => cleared.files += u64::from(is_cleared),
+                    Err(error) => cleared.pass_over("remove", &path, error),
+                }
             }
         }
     }
-    Ok(cleared)
+    cleared
 }
 
 /// Tells whether a name is exactly one that we make up.
@@ -457,13 +481,39 @@ mod tests {
             file.write_all(b"whole").expect("writes");
             file.flush().expect("flushes");
         }
-        assert_eq!(clear_temporaries(dir.path()).expect("clears"), 2);
+        assert_eq!(clear_temporaries(dir.path()).files, 2);
         assert_eq!(names(&at("a/b")), [""; 0]);
         random.commit().expect("commits");
         again.commit().expect("commits");
         assert_eq!(names(dir.path()), [not_ours, "a"]);
         assert_eq!(names(&at("a")), ["again", "b", "file", "written"]);
-        assert_eq!(clear_temporaries(&at("nowhere")).expect("clears"), 0);
+        let nowhere = clear_temporaries(&at("nowhere"));
+        assert_eq!((nowhere.files, nowhere.passed_over), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_keeps_no_other_half_from_being_cleared() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let left = ".syncline-tmp-0123456789abcdef";
+        for name in ["a", "b", "c"] {
+            let below = dir.path().join(name);
+            fs::create_dir(&below).expect("makes");
+            fs::write(below.join(left), b"half").expect("writes");
+        }
+        // A name that cannot be opened, also for root: it is longer than a path may be.
+        let mut deep = dir.path().join("b");
+        while deep.as_os_str().len() < 3_800 {
+            deep.push("d".repeat(200));
+            fs::create_dir(&deep).expect("makes");
+        }
+        let (above, name) = (File::open(&deep).expect("opens"), "e".repeat(255));
+        let mode = rustix::fs::Mode::from_raw_mode(0o700);
+        rustix::fs::mkdirat(&above, &name, mode).expect("makes");
+        let inner = rustix::fs::openat(&above, &name, rustix::fs::OFlags::RDONLY, mode);
+        rustix::fs::mkdirat(inner.expect("opens"), &name, mode).expect("makes");
+        let cleared = clear_temporaries(dir.path());
+        assert_eq!((cleared.files, cleared.passed_over), (3, 1));
+        assert!(cleared.first.is_some());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `--rollback` and `--force-rollback`: undoes a run.
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
-//! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made, and no row names it. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made
+//! and no row names it. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
 //! journal knows of it, and then the command does not end with 0.
 //!
 //! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
@@ -38,13 +39,13 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     if options.objects != MadeObjects::Keep {
         check_apart(&bench.session).await?;
     }
-    let next = bench.record.next_command(RunState::RollingBack);
+    let next = go_on(&bench);
     let mut report = bench
         .work(RunState::RollingBack, &next, |engine| {
             engine.rollback(options)
         })
         .await?;
-    let state = state_after(&bench, &report);
+    let state = state_after(&bench, &report, options);
     if report.ended == Ended::Complete {
         let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
         left.add_to(&mut report.exceptions, &bench.session.ui);
@@ -58,9 +59,14 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         (_, true) => Exit::Ok,
         (_, false) => Exit::Partial,
     };
-    let next = bench.record.next_command(state);
+    let next = match state {
+        RunState::RollingBack => go_on(&bench),
+        state => bench.record.next_command(state),
+    };
     bench.show(report, state, exit, next)?;
-    name_copies(&bench, options);
+    if state == RunState::RolledBack {
+        name_copies(&bench, options);
+    }
     name_earlier_runs(&bench)?;
     Ok(exit)
 }
@@ -99,23 +105,45 @@ fn name_copies(bench: &Workbench, options: RollbackOptions) {
         return;
     }
     let parameters = &bench.record.summary.parameters;
+    let file = command::path(&bench.record.files.summary);
+    let what = format!(" --rollback {file} --remove-copies");
     bench.session.ui.hint(format!(
-        "the copies of {} stay in {}: nothing here says whether the application reads them. When it reads {} for certain: \
-         migrate_to_s3 --rollback {}{} --remove-copies",
+        "the copies of {} stay in {}: nothing here says whether the application reads them. When it reads {} for certain: {}",
         human::count(n, "document"),
         parameters.target,
         parameters.source,
-        bench.record.files.summary.display(),
-        parameters.flags(Flags::Known)
+        bench.session.command(&what, parameters, Flags::Known)
     ));
 }
 
-fn state_after(bench: &Workbench, report: &Report) -> RunState {
-    let is_whole = report.ended == Ended::Complete && report.exceptions.is_empty();
+/// The command that goes on with the rollback as it was typed.
+fn go_on(bench: &Workbench) -> String {
+    let action = &bench.session.line.action;
+    let file = command::path(&bench.record.files.summary);
+    let mut what = match action.force_rollback {
+        true => format!(" --force-rollback --state-file {file}"),
+        false => format!(" --rollback {file}"),
+    };
+    what.push_str(if action.remove_copies {
+        " --remove-copies"
+    } else {
+        ""
+    });
+    let of = &bench.record.summary.parameters;
+    bench.session.command(&what, of, Flags::Known)
+}
+
+/// A run of which something is left that the next rollback is to finish is not rolled back: without a file's name it would undo an older one. What
+/// is kept on purpose is not left.
+fn state_after(bench: &Workbench, report: &Report, options: RollbackOptions) -> RunState {
+    let n_open = bench.journal.tally().of(State::Reverted);
+    if report.ended != Ended::Complete || (options.objects != MadeObjects::Keep && n_open > 0) {
+        return RunState::RollingBack;
+    }
     match record::state_of(&bench.journal) {
         // The journal alone cannot tell a run of which nothing was switched from one that is undone.
-        _ if is_whole => RunState::RolledBack,
-        RunState::RolledBack if report.ended == Ended::Complete => RunState::RolledBack,
+        _ if report.exceptions.is_empty() => RunState::RolledBack,
+        RunState::RolledBack => RunState::RolledBack,
         _ => RunState::RollingBack,
     }
 }

@@ -274,11 +274,25 @@ impl Migration {
                 run_failure(&error, &self.record.next_command(RunState::RollingBack))
             })?;
         self.take(&undone);
-        let state = record::state_of(&self.journal);
+        let state = match undone.ended {
+            Ended::Complete => record::state_of(&self.journal),
+            _ => RunState::RollingBack,
+        };
         self.record.save(state, &self.journal)?;
-        let report = self.report(state, failure.exit());
+        let mut report = self.report(state, failure.exit());
+        report.exceptions.clone_from(&undone.exceptions);
         self.show(&report)?;
-        Err(failure.hint(format!("the run was rolled back; {}", error.remedy())))
+        let how = match (state, undone.is_clean()) {
+            (RunState::RolledBack, true) => "the run was rolled back".to_owned(),
+            (RunState::RolledBack, false) => {
+                "the run was rolled back but for the exceptions that are listed".to_owned()
+            }
+            _ => format!(
+                "the run is rolled back in part only; go on: {}",
+                report.next
+            ),
+        };
+        Err(failure.hint(format!("{how}; {}", error.remedy())))
     }
 
     fn report(&self, state: RunState, exit: Exit) -> RunReport {

@@ -1,7 +1,8 @@
 //! `--verify-state`: a run's journal against the database and against the bucket.
 //!
 //! What must hold: it changes no row, file or object; every object and every row that is not as the journal says is named, and so is
-//! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it.
+//! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it. Only who
+//! looked at everything says that all agrees.
 //!
 //! What it deliberately does not do: look at what no run touched; `--audit-files` does. Nor wait for the lock: it takes it only while it
 //! looks for rows that no journal explains, and leaves that out while another process has it.
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use console::{Exit, Failure, Ui, human};
 use serde::Serialize;
 use transfer::{
-    Engine, Entry, Exception, ExceptionKind, Journal, Sample, State, StopSignal, VerifyOptions,
-    VerifyReport,
+    Ended, Engine, Entry, Exception, ExceptionKind, Journal, Sample, State, StopSignal,
+    VerifyOptions, VerifyReport,
 };
 
 use crate::db::{Change, DbErrorKind, Switched};
@@ -39,13 +40,24 @@ struct StateReport {
     rows_checked: u64,
     rows_differing: u64,
     objects: VerifyReport,
+    leftover: LookedFor,
     exceptions: Vec<Exception>,
+}
+
+/// Whether rows that no journal explains were looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum LookedFor {
+    Done,
+    /// Another process was at it, or a signal came.
+    Skipped,
 }
 
 /// Runs `--verify-state`.
 ///
 /// # Errors
-/// If database, bucket or journal cannot be read. What differs is no error but gives [`Exit::Partial`].
+/// If database, bucket or journal cannot be read. What differs or was not looked at is no error but gives [`Exit::Partial`], and a signal
+/// [`Exit::Interrupted`].
 pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Failure> {
     let named = Named {
         file,
@@ -60,8 +72,10 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         (false, Some(n)) => options(Sample::Count(n), true),
         (false, None) => options(Sample::All, false),
     };
+    let stop = StopSignal::new();
+    let _listening = listen(&session.ui, &stop)?;
     let mut rows = Rows::default();
-    check_rows(&session, &journal, &mut rows).await?;
+    check_rows(&session, &journal, &stop, &mut rows).await?;
     let total = journal.tally().switched();
     let is_verbose = session.line.output.verbose;
     let watch = Arc::new(Watch::new(
@@ -71,9 +85,13 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         "verifying",
         is_verbose,
     ));
-    let stop = StopSignal::new();
-    let _listening = listen(&session.ui, &stop)?;
-    let parts = parts::engine_parts(&session, &ends, journal.clone(), watch.clone(), stop);
+    let parts = parts::engine_parts(
+        &session,
+        &ends,
+        journal.clone(),
+        watch.clone(),
+        stop.clone(),
+    );
     let mut objects = Engine::new(parts)
         .verify(options)
         .await
@@ -81,24 +99,39 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
     watch.finish();
     let mut exceptions = rows.exceptions;
     exceptions.append(&mut objects.exceptions);
-    add_leftover(&session, &journal, &ends, &mut exceptions).await?;
+    let leftover = tokio::select! {
+        biased;
+        () = stop.raised() => {
+            objects.ended = Ended::Stopped;
+            LookedFor::Skipped
+        }
+        outcome = add_leftover(&session, &journal, &ends, &mut exceptions) => outcome?,
+    };
     let report = StateReport {
         run: record.files.run.clone(),
         state: record.summary.state,
         rows_checked: rows.checked,
         rows_differing: rows.differing,
         objects,
+        leftover,
         exceptions,
     };
-    show(&session.ui, &report);
+    show(&session.ui, &report, &again(&session, &record));
     if let Some(path) = &session.line.run.report {
         write_json(path, &report)?;
     }
-    Ok(if report.exceptions.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Partial
-    })
+    Ok(report.exit())
+}
+
+impl StateReport {
+    fn exit(&self) -> Exit {
+        let is_whole = self.leftover == LookedFor::Done;
+        match (self.objects.ended, is_whole && self.exceptions.is_empty()) {
+            (Ended::Stopped, _) => Exit::Interrupted,
+            (_, true) => Exit::Ok,
+            (_, false) => Exit::Partial,
+        }
+    }
 }
 
 /// The command that verifies the same run again.
@@ -120,18 +153,21 @@ async fn add_leftover(
     journal: &Journal,
     ends: &Ends,
     exceptions: &mut Vec<Exception>,
-) -> Result<(), Failure> {
+) -> Result<LookedFor, Failure> {
     // Held until the rows are looked through.
-    let lock = session.database.lock().await;
-    if matches!(&lock, Err(error) if error.kind() == DbErrorKind::Locked) {
-        session.ui.hint(
-            "another process is at it: rows that no journal explains are looked for when it has ended",
-        );
-        return Ok(());
-    }
+    let _lock = match session.database.lock().await {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == DbErrorKind::Locked => {
+            session.ui.warn(
+                "another process is at it, so rows that no journal explains were not looked for: run this again when it has ended",
+            );
+            return Ok(LookedFor::Skipped);
+        }
+        Err(error) => return Err(database_failure(&error)),
+    };
     let left = leftover::find(session, journal, &ends.paths).await?;
     left.add_to(exceptions, &session.ui);
-    Ok(())
+    Ok(LookedFor::Done)
 }
 
 fn options(sample: Sample, read_back: bool) -> VerifyOptions {
@@ -146,7 +182,12 @@ struct Rows {
 }
 
 /// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old.
-async fn check_rows(session: &Session, journal: &Journal, rows: &mut Rows) -> Result<(), Failure> {
+async fn check_rows(
+    session: &Session,
+    journal: &Journal,
+    stop: &StopSignal,
+    rows: &mut Rows,
+) -> Result<(), Failure> {
     let is_settled =
         |state: State| state.is_switched() || matches!(state, State::Reverted | State::Undone);
     let mut batch: Vec<(Entry, Change)> = vec![];
@@ -157,6 +198,9 @@ async fn check_rows(session: &Session, journal: &Journal, rows: &mut Rows) -> Re
         }
         if batch.len() == BATCH {
             check_batch(session, &mut batch, rows).await?;
+        }
+        if stop.is_raised() {
+            return Ok(());
         }
     }
     check_batch(session, &mut batch, rows).await
@@ -217,7 +261,7 @@ async fn check_batch(
     Ok(())
 }
 
-fn show(ui: &Ui, report: &StateReport) {
+fn show(ui: &Ui, report: &StateReport, again: &str) {
     if ui.is_json() {
         ui.json(report);
         return;
@@ -237,7 +281,15 @@ fn show(ui: &Ui, report: &StateReport) {
         human::number(report.objects.differing)
     ));
     show_exceptions(ui, &report.exceptions);
-    if report.exceptions.is_empty() {
-        ui.out("Journal, database and bucket agree.");
+    match report.exit() {
+        Exit::Interrupted => {
+            ui.out(format!(
+                "Stopped: of {} only what is counted above was looked at.",
+                human::count(report.objects.items, "document")
+            ));
+            ui.out(format!("Next: {again}"));
+        }
+        Exit::Ok => ui.out("Journal, database and bucket agree."),
+        _ => {}
     }
 }

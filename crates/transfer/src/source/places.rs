@@ -7,6 +7,7 @@
 //! journal for it.
 
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 use store::file::stays_below;
 
 /// Some directories, and whether links in them are trusted.

@@ -18,7 +18,7 @@ use crate::state::{Parameters, run_age};
 /// Collects the items that another run has switched, or may have.
 ///
 /// # Errors
-/// If the bucket cannot be listed, or a journal that was opened cannot be read.
+/// If the bucket cannot be listed. A journal that cannot be read is named and explains nothing.
 pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<KeySet, Failure> {
     let parameters = session.parameters()?;
     let mirror = session.mirror().await?;
@@ -39,16 +39,22 @@ pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<Ke
         match opened {
             // The copy lies in the bucket of the run, whatever name that had then.
             Ok(other) => {
-                if let Some(way) = way_of(&other, &parameters, mirrored.contains(&run)) {
-                    known.take_in(&other, way)?;
+                let way = way_of(&other, &parameters, mirrored.contains(&run));
+                if let Some(Err(error)) = way.map(|way| known.take_in(&other, way)) {
+                    say_useless(session, &run, &error);
                 }
             }
-            Err(error) => session
-                .ui
-                .warn(format!("the journal of run {run} explains no row: {error}")),
+            Err(error) => say_useless(session, &run, &error),
         }
     }
     Ok(known.brought)
+}
+
+/// Whoever can write to the bucket can put a journal there that cannot be read: it must not keep a rollback from its end.
+fn say_useless(session: &Session, run: &str, error: &transfer::JournalError) {
+    session.ui.warn(format!(
+        "the journal of run {run} explains no row, or not all it could: {error}"
+    ));
 }
 
 /// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
@@ -78,9 +84,9 @@ struct Known {
 }
 
 impl Known {
-    fn take_in(&mut self, journal: &Journal, way: Way) -> Result<(), Failure> {
+    fn take_in(&mut self, journal: &Journal, way: Way) -> Result<(), transfer::JournalError> {
         for entry in journal.entries(|state| tells_where(state, way)) {
-            let id = entry.map_err(|error| journal_failure(&error))?.item.id;
+            let id = entry?.item.id;
             if self.moved.insert(&id) && way == Way::Into {
                 self.brought.insert(&id);
             }

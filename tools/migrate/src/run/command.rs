@@ -87,12 +87,14 @@ impl Session {
     }
 }
 
-/// What is no URL is a file's name.
+/// Tells whether a password may be in the URL, or in the words `password=…` that stand for one. The driver takes everything up to an `@` for user and
+/// password, also what no URL may have there. What is neither is a file's name.
 fn has_password(url: &str) -> bool {
-    let has = |url: url::Url| {
-        url.password().is_some() || url.query().is_some_and(|query| query.contains("password"))
-    };
-    url::Url::parse(url).is_ok_and(has)
+    let user = url
+        .split_once("://")
+        .and_then(|(_, rest)| rest.rsplit_once('@'))
+        .map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':')) || url.to_ascii_lowercase().contains("password")
 }
 
 #[cfg(test)]
@@ -120,6 +122,11 @@ mod tests {
     fn a_password_is_never_shown() {
         assert!(has_password("postgres://me:secret@host/db"));
         assert!(has_password("postgres://host/db?user=me&password=secret"));
+        for secret in ["pa/ss", "pa?ss", "pa#ss", "pa@ss", "p%", "pa ss"] {
+            assert!(has_password(&format!("postgres://me:{secret}@host/db")));
+        }
+        assert!(has_password("host=h user=me password=secret"));
+        assert!(!has_password("postgres://host:5432/db"));
         assert!(!has_password("postgres://me@host/db"));
         assert!(!has_password("sqlite:/var/lib/a.db"));
     }

@@ -280,11 +280,15 @@ pub fn paths(session: &Session) -> Result<Paths, Failure> {
 /// Clears away, below the upload path, the halves of files that a process left which was cut off. Only who holds the lock calls this; what another
 /// program of ours is writing there has a lock of its own and stays.
 pub fn clear_halves(paths: &Paths) {
-    match store::file::clear_temporaries(&paths.upload_here()) {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "cleared away halves of files of an earlier process"),
-        // They are in nobody's way.
-        Err(error) => tracing::warn!(%error, "halves of files of an earlier process may be left"),
+    let cleared = store::file::clear_temporaries(&paths.upload_here());
+    if cleared.files > 0 {
+        let count = cleared.files;
+        tracing::info!(count, "cleared away halves of files of an earlier process");
+    }
+    // They are in nobody's way, and a directory of the system's own (`lost+found`) is there at every run.
+    if let Some(error) = cleared.first {
+        let places = cleared.passed_over;
+        tracing::info!(places, %error, "halves of files of an earlier process may be left");
     }
 }
 

@@ -18,4 +18,5 @@ mod random;
 mod state;
 mod stores;
 mod traps;
+mod verify;
 mod world;
