@@ -500,7 +500,7 @@ mod tests {
         let mode = rustix::fs::Mode::from_raw_mode(0o700);
         rustix::fs::mkdirat(&above, &name, mode).expect("makes");
         let inner = rustix::fs::openat(&above, &name, rustix::fs::OFlags::RDONLY, mode);
-        rustix::fs::mkdirat(&inner.expect("opens"), &name, mode).expect("makes");
+        rustix::fs::mkdirat(inner.expect("opens"), &name, mode).expect("makes");
         let cleared = clear_temporaries(dir.path());
         assert_eq!((cleared.files, cleared.passed_over), (3, 1));
         assert!(cleared.first.is_some());
