@@ -168,7 +168,7 @@ impl ProblemKind {
                 "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again"
             }
             Self::OtherVault => {
-                "two vaults share this place: delete nothing; on the machines of the other one, `sync init` with this URL joins the vault that is kept here (what they have is published there), then `sync repair` clears away what the other vault left"
+                "two vaults share this place: delete nothing; on the machines of the other one, `sync init` with this URL joins the vault whose vault.json is here and `sync repair` clears away what the other left, or `sync init` with a prefix of its own moves to a place of its own; either publishes everything they have"
             }
             Self::Foreign => "nothing: it is ignored",
             Self::Orphan => {

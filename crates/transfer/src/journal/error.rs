@@ -19,6 +19,8 @@ pub enum JournalErrorKind {
     Damaged,
     /// It and the copy of it in the target go apart.
     Diverged,
+    /// The copy of it in the target is longer, and nothing here says that it was ever that long.
+    Shorter,
     /// It is no journal, or one of a newer version.
     Unknown,
     /// The disk failed or is full.
@@ -100,6 +102,10 @@ impl JournalError {
                 "keep both: restore the newest copy of the file from a backup, or move it away to take the one in the target"
                     .to_owned()
             }
+            JournalErrorKind::Shorter => {
+                "find out who wrote to the target, or whether an older file was put back; move the file away to take the one in the target"
+                    .to_owned()
+            }
             JournalErrorKind::Unknown => {
                 "name the journal of a run; if it is one, use the version that wrote it or a newer one".to_owned()
             }
@@ -133,6 +139,12 @@ impl fmt::Display for JournalError {
             (JournalErrorKind::Damaged, None) => write!(f, "the journal {path} is damaged"),
             (JournalErrorKind::Diverged, _) => {
                 write!(f, "the journal {path} cannot be believed")
+            }
+            (JournalErrorKind::Shorter, _) => {
+                write!(
+                    f,
+                    "the copy of the journal {path} goes on where the journal ends"
+                )
             }
             (JournalErrorKind::Unknown, _) => write!(f, "{path} is no journal that is known here"),
             (JournalErrorKind::Io, _) => write!(f, "the journal {path} could not be used"),

@@ -25,14 +25,21 @@ const STATES: [State; 11] = [
 pub(super) struct Index(HashMap<u64, u64>);
 
 impl Index {
-    /// Notes a line that tells all about an item.
+    /// Notes a line that tells all about an item. One that is switched over is not planned again: whoever says so wants it forgotten.
     pub(super) fn set(&mut self, item: u64, state: State, place: u64) {
+        if self.get(item).is_some_and(|(state, _)| state.is_switched()) {
+            return;
+        }
         self.0.insert(item, pack(state, place));
     }
 
     /// Notes that an item is further. One that is not known is passed over: its plan was never durable, so nothing happened.
+    /// Nor is one left out that is switched over.
     pub(super) fn advance(&mut self, item: u64, state: State) {
         if let Some(packed) = self.0.get_mut(&item) {
+            if state == State::LeftOut && unpack(*packed).0.is_switched() {
+                return;
+            }
             *packed = pack(state, unpack(*packed).1);
         }
     }

@@ -2,6 +2,7 @@
 //! a line's end, looks whole by itself.
 //!
 //! What must hold: the longer of the two is taken only if it begins with the shorter one; where they differ neither is believed.
+//! Nor is a longer copy taken where nothing here says that the file is short: whoever can write to the target can add lines to a copy.
 //! The file that was replaced is kept aside, whole. Nobody writes the file from the comparison to the replacement.
 //!
 //! It deliberately asks for the copy's length before the file's: a run that is at work copies only what is in the file already.
@@ -32,20 +33,27 @@ pub struct Renewed {
 }
 
 impl Journal {
-    /// Replaces the journal of a run by the copy that a store keeps of it, if that goes on where the file ends.
+    /// Replaces the journal of a run by the copy that a store keeps of it, if that goes on where the file ends and the file is known to have had more
+    /// bytes than it has: `known`, by what is kept here and not in the store.
     ///
     /// # Errors
-    /// `Diverged` if one does not begin with the other, `Locked` if the file would have to be replaced and a process writes it,
+    /// `Shorter` if the copy is the longer one and the file is as long as is known, `Diverged` if one does not begin with the other, `Locked` if the file would have to be replaced and a process writes it,
     /// `Damaged`, `Store`, `Io`.
     pub async fn renew_from_mirror(
         store: &Store,
         prefix: &str,
         path: &Path,
+        known: u64,
     ) -> Result<Option<Renewed>, JournalError> {
         let run_id = Journal::header_of(path)?.run_id;
         let copy = mirror::Extent::find(store, prefix, &run_id, path).await?;
-        if agrees(store, &copy, path, reader::whole_length(path)?).await? {
+        let length = reader::whole_length(path)?;
+        if agrees(store, &copy, path, length).await? {
             return Ok(None);
+        }
+        if length >= known {
+            let why = format!("it has {} bytes, the journal {length}", copy.end);
+            return Err(JournalError::new(JournalErrorKind::Shorter, path).because(why));
         }
         // Held until the new file is in its place. Who had the lock before may have written, or renewed the file.
         let _locked = reader::open_locked(path, || File::open(path))?;

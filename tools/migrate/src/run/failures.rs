@@ -69,7 +69,9 @@ pub fn begin_failure(error: &JournalError) -> Failure {
 pub fn journal_failure(error: &JournalError) -> Failure {
     let code = match error.kind() {
         transfer::JournalErrorKind::Locked => Exit::Locked,
-        transfer::JournalErrorKind::Damaged | transfer::JournalErrorKind::Diverged => Exit::Corrupt,
+        transfer::JournalErrorKind::Damaged
+        | transfer::JournalErrorKind::Diverged
+        | transfer::JournalErrorKind::Shorter => Exit::Corrupt,
         transfer::JournalErrorKind::Store => error
             .store_error()
             .map_or(Exit::Failed, |store| exit::of_store(store.kind())),

@@ -1,7 +1,7 @@
 //! Whether a journal is all there: an older copy that was put back, or one whose tail was cut off, knows of too few documents.
 //!
-//! What must hold: before a journal is believed, it is compared with the copy in the bucket and with its summary; the longer one is
-//! taken, the shorter kept; where they contradict each other nothing is done.
+//! What must hold: before a journal is believed, it is compared with the copy in the bucket and with its summary. A longer copy is taken only where
+//! the summary says that the journal lost its tail, and the shorter is kept; else, and where they contradict each other, nothing is done.
 //!
 //! What it deliberately does not do: look at rows. What a whole journal does not explain, the balance at the end names.
 
@@ -39,9 +39,20 @@ pub async fn make_sure(
 
 async fn compare(session: &Session, files: &RunFiles) -> Result<bool, Failure> {
     let mirror = session.mirror().await?;
-    let renewed = Journal::renew_from_mirror(&mirror, MIRROR, &files.journal).await;
+    // What the bucket says of itself is no reason to believe it: the summary lies here.
+    let summary = session.state.read(files);
+    let known = summary.map_or(0, |summary| summary.journal_bytes);
+    let renewed = Journal::renew_from_mirror(&mirror, MIRROR, &files.journal, known).await;
     let renewed = renewed.map_err(|error| match error.kind() {
-        JournalErrorKind::Diverged => diverged(session, files, journal_failure(&error)),
+        JournalErrorKind::Diverged => {
+            undecided(session, files, journal_failure(&error), "journal-diverged")
+        }
+        JournalErrorKind::Shorter => undecided(
+            session,
+            files,
+            journal_failure(&error),
+            "journal-longer-copy",
+        ),
         _ => journal_failure(&error),
     })?;
     let Some(renewed) = renewed else {
@@ -85,9 +96,10 @@ fn check_length(session: &Session, files: &RunFiles) -> Result<(), Failure> {
     )))
 }
 
-fn diverged(session: &Session, files: &RunFiles, failure: Failure) -> Failure {
+/// Which of the two is right only a person can say.
+fn undecided(session: &Session, files: &RunFiles, failure: Failure, kind: &'static str) -> Failure {
     let (journal, summary) = (command::path(&files.journal), command::path(&files.summary));
-    failure.kind("journal-diverged").hint(format!(
+    failure.kind(kind).hint(format!(
         "keep both. To take the copy of the bucket: mv {journal} {journal}.kept, then the same command with --state-file {summary}. To \
          take this one:\n      {}",
         force(session, files)

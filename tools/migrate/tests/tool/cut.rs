@@ -57,10 +57,18 @@ fn a_resume_does_not_go_on_with_an_older_copy() {
     command.env("MIGRATE_CRASH_AT", "60");
     assert_eq!(Ended::of(command, &[]).code, None, "it is cut off");
     assert!(site.switched() > 0);
-    cut(&site.journals()[0], 20);
+    let journal = site.journals().remove(0);
+    cut(&journal, 20);
+    // Nothing here says that it was longer, and whoever can write to the bucket can add to the copy.
+    let short = fs::read(&journal).expect("reads");
     site.run(&["--resume"])
-        .assert_code(0)
-        .assert_says(&["older copy"]);
+        .assert_code(16)
+        .assert_says(&["goes on where the journal ends", "mv "]);
+    assert_eq!(fs::read(&journal).expect("reads"), short);
+    // As the hint says.
+    fs::rename(&journal, journal.with_extension("journal.kept")).expect("moves");
+    let summary = journal.with_extension("json").display().to_string();
+    site.run(&["--resume-from", &summary]).assert_code(0);
     assert_eq!(site.switched(), 20);
     site.run(&["--rollback"]).assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
@@ -108,6 +116,35 @@ fn with_nothing_else_left_the_rows_tell() {
     let left = report["exceptions"].as_array().expect("a list").len();
     assert_eq!(left, site.switched(), "{report:#}");
     assert!(left > 0);
+}
+
+#[test]
+fn what_is_added_to_the_copy_of_a_whole_journal_is_not_believed() {
+    let site = Site::new(6);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let journal = site.journals().remove(0);
+    let whole = fs::read(&journal).expect("reads");
+    let copies = site.s3.root().join(BUCKET).join(".syncline/migrations");
+    let run = fs::read_dir(copies).expect("lists").next().expect("a run");
+    let piece = format!("{:016}", whole.len());
+    fs::write(run.expect("a run").path().join(piece), b"more lines\n").expect("adds");
+    let summary = journal.with_extension("json").display().to_string();
+    let delete = ["--delete-source", "--state-file", &summary];
+    for arguments in [&["--rollback"][..], &["--verify-state"], &delete] {
+        site.run(arguments).assert_code(16).assert_says(&[
+            "goes on where the journal ends",
+            "hint:",
+            "--force-rollback",
+        ]);
+        assert_eq!(fs::read(&journal).expect("reads"), whole);
+        assert_eq!(site.switched(), 6, "nothing was touched");
+    }
+    site.run(&["--force-rollback", "--state-file", &summary])
+        .assert_code(0);
+    let mut after = site.moment();
+    after.bucket = after.bucket.without(|name| name.starts_with(".syncline/"));
+    before.assert_same(&after, "after the rollback");
 }
 
 #[test]

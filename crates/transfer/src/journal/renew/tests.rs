@@ -82,7 +82,12 @@ fn of_many_at_once_one_renews_it_and_the_others_find_it_whole() {
                 let runtime = runtime();
                 std::thread::spawn(move || {
                     begin.wait();
-                    runtime.block_on(Journal::renew_from_mirror(&target, "mirror", &path))
+                    runtime.block_on(Journal::renew_from_mirror(
+                        &target,
+                        "mirror",
+                        &path,
+                        u64::MAX,
+                    ))
                 })
             })
             .collect();
@@ -123,7 +128,7 @@ async fn what_is_open_to_be_read_stays_the_file_it_was() {
     let whole = fs::read(&path).expect("reads");
     fs::write(&path, &whole[..usize::try_from(first).expect("small")]).expect("cuts");
     let before = Journal::read_only(&path).expect("opens");
-    let renewed = Journal::renew_from_mirror(&target, "mirror", &path).await;
+    let renewed = Journal::renew_from_mirror(&target, "mirror", &path, u64::MAX).await;
     assert!(renewed.expect("renews").is_some());
     assert_eq!(before.entries(|_| true).count(), 1);
     assert!(before.exceptions().expect("reads").is_empty());
@@ -139,8 +144,25 @@ async fn a_journal_that_is_written_is_not_replaced() {
     let whole = fs::read(&path).expect("reads");
     fs::write(&path, &whole[..usize::try_from(first).expect("small")]).expect("cuts");
     let _writer = Journal::open(&path).expect("opens");
-    let error = Journal::renew_from_mirror(&target, "mirror", &path).await;
+    let error = Journal::renew_from_mirror(&target, "mirror", &path, u64::MAX).await;
     let kind = error.expect_err("it is in use").kind();
     assert_eq!(kind, crate::JournalErrorKind::Locked);
     assert_eq!(names(dir.path()), ["journal"]);
+}
+
+#[tokio::test]
+async fn a_longer_copy_is_not_taken_where_nothing_says_that_the_file_is_short() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let path = dir.path().join("journal");
+    let (target, first) = sample(&path).await;
+    let whole = fs::read(&path).expect("reads");
+    let short = &whole[..usize::try_from(first).expect("small")];
+    fs::write(&path, short).expect("cuts");
+    let error = Journal::renew_from_mirror(&target, "mirror", &path, first).await;
+    let error = error.expect_err("is refused");
+    assert_eq!(error.kind(), JournalErrorKind::Shorter);
+    assert_eq!(fs::read(&path).expect("reads"), short);
+    let renewed = Journal::renew_from_mirror(&target, "mirror", &path, first + 1).await;
+    assert!(renewed.expect("is replaced").is_some());
+    assert_eq!(fs::read(&path).expect("reads"), whole);
 }
