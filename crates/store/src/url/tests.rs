@@ -145,16 +145,10 @@ fn mistakes_in_parameters_are_named_too() {
     check_error("s3://bucket/p&region=x", "no '?'", "a '?'");
     check_error("s3://bucket?region", "region has no value", "quotes");
     check_error("s3://bucket?endpoint=", "endpoint has no value", "quotes");
-    check_error(
-        "s3://bucket?endpoint=é.example",
-        "contains",
-        "localhost:9000",
-    );
-    check_error(
-        "s3://bucket?endpoint=localhost:9000\\",
-        "contains",
-        "localhost:9000",
-    );
+    for odd in ["é.example", "h:9000\\"] {
+        let url = format!("s3://bucket?endpoint={odd}");
+        check_error(&url, "contains", "localhost:9000");
+    }
     for ip in ["127.0.0.1:9000", "10.1", "[::1]:9000"] {
         let url = format!("s3://bucket?endpoint={ip}&path_style=false");
         check_error(&url, "no sub-domains", "path_style=true");

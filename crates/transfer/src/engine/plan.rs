@@ -108,27 +108,7 @@ pub(super) async fn unfinished(
             });
             continue;
         }
-        // It may have been a twin, so it waits for those before it.
-        let is_twin = entry.fresh.contains(&false);
-        let is_planned = entry.state == State::Planned;
-        let line = Line::Planned {
-            item: entry.item,
-            fresh: entry.fresh,
-        };
-        let place = match is_planned {
-            true => place,
-            false => shared.journal.append(&line)?,
-        };
-        let Line::Planned { item, fresh } = line else {
-            continue;
-        };
-        pending.push(Pending {
-            item,
-            fresh,
-            place,
-            is_uncertain: true,
-            is_twin,
-        });
+        pending.push(once_more(shared, place, entry)?);
     }
     shared.journal.sync().await?;
     let size = shared.limits.batch.max(1);
@@ -136,6 +116,28 @@ pub(super) async fn unfinished(
         pending,
         stored.chunks(size).map(<[Ready]>::to_vec).collect(),
     ))
+}
+
+/// Notes that an item is to be copied once more, unless the journal says so already.
+fn once_more(shared: &Shared, place: u64, entry: Entry) -> Result<Pending, RunError> {
+    let Entry {
+        item, fresh, state, ..
+    } = entry;
+    let place = match state {
+        State::Planned => place,
+        _ => shared.journal.append(&Line::Planned {
+            item: item.clone(),
+            fresh: fresh.clone(),
+        })?,
+    };
+    Ok(Pending {
+        item,
+        place,
+        is_uncertain: true,
+        // It may have been a twin, so it waits for those before it.
+        is_twin: fresh.contains(&false),
+        fresh,
+    })
 }
 
 /// Gives an item up that was only planned here and that somebody else has switched over since.

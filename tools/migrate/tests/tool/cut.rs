@@ -2,6 +2,7 @@
 //!
 //! What must hold: no command ends with 0 while a row is left that the run switched; nothing is thrown away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +75,12 @@ fn a_resume_does_not_go_on_with_an_older_copy() {
     before.assert_same(&site.moment(), "after the rollback");
 }
 
+/// The rows that a report's exceptions name; one may have several objects.
+fn named(report: &serde_json::Value) -> BTreeSet<&str> {
+    let exceptions = report["exceptions"].as_array().expect("a list").iter();
+    exceptions.filter_map(|it| it["item"].as_str()).collect()
+}
+
 #[test]
 fn a_tail_that_is_nowhere_is_missed_by_the_summary() {
     let (site, _, journal) = cut_site(40);
@@ -91,9 +98,8 @@ fn a_tail_that_is_nowhere_is_missed_by_the_summary() {
         .run(&["--force-rollback", "--state-file", &summary, "--json"])
         .assert_code(3)
         .json();
-    let left = report["exceptions"].as_array().expect("a list").len();
-    assert_eq!(left, site.switched(), "each row that is left: {report:#}");
-    assert!(left > 0);
+    assert!(site.switched() > 0);
+    assert_eq!(named(&report).len(), site.switched(), "{report:#}");
 }
 
 #[test]
@@ -113,9 +119,8 @@ fn with_nothing_else_left_the_rows_tell() {
         "{verified:#}"
     );
     let report = site.run(&["--rollback", "--json"]).assert_code(3).json();
-    let left = report["exceptions"].as_array().expect("a list").len();
-    assert_eq!(left, site.switched(), "{report:#}");
-    assert!(left > 0);
+    assert!(site.switched() > 0);
+    assert_eq!(named(&report).len(), site.switched(), "{report:#}");
 }
 
 #[test]
