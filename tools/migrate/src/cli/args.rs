@@ -129,8 +129,8 @@ pub struct ActionArgs {
     /// Not offered: local files are removed by a later step of its own
     #[arg(long, hide = true)]
     pub delete_local: bool,
-    /// The state file or journal of a run
-    #[arg(long, value_name = "FILE")]
+    /// The state file or journal of a run, for --verify-state, --rollback, --force-rollback and --delete-source
+    #[arg(long, value_name = "FILE", requires = "what")]
     pub state_file: Option<PathBuf>,
     /// Where the files are and where they go
     #[arg(long, value_enum, default_value_t = DirectionArg::LocalToS3)]

@@ -164,3 +164,12 @@ fn a_run_over_another_database_is_refused() {
         .assert_says(&["was over the database"]);
     assert_eq!(site.switched(), 3);
 }
+
+#[test]
+fn a_state_file_by_itself_begins_nothing() {
+    let site = Site::new(3);
+    let before = site.moment();
+    site.run(&["--state-file", "migration_state_20261127_000000.json"])
+        .assert_code(2);
+    before.assert_same(&site.moment(), "nothing was asked for");
+}
