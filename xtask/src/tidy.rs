@@ -101,20 +101,20 @@ fn breach(file: &str, rule: Rule, what: impl Into<String>) -> Breach {
     }
 }
 
-/// Words that must not appear in any file.
+/// Words that must not appear in any file, in pieces where they would be found in this one.
 const WORDS: [(&str, &str); 12] = [
-    ("todo!(", "is left open"),
-    ("unimplemented!(", "is left open"),
-    ("#[ignore", "switches a test off"),
+    (concat!("todo", "!("), "is left open"),
+    (concat!("unimplemented", "!("), "is left open"),
+    (concat!("#[", "ignore"), "switches a test off"),
     ("crates.io", "names a registry"),
     ("pypi.org", "names a registry"),
     ("pythonhosted.org", "names a registry"),
     ("registry.npmjs", "names a registry"),
     ("deb.debian.org", "names a registry"),
-    ("/work/main", "is a path of one machine"),
-    ("/work/shared", "is a path of one machine"),
-    ("/work/steering", "is a path of one machine"),
-    ("/root/.", "is a path of one machine"),
+    (concat!("/work", "/main"), "is a path of one machine"),
+    (concat!("/work", "/shared"), "is a path of one machine"),
+    (concat!("/work", "/steering"), "is a path of one machine"),
+    (concat!("/root", "/."), "is a path of one machine"),
 ];
 
 fn check_words(file: &str, text: &str) -> Vec<Breach> {
