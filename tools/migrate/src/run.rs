@@ -10,6 +10,7 @@ pub mod choose;
 pub mod command;
 pub mod existing;
 pub mod failures;
+pub mod kindred;
 pub mod parts;
 pub mod record;
 pub mod session;
@@ -66,6 +67,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
     // It is asked for what probes of a killed process have left, which is cleared away.
     session.target().await?.clear_probes().await?;
     apart::check_apart(&session).await?;
+    kindred::warn(&session).await?;
     let (record, journal) = choose::choose(&session).await?;
     if session.line.run.user_id.is_none() {
         session
@@ -120,7 +122,7 @@ impl Migration {
             journal.clone(),
             watch.clone(),
             stop.clone(),
-        ));
+        )?);
         Ok(Self {
             session,
             ends,

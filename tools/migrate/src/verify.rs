@@ -91,7 +91,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         journal.clone(),
         watch.clone(),
         stop.clone(),
-    );
+    )?;
     let mut objects = Engine::new(parts)
         .verify(options)
         .await

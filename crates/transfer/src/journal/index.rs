@@ -34,10 +34,11 @@ impl Index {
     }
 
     /// Notes that an item is further. One that is not known is passed over: its plan was never durable, so nothing happened.
-    /// Nor is one left out that is switched over.
+    /// Nor is one left out or lost that is switched over: whoever says so wants its row forgotten. A rollback announces itself first.
     pub(super) fn advance(&mut self, item: u64, state: State) {
         if let Some(packed) = self.0.get_mut(&item) {
-            if state == State::LeftOut && unpack(*packed).0.is_switched() {
+            let gives_up = matches!(state, State::LeftOut | State::Lost);
+            if gives_up && unpack(*packed).0.is_switched() {
                 return;
             }
             *packed = pack(state, unpack(*packed).1);

@@ -5,6 +5,7 @@
 //!
 //! It deliberately decides nothing: the engine says what a state means.
 
+mod claims;
 mod error;
 mod index;
 mod line;
@@ -15,10 +16,11 @@ mod renew;
 mod tests;
 mod writer;
 
+pub(crate) use claims::Claims;
 pub use error::{JournalError, JournalErrorKind};
 pub(crate) use line::Line;
 pub use line::RunHeader;
-pub(crate) use mirror::{MirrorCopy, MirrorError};
+pub(crate) use mirror::{MirrorCopy, MirrorError, pieces_by_run};
 pub use renew::Renewed;
 
 use crate::item::{Digest, Item, Stamp};
@@ -143,6 +145,7 @@ struct Shared {
     core: Mutex<Core>,
 }
 
+#[derive(Default)]
 struct Core {
     index: Index,
     /// None if the journal was opened only to read it.

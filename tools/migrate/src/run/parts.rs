@@ -19,6 +19,7 @@ use transfer::{
 };
 
 use super::failures::{database_failure, journal_failure, run_failure};
+use super::kindred;
 use super::session::{MIRROR, Session};
 use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
 use crate::ledger::DbLedger;
@@ -39,6 +40,8 @@ pub struct Ends {
     pub source: Arc<dyn Source>,
     /// Where they go.
     pub target: Store,
+    /// The bucket that files come from.
+    pub bucket: Option<Store>,
     /// The store that keeps the copy of the journal.
     pub mirror: Store,
     /// How local paths are looked up.
@@ -56,20 +59,21 @@ impl Ends {
         let target = open_target(session).await?;
         let paths = Arc::new(paths(session)?);
         let direction = direction(session.settings.direction);
-        let (source, mirror): (Arc<dyn Source>, Store) = match direction {
-            Direction::LocalToS3 => (Arc::new(Files::within(places(&paths))), target.clone()),
-            Direction::S3ToLocal => {
-                let bucket = session.bucket().await?;
-                (Arc::new(Objects::new(bucket.clone())), bucket)
-            }
-            Direction::S3ToS3 => {
-                let bucket = session.bucket().await?;
-                (Arc::new(Objects::new(bucket)), target.clone())
-            }
-        };
-        let objects = match direction {
+        let bucket = match direction {
             Direction::LocalToS3 => None,
-            _ => Some(Arc::new(listed(&session.bucket().await?).await?)),
+            Direction::S3ToLocal | Direction::S3ToS3 => Some(session.bucket().await?),
+        };
+        let source: Arc<dyn Source> = match &bucket {
+            None => Arc::new(Files::within(places(&paths))),
+            Some(bucket) => Arc::new(Objects::new(bucket.clone())),
+        };
+        let mirror = match (direction, &bucket) {
+            (Direction::S3ToLocal, Some(bucket)) => bucket.clone(),
+            _ => target.clone(),
+        };
+        let objects = match &bucket {
+            None => None,
+            Some(bucket) => Some(Arc::new(listed(bucket).await?)),
         };
         let options = PlanOptions {
             direction,
@@ -82,6 +86,7 @@ impl Ends {
         Ok(Self {
             source,
             target,
+            bucket,
             mirror,
             paths,
             planner,
@@ -150,16 +155,19 @@ pub fn plan(ends: &Ends) -> BoxStream<'static, Result<Item, PlanError>> {
 }
 
 /// Puts together what the engine works with.
-#[must_use]
+///
+/// # Errors
+/// If the state directory cannot be read.
 pub fn engine_parts(
     session: &Session,
     ends: &Ends,
     journal: Journal,
     observer: Arc<dyn Observer>,
     stop: StopSignal,
-) -> EngineParts {
+) -> Result<EngineParts, Failure> {
+    let keepers = kindred::keepers(session, &journal, &ends.target, ends.bucket.as_ref())?;
     let (database, mapping) = (Arc::clone(&session.database), Arc::clone(&session.mapping));
-    EngineParts {
+    Ok(EngineParts {
         journal,
         source: Arc::clone(&ends.source),
         target: ends.target.clone(),
@@ -180,8 +188,9 @@ pub fn engine_parts(
             prefix: MIRROR.into(),
         }),
         prefixes: prefixes(session),
+        keepers,
         steps: steps(session),
-    }
+    })
 }
 
 /// Counts the documents, and their bytes, that a run will take on.

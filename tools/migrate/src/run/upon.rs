@@ -46,7 +46,7 @@ fn may_share_rows(one: &Parameters, other: &Parameters) -> bool {
     let moves_rows = |of: &Parameters| of.direction != "s3-to-s3";
     let users = (one.user.as_ref(), other.user.as_ref());
     let are_apart = matches!(users, (Some(one), Some(other)) if one != other);
-    let is_same = (&one.database, &one.application) == (&other.database, &other.application);
+    let is_same = !one.is_surely_other(other) && one.application == other.application;
     is_same && moves_rows(one) && moves_rows(other) && !are_apart
 }
 
@@ -69,6 +69,7 @@ mod tests {
             target: "s3://docs".into(),
             application: "readur".into(),
             user: Some("me".into()),
+            origin: None,
         };
         let check = |change: fn(&mut Parameters), expected: bool| {
             let mut other = one.clone();

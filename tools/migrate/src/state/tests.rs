@@ -17,6 +17,7 @@ fn summary(dir: &StateDir, run: &str) -> Summary {
             target: String::new(),
             application: "readur".into(),
             user: None,
+            origin: None,
         },
         journal: dir.files(run).journal,
         journal_bytes: 0,

@@ -3,6 +3,7 @@
 mod crashes;
 mod left_alone;
 mod odd;
+mod others;
 mod random;
 mod runs;
 mod servers;
@@ -252,6 +253,7 @@ impl World {
                 store: self.target.clone(),
                 prefix: MIRROR.to_owned(),
             }),
+            keepers: Keepers::default(),
             prefixes: Vec::new(),
             steps,
         }
