@@ -2,7 +2,7 @@
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
 //! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made
-//! and no row names it. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! and no row names it. A run is not undone below a later one that moved the same rows. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
 //! journal knows of it, and then the command does not end with 0.
 //!
 //! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
@@ -20,6 +20,7 @@ use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::record;
 use crate::run::session::Session;
+use crate::run::upon::check_newest;
 use crate::run::workbench::Workbench;
 use crate::state::{Flags, RunState};
 
@@ -35,6 +36,13 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     };
     let mut bench = Workbench::open(session, named, "rollback", "rolling back").await?;
     check_between(&bench.session)?;
+    check_newest(
+        &bench.session,
+        &bench.record.files,
+        &bench.journal,
+        is_forced,
+    )
+    .await?;
     let options = options(&bench.session);
     if options.objects != MadeObjects::Keep {
         check_apart(&bench.session).await?;

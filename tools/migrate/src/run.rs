@@ -16,7 +16,7 @@ pub mod record;
 pub mod session;
 mod signals;
 pub mod sound;
-mod upon;
+pub mod upon;
 mod watch;
 pub mod wording;
 pub mod workbench;

@@ -62,6 +62,15 @@ impl Index {
         places
     }
 
+    /// Returns the items in a state that is asked for, in no order.
+    pub(super) fn items(&self, wanted: impl Fn(State) -> bool) -> impl Iterator<Item = u64> {
+        let states = self.0.iter();
+        let states = states.map(|(item, packed)| (*item, unpack(*packed).0));
+        states
+            .filter(move |(_, state)| wanted(*state))
+            .map(|(item, _)| item)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

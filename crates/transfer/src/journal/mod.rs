@@ -267,6 +267,22 @@ impl Journal {
         self.lock().index.get(hash(id)).map(|(state, _)| state)
     }
 
+    /// Tells whether this journal has something to undo of an item that another one may have moved since: then that one has to be undone first.
+    #[must_use]
+    pub fn lies_below(&self, later: &Journal) -> bool {
+        let may_have_moved = |state: State| {
+            state.is_switched() || matches!(state, State::Committing | State::Reverting)
+        };
+        let moved: Vec<u64> = later.lock().index.items(may_have_moved).collect();
+        let core = self.lock();
+        moved.into_iter().any(|item| match core.index.get(item) {
+            Some((State::Stored, _)) => true,
+            Some((State::Lost, _)) => core.lost_on_the_way_back.contains(&item),
+            Some((state, _)) => may_have_moved(state),
+            None => false,
+        })
+    }
+
     /// Returns what the journal knows of an item.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use console::Failure;
 use transfer::{Journal, KeySet, State};
 
 use crate::cli::args::DirectionArg;
+use crate::run::existing::copied;
 use crate::run::failures::journal_failure;
 use crate::run::session::{MIRROR, Session, direction_named};
 use crate::state::{Parameters, run_age};
@@ -33,7 +34,10 @@ pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<Ke
     let mut known = Known::default();
     for run in runs {
         let opened = match here.iter().find(|files| files.run == run) {
-            Some(files) => Journal::read_only(&files.journal),
+            Some(files) => match Journal::read_only(&files.journal) {
+                Err(_) if mirrored.contains(&run) => copied(&mirror, &run).await?,
+                opened => opened,
+            },
             None => copied(&mirror, &run).await?,
         };
         match opened {
@@ -55,18 +59,6 @@ fn say_useless(session: &Session, run: &str, error: &transfer::JournalError) {
     session.ui.warn(format!(
         "the journal of run {run} explains no row, or not all it could: {error}"
     ));
-}
-
-/// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
-/// would look like a run of this machine.
-async fn copied(
-    mirror: &store::Store,
-    run: &str,
-) -> Result<Result<Journal, transfer::JournalError>, Failure> {
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Failure::io("make a directory in", &std::env::temp_dir(), &error))?;
-    let copy = scratch.path().join("copy.journal");
-    Ok(Journal::from_mirror(mirror, MIRROR, run, &copy).await)
 }
 
 /// Which way a run brought rows.

@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use console::{Exit, Failure};
-use transfer::{Journal, JournalErrorKind};
+use store::Store;
+use transfer::{Journal, JournalError, JournalErrorKind};
 
 use super::failures::journal_failure;
 use super::record::{Record, of_header, state_of};
@@ -103,6 +104,18 @@ pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure
         Err(error) if error.kind() == JournalErrorKind::NotFound => Err(failure),
         Err(error) => Err(journal_failure(&error)),
     }
+}
+
+/// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
+/// would look like a run of this machine.
+///
+/// # Errors
+/// If there is no place for the file; what is wrong with the copy is in the answer.
+pub async fn copied(mirror: &Store, run: &str) -> Result<Result<Journal, JournalError>, Failure> {
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::io("make a directory in", &std::env::temp_dir(), &error))?;
+    let copy = scratch.path().join("copy.journal");
+    Ok(Journal::from_mirror(mirror, MIRROR, run, &copy).await)
 }
 
 fn say_taken(session: &Session, files: &RunFiles) {
