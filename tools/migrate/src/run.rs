@@ -68,7 +68,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
     session.target().await?.clear_probes().await?;
     apart::check_apart(&session).await?;
     kindred::warn(&session).await?;
-    let (record, journal) = choose::choose(&session).await?;
+    let (record, journal) = choose::choose(&mut session).await?;
     if session.line.run.user_id.is_none() {
         session
             .line

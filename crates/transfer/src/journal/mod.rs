@@ -7,6 +7,7 @@
 
 mod claims;
 mod error;
+mod heal;
 mod index;
 mod line;
 mod mirror;

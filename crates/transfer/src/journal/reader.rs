@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A longer line is damage.
-const LINE_MAX: u64 = 64 << 20;
+pub(super) const LINE_MAX: u64 = 64 << 20;
 
 /// Most items fit into one read of this size.
 const GULP: usize = 4096;

@@ -48,7 +48,7 @@ pub async fn take_up(
         Some(file) => resolve(session, file).await?,
         None => newest(session).await?,
     };
-    let header = Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let header = sound::header(session, &files, named.is_forced).await?;
     let of: Parameters = of_header(&files, &header)?;
     if let Some(direction) = direction_named(&of.direction) {
         session.settings.direction = direction;
@@ -162,7 +162,13 @@ fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
 
 /// The newest run that has something to undo, else the newest at all, else that of the bucket.
 async fn newest(session: &Session) -> Result<RunFiles, Failure> {
-    let runs = all(session)?;
+    let mut runs = all(session)?;
+    for (files, summary) in runs.iter_mut().filter(|(_, summary)| summary.is_none()) {
+        // An older run must not be taken for the newest because this one cannot be read.
+        if sound::open_other(session, files).await?.is_some() {
+            *summary = described(session, files);
+        }
+    }
     let with_work = runs
         .iter()
         .find(|(_, summary)| summary.as_ref().is_some_and(can_be_undone));

@@ -31,6 +31,8 @@ struct Kindred {
     here: Parameters,
     place: Place,
     own: BTreeSet<String>,
+    /// Runs whose journals are here and cannot be read: their copies say whose they are.
+    unreadable: BTreeSet<String>,
     /// Journals here of runs over other databases.
     others: Vec<(String, PathBuf)>,
 }
@@ -119,17 +121,18 @@ impl Kindred {
             here,
             place,
             own: BTreeSet::new(),
+            unreadable: BTreeSet::new(),
             others: vec![],
         };
         for files in session.state.runs()? {
-            // One that cannot be read is no witness: its copy in the bucket is.
             let header = Journal::header_of(&files.journal).ok();
             match header.as_ref().and_then(parameters_of) {
                 Some(of) if kindred.here.is_kin(&of) => _ = kindred.own.insert(files.run),
                 Some(of) if kindred.is_over_same_store(&of) => {
                     kindred.others.push((files.run, files.journal));
                 }
-                _ => {}
+                Some(_) => {}
+                None => _ = kindred.unreadable.insert(files.run),
             }
         }
         // Its journal may lie elsewhere.
@@ -164,6 +167,9 @@ impl Kin for Kindred {
         let of = parameters_of(header)?;
         let direction = direction_named(&of.direction)?;
         let is_ours = self.here.is_surely_same(&of);
+        if self.unreadable.contains(&header.run_id) && self.here.is_kin(&of) {
+            return Some(Claim::Nothing);
+        }
         Some(match (self.place, direction) {
             (Place::Bucket, DirectionArg::LocalToS3 | DirectionArg::S3ToS3) => Claim::Keys,
             // Rows of this very database the ledger sees; what they were before is no matter.

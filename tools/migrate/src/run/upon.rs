@@ -7,7 +7,7 @@
 //! application changed itself. Before one is undone it looks at those of which the bucket keeps a copy.
 
 use console::{Exit, Failure};
-use transfer::{Journal, JournalErrorKind, State};
+use transfer::{Journal, State};
 
 use super::command;
 use super::existing::copied;
@@ -15,13 +15,14 @@ use super::existing::copied;
 use super::failures::journal_failure;
 use super::record::of_header;
 use super::session::{MIRROR, Session};
+use super::sound;
 use crate::state::{Flags, Parameters, RunFiles, run_age};
 
 /// Finds a run that began after another one and has moved rows that the other might move.
 ///
 /// # Errors
 /// If the journal of a later run cannot be read.
-pub fn moved_since(
+pub async fn moved_since(
     session: &Session,
     files: &RunFiles,
     of: &Parameters,
@@ -31,11 +32,8 @@ pub fn moved_since(
         if run_age(&later.run) <= age {
             break;
         }
-        let journal = match Journal::read_only(&later.journal) {
-            Ok(journal) => journal,
-            // Without its first line it took nothing on.
-            Err(error) if error.kind() == JournalErrorKind::Unknown => continue,
-            Err(error) => return Err(journal_failure(&error)),
+        let Some(journal) = sound::open_other(session, &later).await? else {
+            continue;
         };
         let parameters = serde_json::from_value(journal.header().parameters.clone());
         let is_near = parameters.is_ok_and(|later| may_share_rows(of, &later));
@@ -89,8 +87,8 @@ async fn moved_the_same(
     };
     let here = session.state.runs()?;
     for later in here.iter().filter(|later| is_later(&later.run)) {
-        let opened = Journal::read_only(&later.journal);
-        if is_above(&opened.map_err(|error| journal_failure(&error))?) {
+        let opened = sound::open_other(session, later).await?;
+        if opened.is_some_and(|later| is_above(&later)) {
             return Ok(Some(later.clone()));
         }
     }

@@ -8,6 +8,7 @@ mod clones;
 mod commands;
 mod crash;
 mod cut;
+mod damaged;
 mod defects;
 mod directions;
 mod disks;
