@@ -3,7 +3,10 @@
 //! What must hold: only what is durable here is copied; a piece is named by the byte it begins at, so pieces that were written
 //! twice agree, and one that is missing is noticed.
 
+mod check;
 mod fork;
+
+pub use check::CopyFound;
 
 use super::{Journal, JournalError, JournalErrorKind, writer};
 use bytes::Bytes;

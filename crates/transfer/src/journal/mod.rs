@@ -21,6 +21,7 @@ pub(crate) use claims::Claims;
 pub use error::{JournalError, JournalErrorKind};
 pub(crate) use line::Line;
 pub use line::RunHeader;
+pub use mirror::CopyFound;
 pub(crate) use mirror::{MirrorCopy, MirrorError, pieces_by_run};
 pub use renew::Renewed;
 
