@@ -166,14 +166,7 @@ impl Ledger for DbLedger {
     }
 
     async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
-        let mut batch = self.batch(items, false)?;
-        // A row that holds the same before and after says nothing: which bucket is meant is not in it.
-        let telling = batch.changes.iter().zip(&batch.items);
-        let telling = telling.filter(|(change, _)| change.old != change.new);
-        let (changes, places) = telling
-            .map(|(change, place)| (change.clone(), *place))
-            .unzip();
-        (batch.changes, batch.items) = (changes, places);
+        let batch = self.batch(items, false)?;
         let answers = self.db.peek(&batch.changes).await.map_err(failed)?;
         let mut columns = vec![self.mapping.main.column()];
         columns.extend(self.mapping.followers());
@@ -193,10 +186,18 @@ impl Ledger for DbLedger {
             let is_own = !std::mem::replace(&mut seen[*place], true);
             let is_there = *answer == Switched::AlreadyDone;
             let slot = &mut standing[*place];
+            let is_held = is_there || held.contains(change.new.as_str());
+            // A row that holds the same before and after does not say which bucket is meant.
+            if change.old == change.new {
+                if is_held && *slot == Standing::Unnamed {
+                    *slot = Standing::Alike;
+                }
+                continue;
+            }
             match is_there {
                 true if is_own => *slot = Standing::Switched,
                 _ if *slot == Standing::Switched => {}
-                _ if is_there || held.contains(change.new.as_str()) => *slot = Standing::Named,
+                _ if is_held => *slot = Standing::Named,
                 _ => {}
             }
         }

@@ -43,7 +43,12 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         is_forced,
     )
     .await?;
-    let options = options(&bench.session);
+    let mut options = options(&bench.session);
+    let is_elsewhere = is_over_another(&bench)?;
+    if is_elsewhere {
+        // Its own rows may name them still.
+        options.objects = MadeObjects::Keep;
+    }
     if options.objects != MadeObjects::Keep {
         check_apart(&bench.session).await?;
     }
@@ -53,7 +58,10 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
             engine.rollback(options)
         })
         .await?;
-    let state = state_after(&bench, &report, options);
+    let state = match is_elsewhere {
+        true => RunState::RollingBack,
+        false => state_after(&bench, &report, options),
+    };
     if report.ended == Ended::Complete {
         let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
         left.add_to(&mut report.exceptions, &bench.session.ui);
@@ -64,8 +72,8 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     }
     let exit = match (report.ended, report.exceptions.is_empty()) {
         (Ended::Stopped, _) => Exit::Interrupted,
-        (_, true) => Exit::Ok,
-        (_, false) => Exit::Partial,
+        (_, true) if !is_elsewhere => Exit::Ok,
+        _ => Exit::Partial,
     };
     let next = match state {
         RunState::RollingBack => go_on(&bench),
@@ -77,6 +85,22 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     }
     name_earlier_runs(&bench)?;
     Ok(exit)
+}
+
+/// Tells, and says, whether a run that is forced was over another database than this: a clone of it, or that from which this was restored.
+fn is_over_another(bench: &Workbench) -> Result<bool, Failure> {
+    let (of, here) = (
+        &bench.record.summary.parameters,
+        bench.session.parameters()?,
+    );
+    let is_another = of.is_surely_other(&here);
+    if is_another {
+        bench.session.ui.warn(format!(
+            "the run was over {}, whose rows may name its objects: they stay. Roll it back over that database to have them removed",
+            of.database_in_words()
+        ));
+    }
+    Ok(is_another)
 }
 
 /// Says what a rollback does with what the run made.

@@ -351,7 +351,8 @@ async fn only_unnamed(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>
     let standing = shared.standing(&items_of(&entries)).await?;
     let mut unnamed = Vec::with_capacity(entries.len());
     for (entry, standing) in entries.into_iter().zip(standing) {
-        if standing == Standing::Unnamed {
+        // Where the names are alike a person has said that these copies may go.
+        if matches!(standing, Standing::Unnamed | Standing::Alike) {
             unnamed.push(entry);
             continue;
         }

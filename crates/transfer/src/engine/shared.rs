@@ -279,12 +279,9 @@ impl Shared {
     /// Asks the runs of others, as they are now, why they need what has these names; none of what nobody needs.
     pub(super) async fn why_kept(
         &self,
-        others: Option<&Others>,
+        others: &Others,
         names: &[&str],
     ) -> Result<Vec<Option<String>>, RunError> {
-        let Some(others) = others else {
-            return Ok(vec![None; names.len()]);
-        };
         let mut attempt = 1;
         loop {
             let error = match others.why_kept(names).await {

@@ -10,12 +10,16 @@ use crate::error::RunError;
 use crate::item::{Blob, Item};
 use crate::journal::Entry;
 use crate::ledger::Standing;
+use crate::others::Others;
 use crate::report::ExceptionKind;
 
 const NAMED: &str =
     "the object was left where it is: a row names it, which another run may have switched to it";
 const UNDO_OTHER: &str =
     "roll back the run that switched the row over, if any; then roll back this one again";
+const ALIKE: &str =
+    "the object was left where it is: a row names one of this key, and does not say in which store";
+const LOOK: &str = "if no application reads this store yet, remove the object, then run again";
 const UNDO_OTHERS: &str = "nothing, if the other one is to go on working with it: it is theirs now. Else roll that run back over its own database, then do \
                            this again";
 
@@ -26,9 +30,16 @@ pub(super) async fn may_go(
     keys: &[String],
 ) -> Result<bool, RunError> {
     let standing = shared.standing(std::slice::from_ref(item)).await?;
-    if standing != [Standing::Unnamed] {
-        keep(shared, item, keys)?;
-        return Ok(false);
+    match standing[..] {
+        [Standing::Unnamed] => {}
+        [Standing::Alike] => {
+            keep_as(shared, item, keys, ALIKE, LOOK)?;
+            return Ok(false);
+        }
+        _ => {
+            keep(shared, item, keys)?;
+            return Ok(false);
+        }
     }
     let free = only_unneeded(shared, vec![(item.clone(), keys.to_vec())]).await?;
     Ok(!free.is_empty())
@@ -36,8 +47,18 @@ pub(super) async fn may_go(
 
 /// Names objects of an item that stay because something names them.
 pub(super) fn keep(shared: &Shared, item: &Item, keys: &[String]) -> Result<(), RunError> {
+    keep_as(shared, item, keys, NAMED, UNDO_OTHER)
+}
+
+fn keep_as(
+    shared: &Shared,
+    item: &Item,
+    keys: &[String],
+    message: &str,
+    remedy: &str,
+) -> Result<(), RunError> {
     for blob in item.blobs.iter().filter(|blob| keys.contains(&blob.key)) {
-        name(shared, item, blob, NAMED, UNDO_OTHER)?;
+        name(shared, item, blob, message, remedy)?;
     }
     Ok(())
 }
@@ -47,31 +68,22 @@ pub(super) async fn only_unneeded(
     shared: &Shared,
     items: Vec<(Item, Vec<String>)>,
 ) -> Result<Vec<(Item, Vec<String>)>, RunError> {
-    let keys = items.iter().flat_map(|(_, keys)| keys);
-    let keys: Vec<&str> = keys.map(String::as_str).collect();
     let others = shared.keepers.of_target.as_deref();
-    let mut reasons = match keys.is_empty() {
-        true => Vec::new(),
-        false => shared.why_kept(others, &keys).await?,
-    }
-    .into_iter();
-    let mut free = Vec::with_capacity(items.len());
-    for (item, keys) in items {
-        let mut is_free = true;
-        for (key, reason) in keys.iter().zip(reasons.by_ref().take(keys.len())) {
-            let (Some(reason), Some(blob)) = (reason, item.blobs.iter().find(|it| it.key == *key))
-            else {
-                continue;
-            };
-            is_free = false;
-            let message = format!("the object was left where it is: {reason}");
-            name(shared, &item, blob, &message, UNDO_OTHERS)?;
-        }
-        if is_free {
-            free.push((item, keys));
-        }
-    }
-    Ok(free)
+    let going = |(item, keys): &(Item, Vec<String>)| {
+        let blobs = item.blobs.iter().filter(|blob| keys.contains(&blob.key));
+        (
+            item.clone(),
+            blobs.map(|it| (it.clone(), it.key.clone())).collect(),
+        )
+    };
+    sift(
+        shared,
+        others,
+        items,
+        going,
+        "the object was left where it is",
+    )
+    .await
 }
 
 /// Leaves out, and names, items of which a run of others needs a source that is to go.
@@ -79,27 +91,50 @@ pub(super) async fn only_unneeded_sources(
     shared: &Shared,
     entries: Vec<Entry>,
 ) -> Result<Vec<Entry>, RunError> {
-    let sources = entries.iter().flat_map(|entry| &entry.item.blobs);
-    let sources: Vec<&str> = sources.map(|blob| blob.source.as_str()).collect();
     let others = shared.keepers.of_source.as_deref();
-    let mut reasons = match sources.is_empty() {
-        true => Vec::new(),
-        false => shared.why_kept(others, &sources).await?,
+    let going = |entry: &Entry| {
+        let blobs = entry.item.blobs.iter();
+        let blobs = blobs.map(|blob| (blob.clone(), blob.source.clone()));
+        (entry.item.clone(), blobs.collect())
+    };
+    sift(shared, others, entries, going, "the source was kept").await
+}
+
+/// Leaves out what others need. `going` says of each thing whose it is, and which of its blobs are to go under which names.
+async fn sift<T>(
+    shared: &Shared,
+    others: Option<&Others>,
+    things: Vec<T>,
+    going: impl Fn(&T) -> (Item, Vec<(Blob, String)>),
+    what: &str,
+) -> Result<Vec<T>, RunError> {
+    let Some(others) = others else {
+        return Ok(things);
+    };
+    let going: Vec<_> = things.iter().map(going).collect();
+    let names = going.iter().flat_map(|(_, blobs)| blobs);
+    let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(things);
     }
-    .into_iter();
-    let mut free = Vec::with_capacity(entries.len());
-    for entry in entries {
+    let mut reasons = shared.why_kept(others, &names).await?.into_iter();
+    let mut free = Vec::with_capacity(things.len());
+    for (thing, (item, blobs)) in things.into_iter().zip(&going) {
         let mut is_free = true;
-        let blobs = &entry.item.blobs;
-        for (blob, reason) in blobs.iter().zip(reasons.by_ref().take(blobs.len())) {
+        for ((blob, _), reason) in blobs.iter().zip(reasons.by_ref()) {
             if let Some(reason) = reason {
                 is_free = false;
-                let message = format!("the source was kept: {reason}");
-                name(shared, &entry.item, blob, &message, UNDO_OTHERS)?;
+                name(
+                    shared,
+                    item,
+                    blob,
+                    &format!("{what}: {reason}"),
+                    UNDO_OTHERS,
+                )?;
             }
         }
         if is_free {
-            free.push(entry);
+            free.push(thing);
         }
     }
     Ok(free)

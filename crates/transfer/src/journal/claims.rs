@@ -141,10 +141,13 @@ impl Claims {
 fn needs(claim: Claim, state: State) -> bool {
     match claim {
         Claim::Nothing => false,
-        // It is switched to them, or about to be.
+        // It is switched to them, or about to be; once it is switched back they may have been kept for somebody.
         Claim::Keys => {
             state.is_switched()
-                || matches!(state, State::Stored | State::Committing | State::Reverting)
+                || matches!(
+                    state,
+                    State::Stored | State::Committing | State::Reverting | State::Reverted
+                )
         }
         // Its rows name them until they are switched over for certain, and once they are switched back.
         Claim::Sources => !state.is_switched(),

@@ -37,20 +37,19 @@ struct Kindred {
     others: Vec<(String, PathBuf)>,
 }
 
-/// Says who is asked before an object or a source of a run goes. A run that is forced over another database is asked for itself, too: its rows are
-/// there still.
+/// Says who is asked before an object or a source of a run goes.
 ///
 /// # Errors
 /// If the state directory cannot be read, or no target is named.
 pub fn keepers(
     session: &Session,
-    journal: &Journal,
+    run: &str,
     target: &Store,
     bucket: Option<&Store>,
 ) -> Result<Keepers, Failure> {
     let here = session.parameters()?;
     let others = |store: &Store, place: Place| {
-        let kindred = Kindred::of(session, Some(journal), here.clone(), place)?;
+        let kindred = Kindred::of(session, Some(run), here.clone(), place)?;
         Ok::<_, Failure>(Some(Arc::new(Others::new(
             mirror(store),
             Arc::new(kindred),
@@ -113,7 +112,7 @@ fn mirror(store: &Store) -> Mirror {
 impl Kindred {
     fn of(
         session: &Session,
-        journal: Option<&Journal>,
+        run: Option<&str>,
         here: Parameters,
         place: Place,
     ) -> Result<Self, Failure> {
@@ -136,16 +135,7 @@ impl Kindred {
             }
         }
         // Its journal may lie elsewhere.
-        if let Some(journal) = journal {
-            let header = journal.header();
-            let is_other = parameters_of(header).is_none_or(|of| kindred.here.is_surely_other(&of));
-            match is_other {
-                false => _ = kindred.own.insert(header.run_id.clone()),
-                true => kindred
-                    .others
-                    .push((header.run_id.clone(), journal.path().to_owned())),
-            }
-        }
+        kindred.own.extend(run.map(str::to_owned));
         Ok(kindred)
     }
 
@@ -160,7 +150,9 @@ impl Kindred {
 
 impl Kin for Kindred {
     fn is_own(&self, run_id: &str) -> bool {
-        self.own.contains(run_id)
+        // Folders of one name on two machines are two: only a journal that is here tells of this one.
+        let is_elsewhere = self.place == Place::Folder && !self.is_here(run_id);
+        is_elsewhere || self.own.contains(run_id)
     }
 
     fn claim(&self, header: &RunHeader) -> Option<Claim> {
@@ -175,10 +167,7 @@ impl Kin for Kindred {
             // Rows of this very database the ledger sees; what they were before is no matter.
             (Place::Bucket, DirectionArg::S3ToLocal) if is_ours => Claim::Nothing,
             (Place::Bucket, DirectionArg::S3ToLocal) => Claim::Sources,
-            // Folders of one name on two machines are two: only a journal that is here tells of this one.
-            (Place::Folder, DirectionArg::S3ToLocal)
-                if of.target == self.here.target && self.is_here(&header.run_id) =>
-            {
+            (Place::Folder, DirectionArg::S3ToLocal) if of.target == self.here.target => {
                 Claim::Keys
             }
             (Place::Folder, _) => Claim::Nothing,

@@ -165,7 +165,12 @@ pub fn engine_parts(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<EngineParts, Failure> {
-    let keepers = kindred::keepers(session, &journal, &ends.target, ends.bucket.as_ref())?;
+    let keepers = kindred::keepers(
+        session,
+        &journal.header().run_id,
+        &ends.target,
+        ends.bucket.as_ref(),
+    )?;
     let (database, mapping) = (Arc::clone(&session.database), Arc::clone(&session.mapping));
     Ok(EngineParts {
         journal,
