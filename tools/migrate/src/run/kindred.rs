@@ -13,10 +13,14 @@ use console::Failure;
 use store::Store;
 use transfer::{Claim, Journal, Keepers, Kin, Mirror, Others, RunHeader};
 
+use super::command;
 use super::failures::journal_failure;
 use super::session::{MIRROR, Session, direction_named};
 use crate::cli::args::DirectionArg;
-use crate::state::Parameters;
+use crate::state::{Flags, Parameters, StateDir};
+
+/// Stands for a run's file in a command.
+const RUN: &str = "FILE";
 
 /// What is to be removed where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,9 @@ enum Place {
 struct Kindred {
     here: Parameters,
     place: Place,
+    dir: StateDir,
+    /// The command that takes a journal from the bucket, with [`RUN`] for its file.
+    take: String,
     own: BTreeSet<String>,
     /// Runs whose journals are here and cannot be read: their copies say whose they are.
     unreadable: BTreeSet<String>,
@@ -117,6 +124,12 @@ impl Kindred {
         place: Place,
     ) -> Result<Self, Failure> {
         let mut kindred = Self {
+            take: session.command(
+                &format!(" --verify-state --state-file {RUN}"),
+                &here,
+                Flags::Known,
+            ),
+            dir: session.state.clone(),
             here,
             place,
             own: BTreeSet::new(),
@@ -179,7 +192,12 @@ impl Kin for Kindred {
             Some(of) if !self.here.is_kin(&of) => {
                 format!("the run {run_id} over {}", of.database_in_words())
             }
-            Some(_) => format!("the run {run_id}, whose journal is not here,"),
+            // Who knows that it is of this very database brings its journal here.
+            Some(_) => format!(
+                "the run {run_id}, whose journal is not here ({} takes it from the bucket, if it is of this very database),",
+                self.take
+                    .replacen(RUN, &command::path(&self.dir.files(run_id).summary), 1),
+            ),
             None => format!("the run {run_id}"),
         }
     }

@@ -154,6 +154,45 @@ fn what_the_clone_brought_home_stays_in_the_bucket_for_production() {
 }
 
 #[test]
+fn a_run_whose_journal_is_not_here_is_one_of_this_database_once_it_is_fetched() {
+    let site = Site::new(4);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let first = site.journals().remove(0).with_extension("json");
+    fs::remove_dir_all(site.state()).expect("the state directory goes");
+    site.run(&["--direction", "s3-to-local"]).assert_code(0);
+    let fetch = format!("--verify-state --state-file {}", first.display());
+    delete_sources(&site, 3).assert_says(&["whose journal is not here", &fetch]);
+    let first = first.display().to_string();
+    site.run(&["--verify-state", "--state-file", &first])
+        .assert_says(&["taking the copy from the bucket"]);
+    let last = site
+        .journals()
+        .pop()
+        .expect("a journal")
+        .display()
+        .to_string();
+    site.run(&[
+        "--delete-source",
+        "--state-file",
+        &last,
+        "--older-than",
+        "0s",
+    ])
+    .assert_code(0);
+    assert_eq!(
+        documents(&site)
+            .names()
+            .filter(|it| it.contains('.'))
+            .count(),
+        0
+    );
+    site.run(&["--rollback", &last]).assert_code(0);
+    site.run(&["--rollback", &first]).assert_code(0);
+    assert_restored(&site, &before);
+}
+
+#[test]
 fn a_copy_that_cannot_be_read_keeps_every_object_and_no_row() {
     let site = Site::new(4);
     let before = site.moment();
