@@ -64,6 +64,7 @@ async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::Misses => serving::misses(&place, ui),
         Command::ClientEnv(args) => client_env::run(&args, ui),
         Command::TestPermissions => mirror::test_permissions(&place, ui, env).await,
+        Command::SampleUpstream(args) => serving::sample_upstream(&args, ui).await,
         Command::Quickstart(args) => quickstart::run(&args, ui, env).await,
     }
 }

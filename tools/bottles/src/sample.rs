@@ -297,6 +297,7 @@ fn formula_entry(formula: &SampleFormula, files: serde_json::Map<String, Value>)
         "urls": {"stable": {"url": "https://brew.sh/sample.tar.gz", "checksum": Digest::of(b"").to_string()}},
         "revision": formula.revision,
         "version_scheme": 0,
+        "post_install_defined": false,
         "bottle": {"stable": {"rebuild": formula.rebuild, "root_url": "https://ghcr.io/v2/homebrew/core", "files": files}},
         "dependencies": formula.dependencies,
         "build_dependencies": [],

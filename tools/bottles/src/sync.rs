@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, StoreError};
-use transfer::{Observer, StopSignal};
+use transfer::{Observer, Retry, StopSignal};
 
 /// What a run is to do.
 pub struct SyncOptions {
@@ -42,6 +42,8 @@ pub struct SyncOptions {
     pub now: Timestamp,
     /// The key that API files are checked with.
     pub key: Option<PublicKey>,
+    /// How often a failure of the store that may pass is waited for.
+    pub retry: Retry,
     /// Where the journals of runs lie.
     pub state_dir: PathBuf,
 }

@@ -46,6 +46,8 @@ pub enum Command {
     ClientEnv(ClientEnvArgs),
     /// Try what the store allows: put, get, list, delete
     TestPermissions,
+    /// Serve a small sample upstream on loopback, to try a mirror on; it is signed with a key of its own, which no real client trusts
+    SampleUpstream(SampleUpstreamArgs),
     /// Try everything on a small sample upstream, in a scratch directory
     Quickstart(QuickstartArgs),
 }
@@ -188,6 +190,14 @@ pub struct ClientEnvArgs {
     /// The client's version, as `brew --version` says it
     #[arg(long, value_name = "VERSION", default_value = "6.0.18")]
     pub client: String,
+}
+
+/// Arguments of `sample-upstream`.
+#[derive(Clone, Debug, Args)]
+pub struct SampleUpstreamArgs {
+    /// Write the public key that the sample is signed with into a file
+    #[arg(long, value_name = "FILE")]
+    pub write_key: Option<PathBuf>,
 }
 
 /// Arguments of `quickstart`.

@@ -6,6 +6,9 @@ use super::args::ClientEnvArgs;
 use console::{Exit, Failure, Ui};
 use url::Url;
 
+/// The first release that can be told not to fall back; earlier ones ask the internet for what the mirror lacks.
+const NO_FALLBACK_SINCE: [u64; 3] = [4, 3, 1];
+
 pub(super) fn run(args: &ClientEnvArgs, ui: &Ui) -> Result<Exit, Failure> {
     let url: Url = args.url.parse().map_err(|error| {
         Failure::wrap(Exit::Usage, format!("{:?} is no address", args.url), &error)
@@ -30,13 +33,17 @@ pub(super) fn run(args: &ClientEnvArgs, ui: &Ui) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn version(text: &str) -> Option<(u64, u64)> {
-    let text = text.trim().strip_prefix("Homebrew ").unwrap_or(text.trim());
-    let mut parts = text.split(['.', '-']);
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+fn version(text: &str) -> Option<[u64; 3]> {
+    let text = text.trim();
+    let mut parts = text
+        .strip_prefix("Homebrew ")
+        .unwrap_or(text)
+        .split(['.', '-']);
+    let mut next = || parts.next()?.parse().ok();
+    Some([next()?, next()?, next().unwrap_or(0)])
 }
 
-fn variables(url: &Url, version: (u64, u64)) -> Vec<(&'static str, String, &'static str)> {
+fn variables(url: &Url, version: [u64; 3]) -> Vec<(&'static str, String, &'static str)> {
     let root = url.as_str().trim_end_matches('/').to_owned();
     let mut found = vec![
         (
@@ -50,7 +57,7 @@ fn variables(url: &Url, version: (u64, u64)) -> Vec<(&'static str, String, &'sta
             "Bottles and their manifests come from the mirror",
         ),
     ];
-    if version >= (4, 6) {
+    if version >= NO_FALLBACK_SINCE {
         found.push((
             "HOMEBREW_ARTIFACT_DOMAIN_NO_FALLBACK",
             "1".to_owned(),
@@ -80,4 +87,27 @@ fn variables(url: &Url, version: (u64, u64)) -> Vec<(&'static str, String, &'sta
         ),
     ]);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_gets_what_it_understands() {
+        let url: Url = "https://mirror.example.com/brew/"
+            .parse()
+            .expect("an address");
+        let names = |text: &str| {
+            let version = version(text).expect("a version");
+            let found = variables(&url, version);
+            assert_eq!(found[0].1, "https://mirror.example.com/brew/api");
+            assert_eq!(found[1].1, "https://mirror.example.com/brew");
+            found
+                .iter()
+                .any(|(name, _, _)| *name == "HOMEBREW_ARTIFACT_DOMAIN_NO_FALLBACK")
+        };
+        assert!(!names("4.3.0") && names("4.3.1") && names("Homebrew 6.0.18-157-gabc"));
+        assert_eq!(version("new"), None);
+    }
 }

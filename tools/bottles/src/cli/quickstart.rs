@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Environment, Store, StoreUrl};
-use transfer::{Digest, Silent, StopSignal};
+use transfer::{Digest, Retry, Silent, StopSignal};
 
 pub(super) async fn run(args: &QuickstartArgs, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     let scratch = tempfile::Builder::new()
@@ -125,6 +125,7 @@ fn sync_options(selection: Selection, path: &std::path::Path) -> Result<SyncOpti
         concurrency: 8,
         now: Timestamp::now(),
         key: Some(key),
+        retry: Retry::default(),
         state_dir: path.join("state"),
     })
 }

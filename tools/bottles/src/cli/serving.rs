@@ -1,8 +1,9 @@
 //! `homebrew-sync serve` and `misses`.
 
-use super::args::ServeArgs;
+use super::args::{SampleUpstreamArgs, ServeArgs};
 use super::mirror::Place;
 use super::{failures, signals};
+use crate::sample::{self, Sample, SampleServer};
 use crate::serve::{self, Miss, ServeError, ServeOptions};
 use console::{Env, Exit, Failure, FailureExt, Table, Ui, human};
 use std::collections::BTreeMap;
@@ -47,6 +48,25 @@ pub(super) async fn run(
         ServeError::Log(log) => failures::of_log(log),
         ServeError::Listener(_) => Failure::from_error(Exit::Failed, &error),
     })?;
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn sample_upstream(args: &SampleUpstreamArgs, ui: &Ui) -> Result<Exit, Failure> {
+    if let Some(path) = &args.write_key {
+        let written = store::file::atomic_write(path, sample::PUBLIC_KEY.as_bytes());
+        written.map_err(|error| Failure::io("write", path, &error))?;
+    }
+    let server = SampleServer::start(Sample::embedded()).await;
+    let server = server.or_fail(Exit::Failed, "the sample upstream could not start")?;
+    ui.out(format!(
+        "--api {} --registry {}",
+        server.api(),
+        server.registry()
+    ));
+    ui.flush();
+    let stop = StopSignal::new();
+    let _listening = signals::listen(ui, &stop)?;
+    stop.raised().await;
     Ok(Exit::Ok)
 }
 

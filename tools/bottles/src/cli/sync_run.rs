@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Environment;
-use transfer::{Event, Observer, StopSignal};
+use transfer::{Event, Observer, Retry, StopSignal};
 use url::Url;
 
 /// Where a brew keeps the key that it checks the API with, below its repository.
@@ -52,6 +52,7 @@ pub(super) async fn run(
         concurrency: args.concurrency.into(),
         now,
         key: key(args, env)?,
+        retry: Retry::default(),
         state_dir: place.state_dir.clone(),
     };
     let upstream = Arc::new(upstream(args, env)?);

@@ -106,6 +106,7 @@ fn limits(options: &SyncOptions) -> Limits {
     Limits {
         parallel: options.concurrency.max(1),
         max_failures: Some(FAILURES_MAX),
+        retry: options.retry,
         ..Limits::default()
     }
 }
