@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod diff;
 pub mod hashfile;
 pub mod log;
 pub mod manifest;

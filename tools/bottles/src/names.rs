@@ -20,7 +20,7 @@ pub fn is_formula(name: &str) -> bool {
         && name.as_bytes()[0].is_ascii_alphanumeric()
         && name.bytes().all(allowed)
         // An image is a path: a part of it must not be empty, or lead upwards.
-        && image(name).split('/').all(|part| !part.is_empty() && part.trim_matches('.') != "")
+        && image(name).split('/').all(|part| !part.trim_matches('.').is_empty())
 }
 
 /// Tells whether a text can be a tag of a manifest: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.

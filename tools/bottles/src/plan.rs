@@ -4,13 +4,16 @@
 //! from a manifest and from nowhere else; what is wrong with one formula is a failure of that formula.
 
 use crate::api::jws::PublicKey;
-use crate::api::{ApiError, Bottle, Catalogue, formulae::Formulae, jws::Envelope, packages};
+mod api_files;
+
+use crate::api::{ApiError, Bottle, Catalogue, formulae::Formulae, packages};
 use crate::log::{self, ApiEntry, FileEntry, Generation, Held};
 use crate::manifest::Index;
 use crate::names;
 use crate::platform::Platform;
 use crate::selection::{Selection, SelectionError};
-use crate::upstream::{ApiAnswer, Upstream, UpstreamError, Validators};
+use crate::upstream::{Upstream, UpstreamError};
+use api_files::ApiFiles;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -224,67 +227,6 @@ impl Planner<'_> {
             });
         }
         Ok(without.unwrap_or_default())
-    }
-
-    /// Fetches an API file, or finds that it is as the base has it.
-    async fn fetch(
-        &self,
-        files: &mut ApiFiles,
-        path: &str,
-        is_read: bool,
-    ) -> Result<(), PlanError> {
-        let known = self.base.api.get(path);
-        let nothing = Validators::default();
-        let validators = known.map_or(&nothing, |entry| &entry.validators);
-        let (bytes, validators) = match self.upstream.api_file(path, validators).await? {
-            ApiAnswer::Missing => return Ok(()),
-            ApiAnswer::NotModified => {
-                let Some(entry) = known else {
-                    return Ok(());
-                };
-                files.entries.insert(path.to_owned(), entry.clone());
-                if is_read {
-                    let key = api_key(path);
-                    let bytes = log::read_file(self.store, &key, &entry.file).await?;
-                    files.read.insert(path.to_owned(), bytes);
-                }
-                return Ok(());
-            }
-            ApiAnswer::File(file) => (file.bytes, file.validators),
-        };
-        self.check(path, &bytes, files)?;
-        let file = FileEntry {
-            sha256: Digest::of(&bytes),
-            size: bytes.len() as u64,
-        };
-        let is_changed = known.is_none_or(|known| known.file != file);
-        let entry = ApiEntry { file, validators };
-        files.entries.insert(path.to_owned(), entry);
-        if is_changed {
-            files.changed.insert(path.to_owned(), bytes.clone());
-        }
-        if is_read {
-            files.read.insert(path.to_owned(), bytes);
-        }
-        Ok(())
-    }
-
-    /// Checks that a file is one that clients take.
-    fn check(&self, path: &str, bytes: &[u8], files: &mut ApiFiles) -> Result<(), PlanError> {
-        let form = |error| api_error(path)(ApiError::Form(error));
-        let envelope = Envelope::parse(bytes).map_err(form)?;
-        let Some(key) = self.key else {
-            if files.warnings.is_empty() {
-                files.warnings.push(
-                    "the signature of the API files was not checked: give the client's public key with --api-key FILE \
-                     (Library/Homebrew/api/homebrew-1.pem of a brew)"
-                        .to_owned(),
-                );
-            }
-            return Ok(());
-        };
-        let verified = envelope.verify(key);
-        verified.map_err(|error| api_error(path)(error.into()))
     }
 
     /// Finds the size of every bottle, in the base or in its manifest.
@@ -536,25 +478,6 @@ pub async fn is_right(store: &Store, key: &str, sha256: &str) -> Result<bool, St
         context.update(&bytes?);
     }
     Ok(context.finish().as_ref() == wanted.0)
-}
-
-/// What the API's files are, as they are read.
-#[derive(Default)]
-struct ApiFiles {
-    entries: BTreeMap<String, ApiEntry>,
-    changed: BTreeMap<String, Bytes>,
-    read: BTreeMap<String, Bytes>,
-    warnings: Vec<String>,
-}
-
-impl ApiFiles {
-    /// Hands out the payload of a file, once; nothing if the upstream has no such file.
-    fn payload(&mut self, path: &str) -> Option<Result<String, PlanError>> {
-        let bytes = self.read.remove(path)?;
-        let envelope = Envelope::parse(&bytes);
-        let payload = envelope.map(|envelope| envelope.payload.into_owned());
-        Some(payload.map_err(|error| api_error(path)(ApiError::Form(error))))
-    }
 }
 
 enum ManifestTrouble {

@@ -109,6 +109,20 @@ impl Sample {
         Sample::of(&formulae())
     }
 
+    /// Makes the embedded sample as it is a week later: `jq` has a new version, `oniguruma` one rebuild more, the rest stays.
+    #[must_use]
+    pub fn a_week_later() -> Sample {
+        let mut formulae = formulae();
+        for formula in &mut formulae {
+            match formula.name.as_str() {
+                "jq" => formula.version = "1.8.0".to_owned(),
+                "oniguruma" => formula.rebuild += 1,
+                _ => {}
+            }
+        }
+        Sample::of(&formulae)
+    }
+
     /// Makes an upstream that has these formulae: manifests and blobs, `formula.jws.json`, and a packages file for each platform.
     ///
     /// # Panics

@@ -198,6 +198,9 @@ pub struct SampleUpstreamArgs {
     /// Write the public key that the sample is signed with into a file
     #[arg(long, value_name = "FILE")]
     pub write_key: Option<PathBuf>,
+    /// Serve what it is a week later: some formulae are newer
+    #[arg(long)]
+    pub a_week_later: bool,
 }
 
 /// Arguments of `quickstart`.

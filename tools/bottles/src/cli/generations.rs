@@ -3,6 +3,7 @@
 use super::args::{DiffArgs, PruneArgs, RollbackArgs, ScrubArgs};
 use super::failures;
 use super::mirror::Place;
+use crate::diff::Kind;
 use crate::log::{self, Generation, GenerationId, Held, Log};
 use crate::prune::{self, PruneOptions};
 use crate::publish;
@@ -137,44 +138,9 @@ pub(super) async fn diff(
         None => current(&log, &store)?,
     };
     let to = read(&store, &to).await?;
-    let versions = |generation: &Generation| {
-        let mut found: BTreeMap<(String, String), Held> = BTreeMap::new();
-        for held in &generation.bottles {
-            found.insert((held.formula.clone(), held.tag.clone()), held.clone());
-        }
-        found
-    };
-    let (before, after) = (versions(&from), versions(&to));
-    let mut changes: BTreeMap<&str, (String, String, i64)> = BTreeMap::new();
-    let shown = |held: Option<&Held>| {
-        held.map_or_else(
-            || "-".to_owned(),
-            |held| crate::names::manifest_tag(&held.version, held.rebuild),
-        )
-    };
-    for key in before.keys().chain(after.keys()) {
-        let (old, new) = (before.get(key), after.get(key));
-        if old.map(|held| &held.sha256) == new.map(|held| &held.sha256) {
-            continue;
-        }
-        let size = |held: Option<&Held>| {
-            held.map_or(0, |held| i64::try_from(held.size).unwrap_or(i64::MAX))
-        };
-        let change = changes
-            .entry(key.0.as_str())
-            .or_insert_with(|| (shown(old), shown(new), 0));
-        change.2 += size(new) - size(old);
-    }
-    // A key of both was seen twice.
-    let both = |name: &str| {
-        before.keys().any(|key| key.0 == name) && after.keys().any(|key| key.0 == name)
-    };
+    let changes = crate::diff::diff(&from, &to);
     if ui.is_json() {
-        let listed: Vec<_> = changes
-            .iter()
-            .map(|(name, (old, new, _))| json!({"formula": name, "from": old, "to": new}))
-            .collect();
-        ui.json(&listed);
+        ui.json(&changes);
         return Ok(Exit::Ok);
     }
     if changes.is_empty() {
@@ -184,28 +150,28 @@ pub(super) async fn diff(
         ));
         return Ok(Exit::Ok);
     }
-    let mut table = Table::new(["formula", "from", "to", ""]);
-    for (name, (old, new, _)) in &changes {
-        let kind = match (old.as_str(), new.as_str()) {
-            ("-", _) => "new",
-            (_, "-") => "gone",
-            (old, new) if old == new && both(name) => "other bottles",
-            _ => "",
+    let mut table = Table::new(["formula", "from", "to", "size", ""]);
+    for change in &changes {
+        let kind = match change.kind {
+            Kind::New => "new",
+            Kind::Gone => "gone",
+            Kind::Version => "",
+            Kind::Bottles => "other bottles",
         };
         table.row([
-            (*name).to_owned(),
-            old.clone(),
-            new.clone(),
+            change.formula.clone(),
+            change.from.join(", "),
+            change.to.join(", "),
+            human::bytes(change.bytes_after),
             kind.to_owned(),
         ]);
     }
     ui.out(table.render());
-    let (old, new) = (from.bytes(), to.bytes());
     ui.out(format!(
         "{} changed; {} before, {} after.",
         human::count(changes.len() as u64, "formula"),
-        human::bytes(old),
-        human::bytes(new)
+        human::bytes(from.bytes()),
+        human::bytes(to.bytes()),
     ));
     Ok(Exit::Ok)
 }
@@ -224,8 +190,7 @@ pub(super) async fn rollback(
             let before = log
                 .published()
                 .into_iter()
-                .filter(|id| id.number() < now.number())
-                .next_back();
+                .rfind(|id| id.number() < now.number());
             before.cloned().ok_or_else(|| {
                 Failure::new(
                     Exit::Failed,

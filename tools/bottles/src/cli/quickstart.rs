@@ -15,6 +15,7 @@ use crate::upstream::{Upstream, UpstreamOptions};
 use console::{Env, Exit, Failure, FailureExt, Ui, human};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Environment, Store, StoreUrl};
@@ -45,6 +46,15 @@ pub(super) async fn run(args: &QuickstartArgs, ui: &Ui, env: &Env) -> Result<Exi
         server.registry(),
         human::duration(begun.elapsed())
     ));
+    let upstream = upstream_of(&server, &environment)?;
+    let url = StoreUrl::from_folder(path.join("mirror"));
+    std::fs::create_dir(path.join("mirror"))
+        .or_fail(Exit::Failed, "the mirror's folder could not be made")?;
+    let store = Store::open(&url, &tuning(16), &environment).await?;
+    walk(&store, &upstream, &path, ui).await
+}
+
+fn upstream_of(server: &SampleServer, environment: &Environment) -> Result<Arc<Upstream>, Failure> {
     let options = UpstreamOptions {
         api: server
             .api()
@@ -58,20 +68,25 @@ pub(super) async fn run(args: &QuickstartArgs, ui: &Ui, env: &Env) -> Result<Exi
         attempts: 3,
         pause: Duration::from_millis(50),
     };
-    let upstream = Arc::new(Upstream::new(options, &tuning(16), &environment)?);
-    let url = StoreUrl::from_folder(path.join("mirror"));
-    std::fs::create_dir(path.join("mirror"))
-        .or_fail(Exit::Failed, "the mirror's folder could not be made")?;
-    let store = Store::open(&url, &tuning(16), &environment).await?;
+    Ok(Arc::new(Upstream::new(options, &tuning(16), environment)?))
+}
+
+/// Mirrors, serves, asks, and mirrors once more.
+async fn walk(
+    store: &Store,
+    upstream: &Arc<Upstream>,
+    path: &Path,
+    ui: &Ui,
+) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let selection = Selection {
         formulae: ["jq", "wget"].map(str::to_owned).into(),
         ..Selection::default()
     };
     let report = sync::run(
-        &store,
-        &upstream,
-        &sync_options(selection, &path)?,
+        store,
+        upstream,
+        &sync_options(selection, path)?,
         Arc::new(Silent),
         StopSignal::new(),
     )
@@ -86,13 +101,13 @@ pub(super) async fn run(args: &QuickstartArgs, ui: &Ui, env: &Env) -> Result<Exi
         human::duration(begun.elapsed()),
     ));
     let begun = Instant::now();
-    let read = ask_as_brew(&store, &path).await?;
+    let read = ask_as_brew(store, path).await?;
     ui.out(format!("3. Served it, and asked as brew asks: the API, a manifest and a bottle came; {} agreed with the signed digest ({}).", human::bytes(read), human::duration(begun.elapsed())));
     let begun = Instant::now();
     let again = sync::run(
-        &store,
-        &upstream,
-        &sync_options(Selection::default(), &path)?,
+        store,
+        upstream,
+        &sync_options(Selection::default(), path)?,
         Arc::new(Silent),
         StopSignal::new(),
     )
@@ -112,7 +127,7 @@ pub(super) async fn run(args: &QuickstartArgs, ui: &Ui, env: &Env) -> Result<Exi
     Ok(Exit::Ok)
 }
 
-fn sync_options(selection: Selection, path: &std::path::Path) -> Result<SyncOptions, Failure> {
+fn sync_options(selection: Selection, path: &Path) -> Result<SyncOptions, Failure> {
     let key = PublicKey::from_pem(sample::PUBLIC_KEY.as_bytes())
         .or_fail(Exit::Failed, "the sample's key")?;
     Ok(SyncOptions {
@@ -131,7 +146,7 @@ fn sync_options(selection: Selection, path: &std::path::Path) -> Result<SyncOpti
 }
 
 /// Serves the mirror and asks for the API, a manifest and a bottle; returns how many bytes the bottle had.
-async fn ask_as_brew(store: &Store, path: &std::path::Path) -> Result<u64, Failure> {
+async fn ask_as_brew(store: &Store, path: &Path) -> Result<u64, Failure> {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
         .await
         .or_fail(Exit::Failed, "no port is free")?;

@@ -56,7 +56,11 @@ pub(super) async fn sample_upstream(args: &SampleUpstreamArgs, ui: &Ui) -> Resul
         let written = store::file::atomic_write(path, sample::PUBLIC_KEY.as_bytes());
         written.map_err(|error| Failure::io("write", path, &error))?;
     }
-    let server = SampleServer::start(Sample::embedded()).await;
+    let sample = match args.a_week_later {
+        true => Sample::a_week_later(),
+        false => Sample::embedded(),
+    };
+    let server = SampleServer::start(sample).await;
     let server = server.or_fail(Exit::Failed, "the sample upstream could not start")?;
     ui.out(format!(
         "--api {} --registry {}",

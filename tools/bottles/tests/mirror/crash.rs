@@ -1,6 +1,6 @@
 //! A run that dies at each of its operations on the store.
 
-use crate::world::{FIRST, World, later};
+use crate::world::{FIRST, World};
 use testkit::CrashPoint;
 
 /// Runs to the end, with the upstream as it is a week later; returns how many operations that took, and what the store holds.
@@ -15,7 +15,9 @@ async fn undisturbed(world: &World) -> u64 {
 /// The signatures of a sample differ each time it is made, so all worlds of a test share one.
 fn later_once() -> bottles::sample::Sample {
     static LATER: std::sync::OnceLock<bottles::sample::Sample> = std::sync::OnceLock::new();
-    LATER.get_or_init(later).clone()
+    LATER
+        .get_or_init(bottles::sample::Sample::a_week_later)
+        .clone()
 }
 
 fn first_once() -> bottles::sample::Sample {

@@ -1,6 +1,6 @@
 //! Going back, and taking away what nobody needs.
 
-use crate::world::{FIRST, World, later};
+use crate::world::{FIRST, World};
 use bottles::log::{self, Log};
 use bottles::prune::{PruneOptions, prune};
 use bottles::publish;
@@ -36,7 +36,9 @@ async fn back_and_forth_clients_see_exactly_the_files_of_then() {
     let world = World::new().await;
     world.sync(&["jq"], FIRST).await;
     let first = world.objects();
-    world.server.replace(later());
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
     world.sync(&[], FIRST + 1).await;
     let second = world.objects();
     let api = "api/internal/packages.x86_64_linux.jws.json";
@@ -57,7 +59,9 @@ async fn what_a_kept_generation_names_stays_and_the_rest_goes_after_the_grace_pe
     world.sync(&["jq"], FIRST).await;
     let week = 7 * 86_400;
     world.handle.set_clock_ms((FIRST + week) as u64 * 1000);
-    world.server.replace(later());
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
     world.sync(&[], FIRST + week).await;
     let before = world.objects();
     // It was current until just now.

@@ -1,6 +1,6 @@
 //! Serving: the requests that brew clients were seen to make, answered by the server and by plain static files.
 
-use crate::world::{FIRST, World, later};
+use crate::world::{FIRST, World};
 use bottles::serve::{ServeOptions, serve};
 use reqwest::{Method, StatusCode};
 use std::path::PathBuf;
@@ -240,7 +240,9 @@ async fn a_new_generation_is_taken_up_whole_and_the_old_bottles_stay() {
         .file
         .sha256;
     assert_eq!(digest(&serving.get(api).await.1), first);
-    world.server.replace(later());
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
     // While it is published, the API is of the old generation or of the new one, and all that it lists is there.
     let publishing = world.sync(&[], FIRST + 1);
     tokio::pin!(publishing);

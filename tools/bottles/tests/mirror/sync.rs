@@ -1,6 +1,6 @@
 //! Runs: what is mirrored, what is refused, what is fetched again.
 
-use crate::world::{FIRST, World, later};
+use crate::world::{FIRST, World};
 use bottles::sample::{Sample, Trouble};
 use bottles::sync::SyncError;
 use bottles::{hashfile, names};
@@ -73,6 +73,13 @@ async fn a_selection_comes_with_what_it_needs_for_every_platform() {
             .contains_key("v2/homebrew/core/oniguruma/manifests/6.9.9-1")
     );
     world.check_static(&["jq", "gtk+", "openssl@3"]);
+}
+
+#[tokio::test]
+async fn the_hash_file_and_the_api_are_as_they_should_be() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let generation = world.check().await.expect("something is published");
     let file = world.hash_file();
     assert_eq!(file.bottles.len(), generation.bottles.len());
     assert_eq!(
@@ -108,7 +115,9 @@ async fn nothing_new_costs_a_handful_of_requests_and_writes_nothing() {
 async fn a_new_version_is_a_new_generation_and_only_it_is_fetched() {
     let world = World::new().await;
     world.sync(&["jq", "wget"], FIRST).await;
-    world.server.replace(later());
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
     let _ = world.server.take_asked();
     let report = world.sync(&[], FIRST + 86_400).await;
     let generation = world.check().await.expect("something is published");
@@ -205,7 +214,7 @@ async fn a_damaged_bottle_is_never_there_and_nothing_is_published() {
 async fn an_incomplete_generation_is_published_only_when_asked_for_and_keeps_what_was() {
     let world = World::new().await;
     world.sync(&["jq", "wget"], FIRST).await;
-    let later = later();
+    let later = Sample::a_week_later();
     let missing: Vec<String> = later
         .registry
         .keys()

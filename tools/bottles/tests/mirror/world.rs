@@ -169,16 +169,3 @@ impl World {
         self.handle.objects()
     }
 }
-
-/// The sample a week later: `jq` has a new version, `oniguruma` a rebuild more, the rest stays.
-pub fn later() -> Sample {
-    let mut formulae = sample::formulae();
-    for formula in &mut formulae {
-        match formula.name.as_str() {
-            "jq" => formula.version = "1.8.0".to_owned(),
-            "oniguruma" => formula.rebuild += 1,
-            _ => {}
-        }
-    }
-    Sample::of(&formulae)
-}
