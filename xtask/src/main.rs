@@ -28,7 +28,7 @@ usage: cargo xtask <task>
   sim --seeds N [--start S]      simulated devices over a faulty store; --seed S for one, verbose
   guides [--only TEXT] [--list]  every command line of the guides, run as printed
   brew --checkout DIR            the real brew (tag 4.3.0) installs from a mirror, network cut
-  bench hx|migrate               a benchmark beside its peers
+  bench hx|migrate|bottles       a benchmark beside its peers
   deps                           layers, sources and versions of dependencies
   tidy                           rules for the tree: headers, lengths, banned words";
 
@@ -76,6 +76,7 @@ fn bench(args: &[String]) -> Outcome {
             more = vec!["--s5cmd".to_owned(), tools::s5cmd()?.display().to_string()];
             "migrate"
         }
+        "bottles" => "bottles",
         _ => {
             tools::atuin()?;
             "hx"

@@ -11,7 +11,7 @@ use crate::log::{self, ApiEntry, FileEntry, Generation, Held};
 use crate::manifest::Index;
 use crate::names;
 use crate::platform::Platform;
-use crate::selection::{Selection, SelectionError};
+use crate::selection::{Resolved, Selection, SelectionError};
 use crate::upstream::{Upstream, UpstreamError};
 use api_files::ApiFiles;
 use bytes::Bytes;
@@ -160,7 +160,7 @@ impl Planner<'_> {
                 .flat_map(|formulae| Platform::defaults(formulae.tags()));
             selection.platforms = defaults.map(|platform| platform.tag().to_owned()).collect();
         }
-        let mut wanted: BTreeSet<Bottle> = BTreeSet::new();
+        let mut wanted = Wanted::default();
         let mut without_bottle = BTreeMap::new();
         let mut warnings = std::mem::take(&mut files.warnings);
         let mut platforms = Vec::new();
@@ -176,7 +176,7 @@ impl Planner<'_> {
                 catalogues.push(packages::read(&payload?, &platform).map_err(api_error(&path))?);
             }
             if let Some(formulae) = &formulae {
-                catalogues.push(formulae.catalogue(&platform).map_err(api_error(FORMULAE))?);
+                catalogues.push(formulae.catalogue(&platform));
             }
             if catalogues.is_empty() {
                 return Err(PlanError::NoApi(self.upstream.api().to_string()));
@@ -188,7 +188,10 @@ impl Planner<'_> {
             platforms.push(platform);
         }
         drop(formulae);
-        wanted.retain(|bottle| !self.skip.contains(&bottle.formula));
+        wanted
+            .bottles
+            .retain(|bottle| !self.skip.contains(&bottle.formula));
+        wanted.unusable.retain(|name, _| !self.skip.contains(name));
         warnings.append(&mut files.warnings);
         let mut plan = Plan {
             selection,
@@ -198,11 +201,11 @@ impl Planner<'_> {
             manifest_bytes: BTreeMap::new(),
             bottles: Vec::new(),
             missing: Vec::new(),
-            failures: BTreeSet::new(),
+            failures: wanted.unusable.into_iter().map(unusable).collect(),
             without_bottle,
             warnings,
         };
-        self.size(&mut plan, wanted).await?;
+        self.size(&mut plan, wanted.bottles).await?;
         self.add_portable_ruby(&mut plan, &platforms).await?;
         self.keep_failed(&mut plan);
         self.find_missing(&mut plan).await?;
@@ -215,18 +218,29 @@ impl Planner<'_> {
         &self,
         selection: &Selection,
         catalogues: &[Catalogue],
-        wanted: &mut BTreeSet<Bottle>,
+        wanted: &mut Wanted,
     ) -> Result<BTreeSet<String>, SelectionError> {
-        let mut without: Option<BTreeSet<String>> = None;
-        for catalogue in catalogues {
-            let resolved = selection.resolve(catalogue)?;
-            wanted.extend(resolved.bottles);
-            without = Some(match without {
-                Some(before) => &before & &resolved.without_bottle,
-                None => resolved.without_bottle,
+        let resolved = catalogues
+            .iter()
+            .map(|catalogue| selection.resolve(catalogue));
+        let mut merged: Option<Resolved> = None;
+        for found in resolved {
+            wanted.bottles.extend(found.bottles.iter().cloned());
+            wanted.unusable.extend(found.unusable.clone());
+            merged = Some(match merged {
+                Some(before) => Resolved {
+                    without_bottle: &before.without_bottle & &found.without_bottle,
+                    unknown: &before.unknown & &found.unknown,
+                    ..before
+                },
+                None => found,
             });
         }
-        Ok(without.unwrap_or_default())
+        let merged = merged.unwrap_or_default();
+        match merged.unknown.first() {
+            Some(name) => Err(SelectionError::unknown(name, catalogues)),
+            None => Ok(merged.without_bottle),
+        }
     }
 
     /// Finds the size of every bottle, in the base or in its manifest.
@@ -478,6 +492,22 @@ pub async fn is_right(store: &Store, key: &str, sha256: &str) -> Result<bool, St
         context.update(&bytes?);
     }
     Ok(context.finish().as_ref() == wanted.0)
+}
+
+/// What the selection comes to on all platforms.
+#[derive(Default)]
+struct Wanted {
+    bottles: BTreeSet<Bottle>,
+    unusable: BTreeMap<String, String>,
+}
+
+fn unusable((formula, what): (String, String)) -> FormulaFailure {
+    FormulaFailure {
+        formula,
+        what: format!("its entry in the API cannot be used: {what}"),
+        remedy: "see whether --api leads to Homebrew's own API, or pass it over with --skip NAME"
+            .to_owned(),
+    }
 }
 
 enum ManifestTrouble {

@@ -52,6 +52,10 @@ pub struct Resolved {
     pub bottles: BTreeSet<Bottle>,
     /// Selected formulae, or what they need, without a bottle for the platform.
     pub without_bottle: BTreeSet<String>,
+    /// Selected names that the catalogue does not have.
+    pub unknown: BTreeSet<String>,
+    /// Those whose entries in the API cannot be used, and why.
+    pub unusable: BTreeMap<String, String>,
 }
 
 impl Selection {
@@ -69,20 +73,23 @@ impl Selection {
         !self.all && self.formulae.is_empty()
     }
 
-    /// Returns the bottles for the platform of a catalogue.
-    ///
-    /// # Errors
-    /// If a selected formula does not exist.
-    pub fn resolve(&self, catalogue: &Catalogue) -> Result<Resolved, SelectionError> {
-        let mut wanted: Vec<&str> = match self.all {
-            true => catalogue.offers.keys().map(String::as_str).collect(),
-            false => {
-                let named = self.formulae.iter().map(|name| known(name, catalogue));
-                named.collect::<Result<_, _>>()?
-            }
-        };
-        let mut seen: BTreeSet<&str> = wanted.iter().copied().collect();
+    /// Returns what it comes to for the platform of a catalogue.
+    #[must_use]
+    pub fn resolve(&self, catalogue: &Catalogue) -> Resolved {
         let mut resolved = Resolved::default();
+        let mut wanted: Vec<&str> = Vec::new();
+        if self.all {
+            wanted.extend(catalogue.offers.keys().map(String::as_str));
+        }
+        for name in &self.formulae {
+            match known(name, catalogue) {
+                Some(name) => wanted.push(name),
+                None => {
+                    resolved.unknown.insert(name.clone());
+                }
+            }
+        }
+        let mut seen: BTreeSet<&str> = wanted.iter().copied().collect();
         while let Some(name) = wanted.pop() {
             let Some(offer) = catalogue.offers.get(name) else {
                 resolved.without_bottle.insert(name.to_owned());
@@ -96,33 +103,45 @@ impl Selection {
                     resolved.without_bottle.insert(name.to_owned());
                 }
             }
+            if let Some(what) = catalogue.unusable.get(name) {
+                resolved.unusable.insert(name.to_owned(), what.clone());
+            }
             for needed in &offer.dependencies {
-                let needed = known(needed, catalogue).unwrap_or(needed);
+                let needed = known(needed, catalogue).unwrap_or(needed.as_str());
                 if seen.insert(needed) {
                     wanted.push(needed);
                 }
             }
         }
-        Ok(resolved)
+        resolved
     }
 }
 
 /// Returns the name under which a formula is listed.
-fn known<'c>(name: &'c str, catalogue: &'c Catalogue) -> Result<&'c str, SelectionError> {
-    // Names of homebrew/core may be written in full.
-    let name = name.strip_prefix("homebrew/core/").unwrap_or(name);
-    let alias = || catalogue.aliases.get_key_value(name);
-    if let Some((name, _)) = catalogue.offers.get_key_value(name) {
-        return Ok(name);
+fn known<'c>(name: &str, catalogue: &'c Catalogue) -> Option<&'c str> {
+    let name = plain(name);
+    let listed = catalogue.offers.get_key_value(name).map(|(name, _)| name);
+    let alias = || catalogue.aliases.get(name);
+    listed.or_else(alias).map(String::as_str)
+}
+
+/// Names of homebrew/core may be written in full.
+fn plain(name: &str) -> &str {
+    name.strip_prefix("homebrew/core/").unwrap_or(name)
+}
+
+impl SelectionError {
+    /// Says that none of some catalogues has a name.
+    #[must_use]
+    pub fn unknown(name: &str, catalogues: &[Catalogue]) -> SelectionError {
+        let names = catalogues
+            .iter()
+            .flat_map(|catalogue| catalogue.offers.keys().chain(catalogue.aliases.keys()));
+        SelectionError::Unknown {
+            name: name.to_owned(),
+            nearest: console::nearest(plain(name), names.map(String::as_str)).map(str::to_owned),
+        }
     }
-    if let Some((_, name)) = alias() {
-        return Ok(name);
-    }
-    let names = catalogue.offers.keys().chain(catalogue.aliases.keys());
-    Err(SelectionError::Unknown {
-        name: name.to_owned(),
-        nearest: console::nearest(name, names.map(String::as_str)).map(str::to_owned),
-    })
 }
 
 /// What a Brewfile names.
@@ -220,7 +239,7 @@ mod tests {
             ("openssl@3", true, &[]),
             ("unrelated", true, &[]),
         ]);
-        let found = selected(&["a"]).resolve(&catalogue).expect("it resolves");
+        let found = selected(&["a"]).resolve(&catalogue);
         let names: Vec<&str> = found
             .bottles
             .iter()
@@ -232,18 +251,18 @@ mod tests {
             all: true,
             ..Selection::default()
         };
-        assert_eq!(
-            all.resolve(&catalogue).expect("it resolves").bottles.len(),
-            4
-        );
+        assert_eq!(all.resolve(&catalogue).bottles.len(), 4);
     }
 
     #[test]
-    fn an_unknown_name_is_an_error_with_the_nearest() {
+    fn an_unknown_name_is_told_with_the_nearest() {
         let catalogue = catalogue(&[("wget", true, &[])]);
-        let Err(SelectionError::Unknown { nearest, .. }) = selected(&["wgte"]).resolve(&catalogue)
-        else {
-            panic!("it resolved");
+        let found = selected(&["wgte", "homebrew/core/wget"]).resolve(&catalogue);
+        assert_eq!(found.unknown.iter().collect::<Vec<_>>(), ["wgte"]);
+        assert_eq!(found.bottles.len(), 1);
+        let error = SelectionError::unknown("wgte", &[catalogue]);
+        let SelectionError::Unknown { nearest, .. } = error else {
+            panic!("it is another error");
         };
         assert_eq!(nearest.as_deref(), Some("wget"));
     }

@@ -1,7 +1,7 @@
 //! The file of earlier clients: `formula.json`, all formulae with the bottles of all platforms, bare or signed.
 
 use super::packages::{is_missing, is_runtime};
-use super::{ApiError, Bottle, Catalogue, Offer, checked};
+use super::{ApiError, Bottle, Catalogue, checked};
 use crate::names;
 use crate::platform::Platform;
 use serde::Deserialize;
@@ -110,29 +110,28 @@ impl Formulae {
         stable.flat_map(|stable| stable.files.0.iter().map(|(tag, _)| tag.as_str()))
     }
 
-    /// Lists what the formulae offer to one platform.
-    ///
-    /// # Errors
-    /// If one names what cannot be a bottle.
-    pub fn catalogue(&self, platform: &Platform) -> Result<Catalogue, ApiError> {
+    /// Lists what the formulae offer to one platform. What is wrong with one of them is in the catalogue.
+    #[must_use]
+    pub fn catalogue(&self, platform: &Platform) -> Catalogue {
         let mut catalogue = Catalogue::default();
         for formula in &self.0 {
-            let offer = Offer {
-                bottle: bottle(formula, platform)?,
-                dependencies: dependencies(formula, platform),
-            };
             for other in formula.aliases.iter().chain(&formula.oldnames) {
                 catalogue
                     .aliases
                     .insert(other.clone(), formula.name.clone());
             }
-            catalogue.offers.insert(formula.name.clone(), offer);
+            let dependencies = dependencies(formula, platform);
+            catalogue.add(
+                formula.name.clone(),
+                bottle(formula, platform),
+                dependencies,
+            );
         }
-        Ok(catalogue)
+        catalogue
     }
 }
 
-fn bottle(formula: &Formula, platform: &Platform) -> Result<Option<Bottle>, ApiError> {
+fn bottle(formula: &Formula, platform: &Platform) -> Result<Option<Bottle>, String> {
     let (Some(stable), Some(version)) = (&formula.bottle.stable, &formula.versions.stable) else {
         return Ok(None);
     };
@@ -151,7 +150,6 @@ fn bottle(formula: &Formula, platform: &Platform) -> Result<Option<Bottle>, ApiE
         tag: tag.clone(),
         sha256: sha256.clone(),
     })
-    .map(Some)
 }
 
 fn dependencies(formula: &Formula, platform: &Platform) -> Vec<String> {

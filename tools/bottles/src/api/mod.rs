@@ -40,6 +40,8 @@ pub struct Catalogue {
     pub offers: BTreeMap<String, Offer>,
     /// Other names of formulae: aliases and earlier names.
     pub aliases: BTreeMap<String, String>,
+    /// Formulae whose entries cannot be used, and why.
+    pub unusable: BTreeMap<String, String>,
 }
 
 /// An API file does not say what it should.
@@ -51,39 +53,48 @@ pub enum ApiError {
     /// Its signature is missing or wrong.
     #[error(transparent)]
     Signature(#[from] jws::SignatureError),
-    /// A value in it cannot be used.
-    #[error("formula {formula:?}: {what}")]
-    Value {
-        /// The formula, as the file names it.
-        formula: String,
-        /// What is wrong.
-        what: String,
-    },
 }
 
-/// Checks the parts of a bottle that become keys.
-fn checked(bottle: Bottle) -> Result<Bottle, ApiError> {
-    let wrong = |what: String| {
-        let formula = bottle.formula.clone();
-        Err(ApiError::Value { formula, what })
-    };
+/// Checks the parts of a bottle that become keys. Nothing, if no client could ask for it: the registry takes no such version, and clients
+/// give up at it themselves (`GitHubPackages.image_version_rebuild`).
+///
+/// # Errors
+/// With what is wrong.
+fn checked(bottle: Bottle) -> Result<Option<Bottle>, String> {
     if !crate::names::is_formula(&bottle.formula) {
-        return wrong("this is no name that a formula can have".to_owned());
-    }
-    let tag = crate::names::manifest_tag(&bottle.version, bottle.rebuild);
-    if !crate::names::is_tag(&tag) {
-        return wrong(format!(
-            "its version {tag:?} cannot be the tag of a manifest"
-        ));
+        return Err("this is no name that a formula can have".to_owned());
     }
     if !crate::names::is_tag(&bottle.tag) {
-        return wrong(format!("{:?} is no platform's tag", bottle.tag));
+        return Err(format!("{:?} is no platform's tag", bottle.tag));
     }
     if bottle.sha256.parse::<transfer::Digest>().is_err() {
-        return wrong(format!("{:?} is no SHA-256", bottle.sha256));
+        return Err(format!("{:?} is no SHA-256", bottle.sha256));
     }
-    Ok(Bottle {
+    let tag = crate::names::manifest_tag(&bottle.version, bottle.rebuild);
+    Ok(crate::names::is_tag(&tag).then(|| Bottle {
         sha256: bottle.sha256.to_ascii_lowercase(),
         ..bottle
-    })
+    }))
+}
+
+impl Catalogue {
+    /// Takes a formula in.
+    fn add(
+        &mut self,
+        formula: String,
+        bottle: Result<Option<Bottle>, String>,
+        dependencies: Vec<String>,
+    ) {
+        let bottle = bottle.unwrap_or_else(|what| {
+            self.unusable.insert(formula.clone(), what);
+            None
+        });
+        self.offers.insert(
+            formula,
+            Offer {
+                bottle,
+                dependencies,
+            },
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! The file of current clients: `internal/packages.TAG.jws.json`, which holds for one platform the very bottle of each formula
 //! that its clients take (`api/formula_struct.rb`).
 
-use super::{ApiError, Bottle, Catalogue, Offer, checked};
+use super::{ApiError, Bottle, Catalogue, checked};
 use crate::names;
 use crate::platform::Platform;
 use serde::Deserialize;
@@ -35,48 +35,42 @@ struct Formula {
 /// Reads the payload of the file of one platform.
 ///
 /// # Errors
-/// If it is not of that form, or names what cannot be a bottle.
+/// If it is not of that form. What is wrong with one formula is in the catalogue.
 pub fn read(payload: &str, platform: &Platform) -> Result<Catalogue, ApiError> {
     let file: File = serde_json::from_str(payload).map_err(ApiError::Form)?;
     let mut catalogue = Catalogue {
-        offers: BTreeMap::new(),
         aliases: file.formula_aliases,
+        ..Catalogue::default()
     };
     catalogue.aliases.extend(file.formula_renames);
     for (name, formula) in file.formulae {
-        let offer = offer(&name, formula, platform)?;
-        catalogue.offers.insert(name, offer);
+        let dependencies = dependencies(&formula, platform);
+        let bottle = bottle(&name, formula, platform);
+        catalogue.add(name, bottle, dependencies);
     }
     Ok(catalogue)
 }
 
-fn offer(name: &str, formula: Formula, platform: &Platform) -> Result<Offer, ApiError> {
-    let mut dependencies: Vec<String> = formula
-        .stable_dependencies
-        .iter()
-        .filter_map(symbolic)
-        .collect();
+fn dependencies(formula: &Formula, platform: &Platform) -> Vec<String> {
+    let plain = formula.stable_dependencies.iter().filter_map(symbolic);
     let from_macos = formula.stable_uses_from_macos.iter();
-    dependencies.extend(from_macos.filter_map(|entry| needed_here(entry, platform)));
+    plain
+        .chain(from_macos.filter_map(|entry| needed_here(entry, platform)))
+        .collect()
+}
+
+fn bottle(name: &str, formula: Formula, platform: &Platform) -> Result<Option<Bottle>, String> {
     let Some(sha256) = formula.bottle_checksum else {
-        return Ok(Offer {
-            bottle: None,
-            dependencies,
-        });
+        return Ok(None);
     };
     let stable = formula.stable_version.unwrap_or_default();
-    let bottle = checked(Bottle {
+    let tag = formula.bottle_tag.as_deref().map(plain);
+    checked(Bottle {
         formula: name.to_owned(),
         version: names::package_version(&stable, formula.revision),
         rebuild: formula.bottle_rebuild,
-        tag: formula
-            .bottle_tag
-            .map_or_else(|| platform.tag().to_owned(), |tag| plain(&tag).to_owned()),
+        tag: tag.unwrap_or(platform.tag()).to_owned(),
         sha256,
-    })?;
-    Ok(Offer {
-        bottle: Some(bottle),
-        dependencies,
     })
 }
 

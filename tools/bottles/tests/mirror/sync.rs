@@ -408,3 +408,39 @@ async fn a_mirror_without_a_log_is_read_back_from_its_manifests() {
     );
     world.check().await.expect("it is published");
 }
+
+#[tokio::test]
+async fn one_formula_that_makes_no_sense_is_named_and_stops_nobody_else() {
+    let mut formulae = bottles::sample::formulae();
+    // The registry takes no such version, and clients do not ask for it: it has no bottle, as far as anybody can tell.
+    formulae[6].version = "2.4+20151223".to_owned();
+    let mut sample = Sample::of(&formulae);
+    let world = World::serving(sample.clone()).await;
+    let report = world.sync(&["tree", "jq"], FIRST).await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert!(report.without_bottle["x86_64_linux"].contains("tree"));
+    // A digest that is none is a failure of its formula.
+    for (path, file) in &mut sample.api {
+        let envelope = bottles::api::jws::Envelope::parse(file).expect("an envelope");
+        let payload = envelope.payload.into_owned();
+        let mut json: serde_json::Value = serde_json::from_str(&payload).expect("JSON");
+        if let Some(entry) = json.pointer_mut("/formulae/wget") {
+            entry["bottle_checksum"] = "../../etc".into();
+        } else if path == "formula.jws.json" {
+            json[5]["bottle"]["stable"]["files"]["x86_64_linux"]["sha256"] = "../../etc".into();
+        }
+        *file = bottles::sample::signed(&json.to_string());
+    }
+    world.server.replace(sample);
+    let report = world.sync(&["wget"], FIRST + 1).await;
+    let failed: Vec<&str> = report
+        .failures
+        .iter()
+        .map(|failure| failure.formula.as_str())
+        .collect();
+    assert!(
+        failed.iter().all(|name| *name == "wget") && !failed.is_empty(),
+        "{failed:?}"
+    );
+    assert_eq!(report.published, None);
+}
