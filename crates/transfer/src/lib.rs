@@ -38,6 +38,7 @@ pub use others::{Claim, Claimant, Kin, Others};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};
 pub use source::{
     BlobStream, Contents, Files, Objects, Opened, Places, Source, SourceError, SourceErrorKind,
+    in_pieces,
 };
 pub use stop::StopSignal;
 pub use store::Attributes;

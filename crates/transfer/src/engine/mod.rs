@@ -186,6 +186,15 @@ impl Engine {
         check::remove_sources(self.shared(), options).await
     }
 
+    /// Gives up the uploads in parts that an earlier process over this journal began and did not end, and does nothing else: for a tool that
+    /// plans anew rather than resume.
+    ///
+    /// # Errors
+    /// If the target cannot be asked.
+    pub async fn abandon(&mut self) -> Result<(), RunError> {
+        plan::abort_uploads(&self.shared()).await
+    }
+
     /// Makes what the tasks of one call share: budgets and counts begin anew.
     fn shared(&self) -> Arc<shared::Shared> {
         Arc::new(shared::Shared::new(&self.parts))
