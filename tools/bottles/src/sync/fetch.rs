@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Ledger, LedgerError, Limits,
+    Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Keepers, Ledger, LedgerError, Limits,
     Observer, Outcome, Proof, RunHeader, Standing, Steps, StopSignal,
 };
 
@@ -65,6 +65,7 @@ pub(super) async fn fetch(
         stop: stop.clone(),
         mirror: None,
         prefixes: vec![NOTHING_LIES_HERE.to_owned()],
+        keepers: Keepers::default(),
         steps: Steps::all(),
     };
     for path in left_behind(&options.state_dir).map_err(state)? {
