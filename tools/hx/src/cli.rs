@@ -18,6 +18,7 @@ mod init;
 mod pin;
 mod profile;
 mod quickstart;
+mod rescue;
 mod status;
 mod sync;
 mod zone;

@@ -113,7 +113,10 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     }
     report::show(&context.ui, &imported, args.dry_run);
     let n_failed = imported.iter().filter(|one| one.outcome.is_err()).count();
-    let is_incomplete = |one: &Imported| one.outcome.as_ref().is_ok_and(|report| report.incomplete);
+    let is_incomplete = |one: &Imported| {
+        let report = one.outcome.as_ref();
+        report.is_ok_and(|report| report.incomplete || report.has_damage())
+    };
     Ok(match n_failed {
         0 if imported.iter().any(is_incomplete) => Exit::Partial,
         0 => Exit::Ok,

@@ -195,7 +195,7 @@ fn a_pipe_that_nobody_reads_is_not_waited_for() {
 
 /// Some of it was imported, and that some is missing was said.
 #[track_caller]
-fn incomplete(ran: Ran) {
+pub(crate) fn incomplete(ran: Ran) {
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.err.contains("is not complete"), "{ran:?}");
 }
