@@ -29,6 +29,9 @@ pub enum VaultError {
     /// There is no vault at the place.
     #[error("there is no vault in {0}")]
     NoVault(String),
+    /// `vault.json` is gone from the place, and the rest of the vault is not.
+    #[error("vault.json is gone from {0}, though objects of the vault are there")]
+    NoVaultFile(String),
     /// `vault.json` cannot be understood.
     #[error("vault.json is damaged: {0}")]
     DamagedVaultFile(String),

@@ -5,12 +5,14 @@
 //!
 //! What it deliberately does not do: print (the commands do), or know how records travel (the vault does).
 
+mod description;
 mod keyfile;
 mod lock;
 mod observe;
 mod past;
 mod run;
 
+pub use description::Description;
 pub use keyfile::KeyFile;
 pub use lock::SyncLock;
 pub use observe::Watcher;

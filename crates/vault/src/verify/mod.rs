@@ -101,6 +101,15 @@ impl<R: Replica> Device<'_, R> {
         Ok(report)
     }
 
+    /// The generation of a `vault.json` that takes the place of all that were seen.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn next_generation(&self) -> Result<u64, VaultError> {
+        let seen: Option<u64> = state::load(self.replica, &self.state_keys.generation())?;
+        Ok(seen.unwrap_or_default() + 1)
+    }
+
     /// Whether `vault.json` is older than the one that was seen: a way in that was closed would be open again.
     fn check_generation(&mut self, file: &VaultFile) -> Result<Option<Problem>, VaultError> {
         let key = self.state_keys.generation();

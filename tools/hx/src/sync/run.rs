@@ -12,7 +12,7 @@ use store::{Environment, Store, StoreKind, StoreUrl};
 use vault::{Device, NodeId, Options, Problem, ProblemKind, ResetMode, Vault, VaultError};
 
 use super::past::PastError;
-use super::{KeyFile, LastSync, Membership, Past, Watcher};
+use super::{Description, KeyFile, LastSync, Membership, Past, Watcher};
 use crate::history::{History, HistoryError, HistoryErrorKind};
 use crate::replica::HistoryReplica;
 use crate::settings::{Paths, Settings, credentials};
@@ -57,7 +57,7 @@ impl Link {
             .await
             .map_err(Failure::from)?;
         Ok(Self {
-            vault: Vault::new(store, keys),
+            vault: Description::keep_of(paths, Vault::new(store, keys)),
             options: vault_options(settings),
             membership,
             kind,
@@ -207,9 +207,12 @@ pub fn failure_of(error: &VaultError) -> Failure {
         VaultError::NoVault(place) => Failure::from_error(Exit::NoStore, error)
             .kind("no-vault")
             .hint(no_vault_hint(place)),
+        VaultError::NoVaultFile(place) => Failure::from_error(Exit::NoStore, error)
+            .kind("no-vault-file")
+            .hint(format!("Run `hx sync init --store {}` on a device that is in the vault, such as this one: it puts vault.json back. Nothing else is missing.", quoted(place))),
         VaultError::DamagedVaultFile(_) => Failure::from_error(Exit::Corrupt, error)
             .kind("corrupt")
-            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it is written anew under the same key."),
+            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it puts vault.json back as that device last saw it."),
         VaultError::OtherVault { .. } => Failure::from_error(Exit::Conflict, error)
             .kind("other-vault")
             .hint("Run `hx sync init --store URL` to join the vault that is there, or give each vault a prefix of its own."),
