@@ -17,4 +17,4 @@ pub use keyfile::KeyFile;
 pub use lock::SyncLock;
 pub use observe::Watcher;
 pub use past::{DayUsage, LastSync, Membership, Month, Past};
-pub use run::{Link, failure_of, history_failure, problems_failure, vault_options};
+pub use run::{Link, failure_of, history_failure, problems_failure, vault_options, worst};

@@ -1,19 +1,20 @@
 //! Fetching what is missing side by side, the newest first, and applying it.
 //!
-//! What must hold: a segment's records and the note that they were applied are one transaction; what cannot be read holds nothing
-//! else up. What it deliberately does not do: hold more in memory than it is allowed to, but for one segment.
+//! What must hold: the last records of a segment and the note that it was applied are one transaction, and so are those before and the
+//! note how many these are: a pull that is cut off time and again gets there all the same. What cannot be read holds nothing else up.
+//! What it deliberately does not do: hold more in memory than it is allowed to, but for one segment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::{PullReport, Work};
+use super::{PullMode, PullReport, Work};
 use crate::device::{Device, Step, fetch};
 use crate::error::{Problem, ProblemKind, VaultError};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ObjectHash};
 use crate::manifest::{Manifest, SegmentEntry};
-use crate::replica::Replica;
+use crate::replica::{Change, Replica};
 use crate::state;
 
 impl<R: Replica> Device<'_, R> {
@@ -21,6 +22,7 @@ impl<R: Replica> Device<'_, R> {
     pub(super) async fn fetch_segments(
         &mut self,
         work: &mut BTreeMap<NodeId, (Work, Manifest)>,
+        mode: PullMode,
         report: &mut PullReport,
     ) -> Result<bool, VaultError> {
         let mut queue: Vec<(NodeId, SegmentEntry)> = work
@@ -28,6 +30,8 @@ impl<R: Replica> Device<'_, R> {
             .flat_map(|(node, (work, _))| work.missing.iter().map(|entry| (*node, entry.clone())))
             .collect();
         queue.sort_by_key(|(node, entry)| (entry.newest, *node, entry.hash));
+        let missing = queue.iter().map(|(_, entry)| entry.hash);
+        self.forget_begun(&missing.filter(|_| mode == PullMode::New).collect())?;
         if queue.is_empty() {
             return Ok(false);
         }
@@ -84,25 +88,75 @@ impl<R: Replica> Device<'_, R> {
         report: &mut PullReport,
     ) -> Result<(), VaultError> {
         work.state.applied.push(entry.hash);
-        let change = state::keep(self.state_keys.node(node), &work.state);
-        let applied = self
-            .replica
-            .apply(records, work.source, &[change])
-            .map_err(|source| VaultError::Replica {
-                doing: "apply what was pulled",
-                source,
-            })?;
-        report.added += applied.added;
-        report.known += applied.known;
+        let finished = state::keep(self.state_keys.node(node), &work.state);
+        let mut begun: Begun =
+            state::load(self.replica, &self.state_keys.begun())?.unwrap_or_default();
+        let before = begun.get(&entry.hash).copied().unwrap_or_default();
+        let mut done = before.min(records.len());
+        report.known += done as u64;
+        let mut rest = records.into_iter();
+        rest.by_ref().take(done).for_each(drop);
+        loop {
+            let part: Vec<_> = rest
+                .by_ref()
+                .take(self.options.batch_records.max(1))
+                .collect();
+            done += part.len();
+            let is_last = rest.len() == 0;
+            if !is_last {
+                begun.insert(entry.hash, done);
+            } else {
+                begun.remove(&entry.hash);
+            }
+            let mut changes = vec![self.begun_change(&begun)];
+            changes.extend(is_last.then(|| finished.clone()));
+            let applied = self
+                .replica
+                .apply(part, work.source, &changes)
+                .map_err(|source| VaultError::Replica {
+                    doing: "apply what was pulled",
+                    source,
+                })?;
+            report.added += applied.added;
+            report.known += applied.known;
+            if is_last {
+                break;
+            }
+        }
         report.segments += 1;
         report.bytes += entry.bytes;
+        report.senders.insert(node);
         self.observer.step(Step::Moved {
             bytes: entry.bytes,
             records: entry.records,
         });
         Ok(())
     }
+
+    /// Forgets how far a pull that was cut off had got with segments that are not `missing`, or with all if they are to be applied again.
+    pub(super) fn forget_begun(
+        &mut self,
+        missing: &BTreeSet<ObjectHash>,
+    ) -> Result<(), VaultError> {
+        let key = self.state_keys.begun();
+        let Some(mut begun) = state::load::<_, Begun>(self.replica, &key)? else {
+            return Ok(());
+        };
+        begun.retain(|hash, _| missing.contains(hash));
+        state::save(self.replica, &[self.begun_change(&begun)])
+    }
+
+    fn begun_change(&self, begun: &Begun) -> Change {
+        let key = self.state_keys.begun();
+        match begun.is_empty() {
+            true => state::forget(key),
+            false => state::keep(key, begun),
+        }
+    }
 }
+
+/// How many records of a segment were applied, those that come first in it.
+type Begun = BTreeMap<ObjectHash, usize>;
 
 /// Reads a segment's records.
 pub(crate) fn decode<R: Replica>(key: &str, plaintext: &[u8]) -> Result<Vec<R::Record>, Problem> {

@@ -87,7 +87,11 @@ impl<R: Replica> Device<'_, R> {
         report
             .problems
             .sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-        report.problems.dedup();
+        // A part that is missing shows in an object's length and in its hash: that is one damage.
+        let is_damage = |problem: &Problem| problem.kind == ProblemKind::Corrupt;
+        report
+            .problems
+            .dedup_by(|b, a| a == b || (a.key == b.key && is_damage(a) && is_damage(b)));
         let serious: Vec<_> = report
             .problems
             .iter()

@@ -209,7 +209,9 @@ impl History {
             events: number("SELECT count(*) FROM records WHERE kind = 1")?,
             commands: number("SELECT count(*) FROM commands")?,
             sessions: other(rows::SESSION)?,
-            pins: number("SELECT count(*) FROM pins WHERE pinned")?,
+            pins: number(
+                "SELECT count(*) FROM pins p WHERE p.pinned AND EXISTS (SELECT 1 FROM records r WHERE r.rid = p.event)",
+            )?,
             tombstones: other(rows::TOMBSTONE)?,
             oldest_us: time("ASC")?,
             newest_us: time("DESC")?,

@@ -389,3 +389,29 @@ fn a_key_file_that_is_gone_or_damaged() {
     laptop.hx("sync").run().ok();
     assert_eq!(laptop.history(), before);
 }
+
+#[test]
+fn one_damaged_object_is_one_and_is_told_once() {
+    let world = World::on_folder();
+    let (laptop, tablet) = (world.laptop(), world.device("tablet"));
+    tablet.init(FOLDER).run().ok();
+    let segment = world.objects("objects").remove(0);
+    let bytes = fs::read(&segment).expect("an object");
+    fs::write(&segment, &bytes[..bytes.len() / 2]).expect("a cut object");
+    let run = laptop.hx("sync verify").run().fails(16);
+    run.because("1 of the vault's objects");
+    let run = tablet.hx("sync pull").run().fails(16);
+    let name = segment.file_name().expect("a name").to_string_lossy();
+    assert_eq!(run.err.matches(&*name).count(), 1, "{run}");
+}
+
+#[test]
+fn a_repair_that_has_nothing_to_do_says_so() {
+    let world = World::on_folder();
+    world
+        .laptop()
+        .hx("sync repair")
+        .run()
+        .ok()
+        .shows("Nothing to repair");
+}

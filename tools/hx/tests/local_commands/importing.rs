@@ -292,3 +292,41 @@ fn what_was_left_out_shows_in_the_exit_code() {
     let file = device.write("zsh_history", ": 1700000000:0;ls\n: 1700000001:0;\n");
     device.hx(&["import", "--file", &file]).succeeds();
 }
+
+#[test]
+fn a_machine_that_was_renamed_is_noticed() {
+    let mut device = Device::with_history();
+    device.set("HX_HOST", "new-name");
+    let dry = device.hx(&["import", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{dry:?}");
+    for part in [
+        "3 of 3 commands",
+        "as those of `box`",
+        "hint: ",
+        "hx import --host box",
+    ] {
+        assert!(dry.err.contains(part), "{part}: {dry:?}");
+    }
+    let named = device.hx(&["import", "--host", "box"]).succeeds();
+    assert!(named.err.contains("imported 0 new commands"), "{named:?}");
+    // As the person wants it; from then on the name is known.
+    let ran = device.hx(&["import"]);
+    assert!(ran.err.contains("imported 3 new commands"), "{ran:?}");
+    device.hx(&["import"]).succeeds();
+}
+
+#[test]
+fn what_comes_out_of_a_pipe_is_read_from_the_standard_input() {
+    let device = Device::new();
+    let made = std::process::Command::new("mkfifo")
+        .arg(device.path("pipe"))
+        .status();
+    assert!(made.expect("mkfifo is there").success());
+    device
+        .hx(&["import", "--file", &device.name("pipe")])
+        .fails(1, "hx import --file -");
+    device
+        .hx_reading(&["import", "--file", "-"], ZSH)
+        .succeeds();
+    assert_eq!(device.ids(&[]).len(), 3);
+}

@@ -146,7 +146,11 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             ui.out(format!("  line {line}: {excerpt}"));
         }
     }
-    if report.incomplete {
+    if report.altered {
+        ui.warn(format!(
+            "{path} is not complete: all its records are there, but not all are as they were exported. If it was edited on purpose, take \"end\" and \"has_end\" out of it; else look for a better copy. It was imported as it is."
+        ));
+    } else if report.incomplete {
         let missing = match report.missing {
             0 => "its end or a part of it is missing or damaged".to_owned(),
             n => format!("at least {} of it are missing", human::count(n, "record")),

@@ -55,15 +55,29 @@ pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
         })
         .await
     })?;
+    // A new manifest alone leaves out what is damaged, or stands for one that is.
+    let is_idle = report.recovered == 0 && !report.push.published && absorbed.objects == 0;
+    let is_sound = report.problems.is_empty() && absorbed.problems.is_empty();
+    let exit = match is_idle && !is_sound {
+        true => Exit::Partial,
+        false => Exit::Ok,
+    };
     if context.ui.is_json() {
         context.ui.json(&Repaired { report, absorbed });
-        return Ok(Exit::Ok);
+        return Ok(exit);
     }
     if absorbed != Absorbed::default() {
         tell_absorbed(&context.ui, &absorbed);
     }
-    show(context, &report, &sync, "Repaired");
-    Ok(Exit::Ok)
+    if is_idle && is_sound {
+        context
+            .ui
+            .out(format!("Nothing to repair ({}).", cost(sync.usage)));
+    } else {
+        let did = if is_idle { "Not repaired" } else { "Repaired" };
+        show(context, &report, &sync, did);
+    }
+    Ok(exit)
 }
 
 /// What `--json` shows.

@@ -183,6 +183,7 @@ impl Import<'_> {
             Some(end) => {
                 let missing = end.records.saturating_sub(self.digest.records());
                 self.report.missing = missing.saturating_add(end.missing.unwrap_or(0));
+                self.report.altered = missing == 0 && !is_damaged && !self.digest.agrees(end);
                 end.missing.is_none() && self.digest.agrees(end)
             }
             None => !has_end,
@@ -265,7 +266,7 @@ impl Probe {
         digest.join(self.pins.digest);
         digest.join(self.tombstones.digest);
         let has_end = match &self.end {
-            Some(end) => digest.agrees(end),
+            Some(end) => digest.records() == end.records,
             // One that could not be finished says so instead.
             None => !self.has_end || self.error.is_some(),
         };

@@ -47,6 +47,8 @@ pub struct ImportReport {
     pub incomplete: bool,
     /// With `incomplete`: records that the file says were written, or could not be read from a damaged database, as far as it says so.
     pub missing: u64,
+    /// Whether all records that the file says it had are there, but not all are as they were written.
+    pub altered: bool,
     /// The oldest time in the file, in microseconds since the Unix epoch.
     pub first_us: Option<i64>,
     /// The newest time in the file.
@@ -70,6 +72,7 @@ impl ImportReport {
             bad_times: 0,
             incomplete: false,
             missing: 0,
+            altered: false,
             first_us: None,
             last_us: None,
             dry_run,

@@ -290,7 +290,7 @@ fn texts_with_octets(connection: &Connection) -> Result<Vec<(u64, u64)>, History
     Ok(found)
 }
 
-fn for_each(
+pub(super) fn for_each(
     input: &mut Input<'_>,
     shell: Shell,
     mut each: impl FnMut(Item) -> Result<(), HistoryError>,

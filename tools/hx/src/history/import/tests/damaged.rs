@@ -139,7 +139,8 @@ fn a_changed_letter_is_noticed() {
     for (name, format) in FORMS {
         let text = exported(format).replacen("awk", "awl", 1);
         let report = import(&mut History::in_memory().expect("open"), name, &text);
-        assert!(report.incomplete, "{name}: {report:?}");
+        assert!(report.incomplete && report.altered, "{name}: {report:?}");
+        assert_eq!(report.added, 41, "{name}: {report:?}");
     }
 }
 
