@@ -1,13 +1,14 @@
 //! Fetching what is missing side by side, the newest first, and applying it.
 //!
 //! What must hold: the last records of a segment and the note that it was applied are one transaction, and so are those before and the
-//! note how many these are: a pull that is cut off time and again gets there all the same. What cannot be read holds nothing else up.
+//! note how many these are: a pull that is cut off time and again gets there all the same, in smaller and smaller parts. What cannot be read holds nothing else up.
 //! What it deliberately does not do: hold more in memory than it is allowed to, but for one segment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
 
 use super::{PullMode, PullReport, Work};
 use crate::device::{Device, Step, fetch};
@@ -89,30 +90,33 @@ impl<R: Replica> Device<'_, R> {
     ) -> Result<(), VaultError> {
         work.state.applied.push(entry.hash);
         let finished = state::keep(self.state_keys.node(node), &work.state);
-        let mut begun: Begun =
+        let mut begun: AllBegun =
             state::load(self.replica, &self.state_keys.begun())?.unwrap_or_default();
-        let before = begun.get(&entry.hash).copied().unwrap_or_default();
-        let mut done = before.min(records.len());
+        let (mut done, part) = self.begin(&mut begun, entry.hash, records.len())?;
         report.known += done as u64;
         let mut rest = records.into_iter();
         rest.by_ref().take(done).for_each(drop);
         loop {
-            let part: Vec<_> = rest
-                .by_ref()
-                .take(self.options.batch_records.max(1))
-                .collect();
-            done += part.len();
+            let next: Vec<_> = rest.by_ref().take(part).collect();
+            done += next.len();
             let is_last = rest.len() == 0;
+            let mut changes = vec![];
             if !is_last {
-                begun.insert(entry.hash, done);
+                begun.insert(
+                    entry.hash,
+                    Begun {
+                        done,
+                        part: part * 2,
+                    },
+                );
+                changes.push(self.begun_change(&begun));
             } else {
-                begun.remove(&entry.hash);
+                changes.extend(begun.remove(&entry.hash).map(|_| self.begun_change(&begun)));
+                changes.push(finished.clone());
             }
-            let mut changes = vec![self.begun_change(&begun)];
-            changes.extend(is_last.then(|| finished.clone()));
             let applied = self
                 .replica
-                .apply(part, work.source, &changes)
+                .apply(next, work.source, &changes)
                 .map_err(|source| VaultError::Replica {
                     doing: "apply what was pulled",
                     source,
@@ -133,20 +137,52 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 
+    /// How many of a segment's records were applied before, and how many to apply at a time: all, since that is fastest; but parts where
+    /// a pull was cut off in it, and half as many each time that this was too much.
+    fn begin(
+        &mut self,
+        begun: &mut AllBegun,
+        hash: ObjectHash,
+        records: usize,
+    ) -> Result<(usize, usize), VaultError> {
+        let batch = self.options.batch_records.max(1);
+        if records <= batch {
+            return Ok((0, batch));
+        }
+        let now = match begun.get(&hash) {
+            None => Begun {
+                done: 0,
+                part: records,
+            },
+            Some(before) => Begun {
+                done: before.done.min(records),
+                part: (before.part.min(batch * 2) / 2).max(PART_MIN.min(batch)),
+            },
+        };
+        begun.insert(hash, now);
+        let change = self.begun_change(begun);
+        state::save(self.replica, &[change])?;
+        Ok((now.done, now.part))
+    }
+
     /// Forgets how far a pull that was cut off had got with segments that are not `missing`, or with all if they are to be applied again.
     pub(super) fn forget_begun(
         &mut self,
         missing: &BTreeSet<ObjectHash>,
     ) -> Result<(), VaultError> {
         let key = self.state_keys.begun();
-        let Some(mut begun) = state::load::<_, Begun>(self.replica, &key)? else {
+        let Some(mut begun) = state::load::<_, AllBegun>(self.replica, &key)? else {
             return Ok(());
         };
+        let before = begun.len();
         begun.retain(|hash, _| missing.contains(hash));
+        if begun.len() == before {
+            return Ok(());
+        }
         state::save(self.replica, &[self.begun_change(&begun)])
     }
 
-    fn begun_change(&self, begun: &Begun) -> Change {
+    fn begun_change(&self, begun: &AllBegun) -> Change {
         let key = self.state_keys.begun();
         match begun.is_empty() {
             true => state::forget(key),
@@ -155,8 +191,19 @@ impl<R: Replica> Device<'_, R> {
     }
 }
 
-/// How many records of a segment were applied, those that come first in it.
-type Begun = BTreeMap<ObjectHash, usize>;
+/// No fewer records are applied at a time, so that many cuts do not make a pull slow for ever.
+const PART_MIN: usize = 200;
+
+/// A segment that a pull was cut off in.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Begun {
+    /// How many of its records were applied, those that come first in it.
+    done: usize,
+    /// How many it tried to apply at a time, or twice as many if it got on with that.
+    part: usize,
+}
+
+type AllBegun = BTreeMap<ObjectHash, Begun>;
 
 /// Reads a segment's records.
 pub(crate) fn decode<R: Replica>(key: &str, plaintext: &[u8]) -> Result<Vec<R::Record>, Problem> {
