@@ -36,7 +36,9 @@ pub struct Vault {
 
 /// Who is told of each `vault.json` that proved to be this vault's.
 #[derive(Clone, Default)]
-struct Witness(Option<Arc<dyn Fn(&VaultFile) + Send + Sync>>);
+struct Witness(Option<Arc<Hear>>);
+
+type Hear = dyn Fn(&VaultFile) + Send + Sync;
 
 impl std::fmt::Debug for Witness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
