@@ -39,13 +39,15 @@ pub enum Exit {
     DiskFull = 17,
     /// The clocks of this machine and the store are too far apart.
     ClockSkew = 18,
+    /// The program is wrong: it came to a place that it must not come to.
+    Internal = 70,
     /// The person interrupted it.
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Exit; 15] = [
+    pub const ALL: [Exit; 16] = [
         Exit::Ok,
         Exit::Failed,
         Exit::Usage,
@@ -60,6 +62,7 @@ impl Exit {
         Exit::Corrupt,
         Exit::DiskFull,
         Exit::ClockSkew,
+        Exit::Internal,
         Exit::Interrupted,
     ];
 
@@ -87,6 +90,7 @@ impl Exit {
             Exit::Corrupt => "corrupt",
             Exit::DiskFull => "disk-full",
             Exit::ClockSkew => "clock-skew",
+            Exit::Internal => "internal",
             Exit::Interrupted => "interrupted",
         }
     }
@@ -109,6 +113,7 @@ impl Exit {
             Exit::Corrupt => "an object is corrupt, archived or missing",
             Exit::DiskFull => "disk or quota full",
             Exit::ClockSkew => "the clock is too far off",
+            Exit::Internal => "a fault of the program itself; please report it",
             Exit::Interrupted => "interrupted",
         }
     }
@@ -157,7 +162,7 @@ mod tests {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         assert_eq!(
             codes,
-            [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 130]
+            [0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 70, 130]
         );
         let help = help_table();
         for exit in Exit::ALL {

@@ -34,7 +34,7 @@ pub use config_file::ConfigFile;
 pub use diagnosis::{Check, Diagnosis, Outcome};
 pub use env::Env;
 pub use exit::Exit;
-pub use failure::{Failure, FailureExt};
+pub use failure::{Failure, FailureExt, without_panic};
 pub use logging::{LogLevelError, init_logging};
 pub use progress::Progress;
 pub use progress_file::{ProgressFile, ProgressState};

@@ -29,6 +29,9 @@ pub enum VaultError {
     /// There is no vault at the place.
     #[error("there is no vault in {0}")]
     NoVault(String),
+    /// `vault.json` is gone from the place, and the rest of the vault is not.
+    #[error("vault.json is gone from {0}, though objects of the vault are there")]
+    NoVaultFile(String),
     /// `vault.json` cannot be understood.
     #[error("vault.json is damaged: {0}")]
     DamagedVaultFile(String),
@@ -168,7 +171,7 @@ impl ProblemKind {
                 "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again"
             }
             Self::OtherVault => {
-                "two vaults share this place: delete nothing; on the machines of the other one, `sync init` with this URL joins the vault whose vault.json is here and `sync repair` clears away what the other left, or `sync init` with a prefix of its own moves to a place of its own; either publishes everything they have"
+                "two vaults share this place: delete nothing; this machine is in the vault that was kept (`sync status` shows the vault of each machine), so nothing is to be done here; on each machine whose `sync verify` says that the store holds another vault, `sync init` with this URL joins the one that was kept and `sync repair` then takes over and clears away what the other left, or `sync init` with a prefix of its own moves to a place of its own; either publishes everything they have"
             }
             Self::Foreign => "nothing: it is ignored",
             Self::Orphan => {

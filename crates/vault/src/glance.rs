@@ -41,12 +41,8 @@ impl<R: Replica> Device<'_, R> {
         let own: Option<OwnState> = state::load(self.replica, &self.state_keys.own())?;
         let listing = self.list_manifests(MANIFESTS).await?;
         // An empty store looks like a disk that is not mounted, and like a vault in which nothing was published yet.
-        match self.vault_file(look, &listing).await {
-            Err(VaultError::NoVault(_)) if !listing.nodes.is_empty() => {
-                let what = "it is gone, though objects of the vault are there";
-                return Err(VaultError::DamagedVaultFile(what.into()));
-            }
-            looked => looked?,
+        if look == Look::VaultFile || listing.nodes.is_empty() {
+            self.vault.check_file().await?;
         }
         let conflict = match &own {
             Some(own) => self.conflict(own, &listing).await?,
@@ -70,13 +66,6 @@ impl<R: Replica> Device<'_, R> {
                 .count() as u64,
             conflict,
         })
-    }
-
-    async fn vault_file(&self, look: Look, listing: &Listing) -> Result<(), VaultError> {
-        if look == Look::VaultFile || listing.nodes.is_empty() {
-            self.vault.check_file().await?;
-        }
-        Ok(())
     }
 
     /// What a push would say of this device's own line, if it could not go on by itself.

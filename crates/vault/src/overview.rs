@@ -33,6 +33,10 @@ pub struct DeviceOverview {
     /// Whether this device had this identity before: until a reset, or a conflict that it was published past.
     #[serde(default)]
     pub earlier: bool,
+    /// With `earlier`: whether somebody wrote there after this device had left it: a copy of this machine, if not this machine itself
+    /// before it was set back.
+    #[serde(default)]
+    pub goes_on: bool,
 }
 
 /// What a device knows of a vault.
@@ -53,6 +57,9 @@ pub struct Overview {
     pub interrupted: bool,
     /// The devices, this one first (if it has published).
     pub devices: Vec<DeviceOverview>,
+    /// Devices that this one took over; what is left of their objects goes after the grace period.
+    #[serde(default)]
+    pub removed: Vec<NodeId>,
     /// What the last pull or verification could not read.
     pub problems: Vec<Problem>,
 }
@@ -83,6 +90,9 @@ impl Overview {
                 .into_iter()
                 .map(|(node, state)| DeviceOverview {
                     earlier: was_own(&node),
+                    goes_on: own
+                        .as_ref()
+                        .is_some_and(|own| own.is_written_on(node, state.newest)),
                     node,
                     name: state.name,
                     sequence: state.newest.sequence,
@@ -102,6 +112,7 @@ impl Overview {
             garbage: own.as_ref().map_or(0, |own| own.garbage.len() as u64),
             interrupted,
             devices,
+            removed: own.map_or_else(Vec::new, |own| own.removed.into_keys().collect()),
             problems: state::load(replica, &keys.quarantine())?.unwrap_or_default(),
         })
     }
@@ -141,5 +152,6 @@ fn this_device(own: &OwnState, name: &str) -> DeviceOverview {
         removed_by: None,
         this: true,
         earlier: false,
+        goes_on: false,
     }
 }

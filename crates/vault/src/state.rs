@@ -235,6 +235,10 @@ impl StateKeys {
     pub fn intent(&self) -> String {
         format!("vault/{}/intent", self.vault)
     }
+    /// Of how many records were applied of segments that a pull was cut off in.
+    pub fn begun(&self) -> String {
+        format!("vault/{}/begun", self.vault)
+    }
     /// Of the list of [`Problem`]s found by the last pull or verification.
     pub fn quarantine(&self) -> String {
         format!("vault/{}/quarantine", self.vault)

@@ -3,6 +3,8 @@
 //! What must hold: `vault.json`, which authenticates, decides whether keys are right and new enough; anything else in the store is only
 //! a reason to look at it. What it deliberately does not do: ask for secrets, or know of devices.
 
+use std::sync::Arc;
+
 use store::{ErrorKind, Store};
 
 use crate::error::VaultError;
@@ -29,12 +31,39 @@ pub(crate) fn epoch_of(key: &str) -> Option<u32> {
 pub struct Vault {
     store: Store,
     keys: Keyring,
+    witness: Witness,
+}
+
+/// Who is told of each `vault.json` that proved to be this vault's.
+#[derive(Clone, Default)]
+struct Witness(Option<Arc<Hear>>);
+
+type Hear = dyn Fn(&VaultFile) + Send + Sync;
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Witness" } else { "-" })
+    }
 }
 
 impl Vault {
     /// Uses keys that are already known. Sends nothing.
     pub fn new(store: Store, keys: Keyring) -> Self {
-        Self { store, keys }
+        Self {
+            store,
+            keys,
+            witness: Witness::default(),
+        }
+    }
+
+    /// Tells `witness` of every `vault.json` that is read or written and proves to be this vault's: it can be kept, and put back if the
+    /// store loses it.
+    #[must_use]
+    pub fn witnessed(self, witness: impl Fn(&VaultFile) + Send + Sync + 'static) -> Self {
+        Self {
+            witness: Witness(Some(Arc::new(witness))),
+            ..self
+        }
     }
 
     /// Reads `vault.json`; `None` if the store has none.
@@ -61,10 +90,7 @@ impl Vault {
         secrets: &[&Secret],
         cost: KdfCost,
     ) -> Result<Self, VaultError> {
-        let vault = Self {
-            keys: Keyring::generate(),
-            store,
-        };
+        let vault = Self::new(store, Keyring::generate());
         let file = VaultFile::build(&vault.keys, domain, 1, secrets, cost)?;
         vault.write_file(&file).await?;
         Ok(vault)
@@ -85,6 +111,7 @@ impl Vault {
             .await?
             .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
         found.check(&self.keys)?;
+        self.tell(&found);
         if found == *file {
             Ok(())
         } else {
@@ -97,13 +124,52 @@ impl Vault {
     /// Checks that the store still holds this vault with this key.
     ///
     /// # Errors
-    /// [`VaultError::NoVault`], [`VaultError::OtherVault`], [`VaultError::Rotated`], damage, or the store's own.
+    /// [`VaultError::NoVault`], [`VaultError::NoVaultFile`], [`VaultError::OtherVault`], [`VaultError::Rotated`], damage, or the store's
+    /// own.
     pub async fn check_file(&self) -> Result<VaultFile, VaultError> {
-        let file = Self::read_file(&self.store)
-            .await?
-            .ok_or_else(|| VaultError::NoVault(self.store.describe()))?;
+        let Some(file) = Self::read_file(&self.store).await? else {
+            let place = self.store.describe();
+            return Err(match self.manifests().await?.is_empty() {
+                true => VaultError::NoVault(place),
+                false => VaultError::NoVaultFile(place),
+            });
+        };
         file.check(&self.keys)?;
+        self.tell(&file);
         Ok(file)
+    }
+
+    fn tell(&self, file: &VaultFile) {
+        if let Some(witness) = &self.witness.0 {
+            witness(file);
+        }
+    }
+
+    async fn manifests(&self) -> Result<Vec<String>, VaultError> {
+        let entries = self.store.list(MANIFESTS).await.map_err(VaultError::store(
+            "the vault's manifests could not be listed",
+        ))?;
+        Ok(entries.into_iter().map(|entry| entry.key).collect())
+    }
+
+    /// The epoch of a newer key than these, if a mark in the store says that this vault has one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn newer_epoch(&self) -> Result<Option<u32>, VaultError> {
+        let mut newest = None;
+        for mark in self.manifests().await? {
+            let epoch = epoch_of(&mark).filter(|epoch| *epoch > self.keys.epoch());
+            if epoch > newest
+                && self
+                    .marked_by(&mark)
+                    .await?
+                    .is_none_or(|vault| vault == self.keys.vault())
+            {
+                newest = epoch;
+            }
+        }
+        Ok(newest)
     }
 
     /// Leaves a mark among the manifests that a newer key holds, so that every device that lists them looks at `vault.json` again
@@ -128,11 +194,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Rotated`], [`VaultError::DamagedVaultFile`] if `vault.json` is older than the vault, or the store's.
     pub async fn check_epoch(&self) -> Result<(), VaultError> {
-        let entries = self.store.list(MANIFESTS).await.map_err(VaultError::store(
-            "the vault's manifests could not be listed",
-        ))?;
-        self.heed_epoch(entries.iter().map(|entry| entry.key.as_str()))
-            .await
+        let keys = self.manifests().await?;
+        self.heed_epoch(keys.iter().map(String::as_str)).await
     }
 
     /// Which vault a mark says that it is of; the first marks said nothing. A vault that was once in the same place may have left it.

@@ -18,6 +18,7 @@ mod init;
 mod pin;
 mod profile;
 mod quickstart;
+mod rescue;
 mod status;
 mod sync;
 mod zone;
@@ -123,10 +124,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let hx = match Hx::try_parse_from(&arguments) {
         Ok(hx) => hx,
-        Err(error) => return refuse(&error, wants_json(&arguments), env),
+        Err(error) => return refuse(&error, &arguments, env),
     };
     let ui = Ui::new(hx.global.into(), env);
-    let outcome = dispatch(hx.command, &ui, env);
+    let outcome = console::without_panic(|| dispatch(hx.command, &ui, env));
     ui.finish(outcome)
 }
 
@@ -187,8 +188,45 @@ fn wants_json(arguments: &[OsString]) -> bool {
         .any(|argument| argument == "--json")
 }
 
+/// What a person who looks for a command with an option meant to type; none if that is not it.
+fn meant(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).collect();
+    let is_search = words.len() == arguments.len()
+        && words.iter().any(|word| matches!(*word, "find" | "search"));
+    if error.kind() != clap::error::ErrorKind::UnknownArgument || !is_search {
+        return None;
+    }
+    let (mut words, mut text) = (words, Vec::new());
+    // One by one: what the next unknown option is shows only without this one.
+    for _ in 0..words.len() {
+        let Err(error) = Hx::try_parse_from(words.iter().chain([&"--"]).chain(&text)) else {
+            let words = words.iter().skip(1).chain([&"--"]).chain(&text);
+            let words: Vec<String> = words.map(|word| import::quoted(word)).collect();
+            return Some(format!("hx {}", words.join(" ")));
+        };
+        let Some(clap::error::ContextValue::String(unknown)) =
+            error.get(clap::error::ContextKind::InvalidArg)
+        else {
+            return None;
+        };
+        let at = words.iter().position(|word| {
+            let is_cluster = !word.starts_with("--") && word.len() > 2;
+            word == unknown
+                || (is_cluster
+                    && unknown.len() == 2
+                    && word.starts_with('-')
+                    && word.contains(&unknown[1..]))
+        })?;
+        text.push(words.remove(at));
+    }
+    None
+}
+
 /// Prints clap's help or usage error.
-fn refuse(error: &clap::Error, json: bool, env: &Env) -> Exit {
+fn refuse(error: &clap::Error, arguments: &[OsString], env: &Env) -> Exit {
+    let json = wants_json(arguments);
+    let meant = meant(error, arguments)
+        .map(|line| format!("to look for the text itself, put it behind `--`: {line}"));
     let options = UiOptions {
         json,
         ..UiOptions::default()
@@ -199,7 +237,11 @@ fn refuse(error: &clap::Error, json: bool, env: &Env) -> Exit {
     if json {
         let text = text.to_string();
         if is_failure {
-            return ui.finish(Err(Failure::from_usage_text(&text, "hx")));
+            let failure = Failure::from_usage_text(&text, "hx");
+            return ui.finish(Err(match meant {
+                Some(meant) => failure.hint(meant),
+                None => failure,
+            }));
         }
         ui.json(&serde_json::json!({ "text": text.trim_end() }));
         return ui.finish(Ok(Exit::Ok));
@@ -211,6 +253,9 @@ fn refuse(error: &clap::Error, json: bool, env: &Env) -> Exit {
     };
     if is_failure {
         ui.status(text.trim_end());
+        if let Some(meant) = meant {
+            ui.hint(meant);
+        }
         return ui.finish(Ok(Exit::Usage));
     }
     ui.out(text.trim_end());

@@ -5,14 +5,16 @@
 //!
 //! What it deliberately does not do: print (the commands do), or know how records travel (the vault does).
 
+mod description;
 mod keyfile;
 mod lock;
 mod observe;
 mod past;
 mod run;
 
+pub use description::Description;
 pub use keyfile::KeyFile;
 pub use lock::SyncLock;
 pub use observe::Watcher;
 pub use past::{DayUsage, LastSync, Membership, Month, Past};
-pub use run::{Link, failure_of, history_failure, problems_failure, vault_options};
+pub use run::{Link, failure_of, history_failure, problems_failure, vault_options, worst};

@@ -14,9 +14,12 @@ use serde_json::{Map, Value, json};
 use crate::exit::{self, Exit};
 use crate::redact::redact;
 
+mod panic;
 #[cfg(test)]
 mod tests;
 mod usage;
+
+pub use panic::without_panic;
 
 /// More causes than this say nothing new; the cap also ends a chain that loops.
 const CAUSES_MAX: usize = 16;

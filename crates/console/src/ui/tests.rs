@@ -133,3 +133,24 @@ fn colour_needs_a_terminal_or_an_order() {
     let (ui, _) = captured(UiOptions::default());
     assert!(!ui.has_color());
 }
+
+#[test]
+fn a_fault_of_the_program_is_one_document_too() {
+    let (ui, captured) = captured(UiOptions {
+        json: true,
+        ..UiOptions::default()
+    });
+    let outcome = crate::without_panic(|| {
+        ui.json(&json!({"n": 3}));
+        panic!("it is {}", "broken")
+    });
+    assert_eq!(ui.finish(outcome), Exit::Internal);
+    let document: serde_json::Value = serde_json::from_str(&captured.out()).expect("one document");
+    assert_eq!(document["n"], 3);
+    assert_eq!(document["error"]["exit_code"], 70);
+    assert_eq!(document["error"]["causes"][0], "it is broken");
+    assert_eq!(
+        crate::without_panic(|| Ok(Exit::Partial)),
+        Ok(Exit::Partial)
+    );
+}

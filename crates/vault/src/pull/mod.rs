@@ -1,7 +1,7 @@
 //! Pull: learn what other devices published.
 //!
 //! One listing of the manifests says what is new: their names carry number and hash. Missing segments are fetched side by side,
-//! the newest first, and each is applied in one local transaction together with the note that it was.
+//! the newest first, and each is applied in one local transaction, or a few, together with the note how far it was.
 //!
 //! What must hold: the order of arrival never matters; what cannot be read is named and holds nothing else up; a listing that
 //! shows less than was seen before is never believed in silence.
@@ -52,6 +52,9 @@ pub struct PullReport {
     pub bytes: u64,
     /// Other devices in the vault.
     pub devices: u64,
+    /// Devices that segments came from.
+    #[serde(default)]
+    pub senders: BTreeSet<NodeId>,
     /// What could not be read, or is not as it was; empty when all is well.
     pub problems: Vec<Problem>,
 }
@@ -142,7 +145,7 @@ impl<R: Replica> Device<'_, R> {
         report
             .problems
             .extend(listing.foreign.into_iter().map(foreign));
-        let gone = self.fetch_segments(&mut work, report).await?;
+        let gone = self.fetch_segments(&mut work, mode, report).await?;
         self.complete(work)?;
         Ok((own, gone))
     }

@@ -31,6 +31,17 @@ impl OwnState {
         }));
     }
 
+    /// Whether a line that this device gave up, and that ends in `newest` now, is known to end in what this device did not write there.
+    pub(crate) fn is_written_on(&self, node: NodeId, newest: ManifestRef) -> bool {
+        let left = self
+            .left
+            .get(&node)
+            .filter(|_| self.earlier.contains(&node));
+        left.is_some_and(|left| {
+            left.seen.is_some() || left.written.is_some_and(|written| written != newest)
+        })
+    }
+
     /// Whether what the database has of a line that is not this device's own is on its own account: it is disputed or was taken over,
     /// and nothing comes to count as learnt from it.
     pub(crate) fn is_ours_too(&self, node: NodeId) -> bool {

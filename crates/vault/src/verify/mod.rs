@@ -87,7 +87,11 @@ impl<R: Replica> Device<'_, R> {
         report
             .problems
             .sort_by(|a, b| (a.kind, &a.key).cmp(&(b.kind, &b.key)));
-        report.problems.dedup();
+        // A part that is missing shows in an object's length and in its hash: that is one damage.
+        let is_damage = |problem: &Problem| problem.kind == ProblemKind::Corrupt;
+        report
+            .problems
+            .dedup_by(|b, a| a == b || (a.key == b.key && is_damage(a) && is_damage(b)));
         let serious: Vec<_> = report
             .problems
             .iter()
@@ -99,6 +103,15 @@ impl<R: Replica> Device<'_, R> {
             &[state::quarantine_change(&self.state_keys, &serious)],
         )?;
         Ok(report)
+    }
+
+    /// The generation of a `vault.json` that takes the place of all that were seen.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn next_generation(&self) -> Result<u64, VaultError> {
+        let seen: Option<u64> = state::load(self.replica, &self.state_keys.generation())?;
+        Ok(seen.unwrap_or_default() + 1)
     }
 
     /// Whether `vault.json` is older than the one that was seen: a way in that was closed would be open again.

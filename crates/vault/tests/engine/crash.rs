@@ -79,6 +79,8 @@ fn room() -> Room {
     let store = perfect_store();
     let mut actor = Desk::at(1, &store);
     actor.options.segment_records_max = 4;
+    // A pulled segment is applied in two parts.
+    actor.options.batch_records = 3;
     actor.add(0..10);
     let mut other = Desk::at(2, &store);
     other.add(100..106);
@@ -182,4 +184,35 @@ fn dying_anywhere_changes_nothing_in_the_end() {
         operations > 100 && transactions > 40,
         "{operations} operations, {transactions} transactions"
     );
+}
+
+#[test]
+fn a_pull_that_is_cut_off_again_and_again_gets_there() {
+    let store = perfect_store();
+    let mut sender = Desk::at(1, &store);
+    sender.add(0..100);
+    wait(sender.push()).expect("a perfect store");
+    let mut desk = Desk::at(2, &store);
+    desk.options.batch_records = 10;
+    wait(desk.push()).expect("a perfect store");
+    let mut before = 0;
+    for attempt in 0.. {
+        // Time for the note that the only segment was begun; then for that and one part of it.
+        desk.replica.fuse = Some(if attempt == 0 { 1 } else { 2 });
+        let outcome = wait(desk.pull());
+        desk.replica.fuse = None;
+        if outcome.is_ok() {
+            break;
+        }
+        let here = desk.kept().len();
+        assert!(
+            (here > before || attempt == 0 || here == 100) && attempt < 20,
+            "attempt {attempt}: {here} records"
+        );
+        before = here;
+    }
+    assert_eq!(desk.kept().len(), 100);
+    // What is fetched again on purpose is applied from its beginning.
+    let report = wait(desk.pull_as(vault::PullMode::Full)).expect("a perfect store");
+    assert_eq!((report.added, report.known), (0, 100));
 }

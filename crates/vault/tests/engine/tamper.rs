@@ -282,7 +282,7 @@ fn each_deleted_is_found() {
     }
     let store = room.store(&room.with(&[(&"vault.json".to_owned(), None)]));
     let error = wait(Room::again(&room.two, &store).verify()).expect_err("there is none");
-    assert!(matches!(error, VaultError::NoVault(_)), "{error}");
+    assert!(matches!(error, VaultError::NoVaultFile(_)), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use console::{Exit, Failure, Ui, human};
 use serde_json::json;
 
-use super::{Context, find};
+use super::{Context, find, rescue};
 use crate::history::export::{
     ExportFilter, ExportFormat, ExportReport, export, export_file, export_or_tell,
 };
@@ -138,29 +138,37 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
                 .hint("Leave --json out, or write to a file with `--file NAME`."),
         );
     }
-    let history = find::open(context)?;
+    let name = args.file.display().to_string();
     if to_stdout_asked {
-        let report = to_stdout(&history, ui, format, &filter)?;
+        let (history, report) = to_stdout(context, format, &filter)?;
         // Where it did not arrive, the error is said at the end.
         if ui.flush() {
             ui.status(sentence(&report, "to the standard output"));
         }
-        return Ok(Exit::Ok);
+        return Ok(ended(&history, context, "THAT_FILE"));
     }
     refuse_own(&args.file, context)?;
-    let report = to_file(&history, &args.file, format, &filter)?;
+    let (history, report) = to_file(context, &args.file, format, &filter)?;
     let n_bytes = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     if ui.is_json() {
         ui.json(
-            &json!({ "file": args.file.display().to_string(), "bytes": n_bytes, "report": report }),
+            &json!({ "file": name, "bytes": n_bytes, "report": report, "losses": history.losses() }),
         );
     } else {
         ui.status(sentence(
             &report,
-            &format!("({}) to {}", human::bytes(n_bytes), args.file.display()),
+            &format!("({}) to {name}", human::bytes(n_bytes)),
         ));
     }
-    Ok(Exit::Ok)
+    Ok(ended(&history, context, &name))
+}
+
+/// The exit code; for a damaged database also the way out, by the file that was written.
+fn ended(history: &History, context: &Context, file: &str) -> Exit {
+    if history.losses().is_some() {
+        rescue::hint(&context.ui, context, file);
+    }
+    rescue::exit(history)
 }
 
 fn sentence(report: &ExportReport, place: &str) -> String {
@@ -233,11 +241,11 @@ fn open_device(path: &Path, metadata: &std::fs::Metadata) -> io::Result<std::fs:
 }
 
 fn to_file(
-    history: &History,
+    context: &Context,
     path: &Path,
     format: ExportFormat,
     filter: &ExportFilter,
-) -> Result<ExportReport, Failure> {
+) -> Result<(History, ExportReport), Failure> {
     let shown = path.display();
     let refuse = |why: &str, hint: String| {
         Failure::new(Exit::Failed, format!("cannot export to {shown}"))
@@ -268,23 +276,28 @@ fn to_file(
     }
     let now_us = jiff::Timestamp::now().as_microsecond();
     // A device or a pipe is written to. Replacing it by a file is what nobody means.
-    if let Some(metadata) = found.ok().filter(|metadata| !metadata.is_file()) {
-        let mut device = open_device(path, &metadata).map_err(|error| {
-            let failure = Failure::io("write", path, &error);
-            if failure.hint_text().is_some() {
-                failure
-            } else {
-                failure.hint("Start what is to read it first, or write to a file.")
-            }
-        })?;
-        return export(history, &mut device, format, filter, now_us)
-            .map_err(|error| failed(&error, path));
-    }
-    export_file(history, path, format, filter, now_us).map_err(|error| failed(&error, path))
+    let Some(metadata) = found.ok().filter(|metadata| !metadata.is_file()) else {
+        let write = |history: &History| export_file(history, path, format, filter, now_us);
+        return rescue::read(context, write).map_err(|failure| at(failure, path));
+    };
+    let mut device = open_device(path, &metadata).map_err(|error| {
+        let failure = Failure::io("write", path, &error);
+        if failure.hint_text().is_some() {
+            failure
+        } else {
+            failure.hint("Start what is to read it first, or write to a file.")
+        }
+    })?;
+    rescue::read(context, |history| {
+        // What was written to it cannot be taken back, so that damage has to be found before.
+        export(history, &mut io::sink(), format, filter, now_us)?;
+        export(history, &mut device, format, filter, now_us)
+    })
+    .map_err(|failure| at(failure, path))
 }
 
-fn failed(error: &HistoryError, path: &Path) -> Failure {
-    let failure = history_failure(error);
+/// Says which file was to be written.
+fn at(failure: Failure, path: &Path) -> Failure {
     let shown = path.display().to_string();
     let failure = if failure.message().contains(&shown) {
         failure
@@ -293,8 +306,7 @@ fn failed(error: &HistoryError, path: &Path) -> Failure {
     };
     match failure.exit() {
         Exit::DiskFull => failure.hint(format!(
-            "Free some space, or export to another disk. {} is as it was.",
-            path.display()
+            "Free some space, or export to another disk. {shown} is as it was."
         )),
         _ => failure,
     }
@@ -302,28 +314,26 @@ fn failed(error: &HistoryError, path: &Path) -> Failure {
 
 /// Writes to the person's output. A reader that goes away early ends the export, and is no failure.
 fn to_stdout(
-    history: &History,
-    ui: &Ui,
+    context: &Context,
     format: ExportFormat,
     filter: &ExportFilter,
-) -> Result<ExportReport, Failure> {
-    let mut out = Stdout(ui);
+) -> Result<(History, ExportReport), Failure> {
+    let ui = &context.ui;
     let tell = |error: &HistoryError| match history_failure(error).to_json() {
         serde_json::Value::Object(mut document) => document.remove("error").unwrap_or_default(),
         other => other,
     };
-    let outcome = export_or_tell(
-        history,
-        &mut out,
-        format,
-        filter,
-        jiff::Timestamp::now().as_microsecond(),
-        Some(&tell),
-    );
-    match outcome {
-        Err(_) if ui.is_reader_gone() => Ok(ExportReport::default()),
-        outcome => outcome.map_err(|error| history_failure(&error)),
-    }
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    rescue::read(context, |history| {
+        // What was written cannot be taken back, so that damage has to be found before.
+        export(history, &mut io::sink(), format, filter, now_us)?;
+        let mut out = Stdout(ui);
+        let outcome = export_or_tell(history, &mut out, format, filter, now_us, Some(&tell));
+        match outcome {
+            Err(_) if ui.is_reader_gone() => Ok(ExportReport::default()),
+            outcome => outcome,
+        }
+    })
 }
 
 /// The standard output as a writer.

@@ -12,7 +12,7 @@ mod tests;
 
 use console::{Exit, Failure};
 
-use super::Context;
+use super::{Context, rescue};
 use crate::history::find::FindQuery;
 use crate::history::octets;
 use crate::history::{History, HistoryErrorKind};
@@ -74,10 +74,7 @@ enum Form {
 /// Finds and prints.
 pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
     let query = args.query(context)?;
-    let history = open(context)?;
-    let hits = history
-        .find(&query)
-        .map_err(|error| history_failure(&error))?;
+    let (history, hits) = rescue::read(context, |history| history.find(&query))?;
     let ui = &context.ui;
     if ui.is_json() || args.format == Form::Json {
         ui.json(&hits.iter().map(HitObject::from).collect::<Vec<_>>());
@@ -98,9 +95,9 @@ pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
     }
     if hits.is_empty() {
         ui.status(nothing_found(&query, &history));
-        return Ok(Exit::Failed);
+        return Ok(Exit::Failed.max(rescue::exit(&history)));
     }
-    Ok(Exit::Ok)
+    Ok(rescue::exit(&history))
 }
 
 /// Opens the history for reading only.
@@ -109,11 +106,16 @@ pub(super) fn run(args: &FindArgs, context: &Context) -> Result<Exit, Failure> {
 /// If there is none, or it cannot be read.
 pub(super) fn open(context: &Context) -> Result<History, Failure> {
     History::open_read_only(&context.paths.database()).map_err(|error| match error.kind() {
-        HistoryErrorKind::NotFound => Failure::new(Exit::Failed, "there is no history on this machine yet")
-            .kind("no-history")
-            .hint("Run `hx import` to take over what your shells remember, or `hx sync init --store URL` and `hx sync pull`."),
+        HistoryErrorKind::NotFound => no_history(),
         _ => history_failure(&error),
     })
+}
+
+/// The failure where there is no history yet.
+pub(super) fn no_history() -> Failure {
+    Failure::new(Exit::Failed, "there is no history on this machine yet")
+        .kind("no-history")
+        .hint("Run `hx import` to take over what your shells remember, or `hx sync init --store URL` and `hx sync pull`.")
 }
 
 impl FindArgs {

@@ -11,13 +11,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use console::{Exit, Failure};
+use console::{Exit, Failure, Unasked, human};
 
 use super::Context;
 use crate::history::History;
 use crate::history::import::{
     ImportOptions, ImportProgress, ImportReport, Shell, find_history_files, history_places,
-    import_bytes, import_file,
+    import_bytes, import_file, renamed,
 };
 use crate::sync::history_failure;
 use report::Imported;
@@ -93,6 +93,9 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     options.progress = ImportProgress::new(move |entries| shown.set_done(entries));
     let mut imported = Vec::with_capacity(files.len());
     for file in files {
+        if args.host.is_none() {
+            options.host = host_of(context, &history, &file, &options)?;
+        }
         progress.phase(&format!("importing {}", file.display()), None);
         let outcome = import(&mut history, &file, &options);
         imported.push(Imported {
@@ -113,7 +116,10 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     }
     report::show(&context.ui, &imported, args.dry_run);
     let n_failed = imported.iter().filter(|one| one.outcome.is_err()).count();
-    let is_incomplete = |one: &Imported| one.outcome.as_ref().is_ok_and(|report| report.incomplete);
+    let is_incomplete = |one: &Imported| {
+        let report = one.outcome.as_ref();
+        report.is_ok_and(|report| report.incomplete || report.has_damage())
+    };
     Ok(match n_failed {
         0 if imported.iter().any(is_incomplete) => Exit::Partial,
         0 => Exit::Ok,
@@ -122,8 +128,42 @@ pub(super) fn run(args: &ImportArgs, context: &Context) -> Result<Exit, Failure>
     })
 }
 
+/// The machine to import a file for: this one; or what it was called before, if a person on the terminal says so.
+fn host_of(
+    context: &Context,
+    history: &History,
+    file: &Path,
+    options: &ImportOptions,
+) -> Result<Arc<str>, Failure> {
+    let own: Arc<str> = Arc::from(context.settings.host_name());
+    // Why a file cannot be read is said where it is imported.
+    let Ok(Some(found)) = renamed(history, file, options) else {
+        return Ok(own);
+    };
+    let ui = &context.ui;
+    ui.warn(format!(
+        "{}: {} of {} that were looked at are here already as those of `{}`, and none as those of `{own}`",
+        file.display(),
+        human::number(found.known),
+        human::count(found.seen, "command"),
+        found.host
+    ));
+    let question = format!(
+        "Was this machine called `{}` before? Then its commands are imported under that name, and none twice.",
+        found.host
+    );
+    if ui.can_prompt() && ui.confirm(&question, Unasked::No)? {
+        return Ok(Arc::from(found.host));
+    }
+    ui.hint(format!(
+        "if this machine was renamed, `hx import --host {host}` adds nothing twice, and HX_HOST={host} keeps its old name for good; as `{own}` they are other commands",
+        host = quoted(&found.host)
+    ));
+    Ok(own)
+}
+
 /// A word as a person types it into a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "._-/~+".contains(c);
     if word.chars().all(is_plain) {
         word.to_owned()

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use vault::Overview;
 
-use super::Context;
-use crate::history::{Counts, Health, History, HistoryErrorKind};
+use super::{Context, rescue};
+use crate::history::{Counts, Health, History, HistoryError};
 use crate::replica::HistoryReplica;
 use crate::sync::{LastSync, Past, failure_of, history_failure};
 use disk::Storage;
@@ -48,6 +48,8 @@ struct Status {
     database_bytes: u64,
     /// None unless it was asked for, since the check reads the whole database.
     health: Option<Health>,
+    /// What is damaged in the database, as far as it was looked at.
+    damage: Vec<String>,
     sync: Option<Sync>,
     storage: Option<Storage>,
 }
@@ -90,34 +92,32 @@ pub(super) fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure>
     } else {
         show(args, context, &status);
     }
-    let is_sound = status
-        .health
-        .as_ref()
-        .is_none_or(|health| health.problems.is_empty());
-    Ok(if is_sound { Exit::Ok } else { Exit::Corrupt })
+    Ok(if status.damage.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Corrupt
+    })
 }
 
 fn gather(args: &StatusArgs, context: &Context) -> Result<Status, Failure> {
     let database = context.paths.database();
-    let mut history = match History::open_read_only(&database) {
-        Ok(history) => Some(history),
-        Err(error) if error.kind() == HistoryErrorKind::NotFound => None,
-        Err(error) => return Err(history_failure(&error)),
-    };
-    let counts = history
-        .as_ref()
-        .map(History::counts)
-        .transpose()
-        .map_err(|error| history_failure(&error))?;
-    let checked = history.as_ref().filter(|_| args.verbose || args.storage);
-    let health = checked
-        .map(History::health)
-        .transpose()
-        .map_err(|error| history_failure(&error))?;
+    let mut damage = Vec::new();
+    let mut history = survived(context.history_to_read(), &mut damage)?.flatten();
+    let read = history.as_ref();
+    let counts = survived(ask(read, History::counts), &mut damage)?.flatten();
+    let checked = read.filter(|_| args.verbose || args.storage);
+    let health = survived(ask(checked, History::health), &mut damage)?.flatten();
+    let database_bytes = read.map_or_else(
+        || std::fs::metadata(&database).map_or(0, |metadata| metadata.len()),
+        History::bytes,
+    );
     let sync = match &mut history {
-        Some(history) => sync(history, context)?,
+        Some(history) => survived(sync(history, context), &mut damage)?.flatten(),
         None => None,
     };
+    let found = health.iter().flat_map(|health| &health.problems).cloned();
+    damage.extend(found);
+    damage.dedup();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         host: context.settings.host_name(),
@@ -128,11 +128,38 @@ fn gather(args: &StatusArgs, context: &Context) -> Result<Status, Failure> {
             database: shown(&database),
         },
         history: counts,
-        database_bytes: history.as_ref().map_or(0, History::bytes),
+        database_bytes,
         health,
+        damage,
         sync,
         storage: args.storage.then(|| Storage::measure(&context.paths)),
     })
+}
+
+fn ask<T>(
+    history: Option<&History>,
+    question: impl Fn(&History) -> Result<T, HistoryError>,
+) -> Result<Option<T>, Failure> {
+    history
+        .map(question)
+        .transpose()
+        .map_err(|error| history_failure(&error))
+}
+
+/// What was read; where the database is damaged, nothing, and the damage is noted.
+fn survived<T>(
+    outcome: Result<T, Failure>,
+    damage: &mut Vec<String>,
+) -> Result<Option<T>, Failure> {
+    match outcome {
+        Ok(read) => Ok(Some(read)),
+        Err(failure) if failure.exit() == Exit::Corrupt => {
+            let cause = failure.causes().pop();
+            damage.push(cause.unwrap_or_else(|| failure.message()));
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 fn sync(history: &mut History, context: &Context) -> Result<Option<Sync>, Failure> {
@@ -185,6 +212,9 @@ fn show(args: &StatusArgs, context: &Context, status: &Status) {
     }
     match &status.sync {
         Some(sync) => sync_rows(&mut table, sync, args.verbose),
+        None if !status.damage.is_empty() => {
+            table.row(["sync", "cannot be read"]);
+        }
         None => {
             table.row(["sync", "not set up"]);
         }
@@ -193,15 +223,14 @@ fn show(args: &StatusArgs, context: &Context, status: &Status) {
         storage.rows(&mut table);
     }
     ui.out(table.render());
-    for problem in status.health.iter().flat_map(|health| &health.problems) {
+    for problem in &status.damage {
         ui.warn(format!("the database is damaged: {problem}"));
     }
-    if status
-        .health
-        .as_ref()
-        .is_some_and(|health| !health.problems.is_empty())
-    {
-        ui.hint("copy the database somewhere safe, then run `hx export --file hx-rescue.json`; move the database away and import that file");
+    if !status.damage.is_empty() {
+        ui.hint(format!(
+            "save what can be read: `{}`; it says what is missing, and how to go on",
+            rescue::COMMAND
+        ));
     } else if status.history.is_none() {
         ui.hint("run `hx import` to take over what your shells remember");
     } else if status.sync.is_none() {
@@ -210,7 +239,16 @@ fn show(args: &StatusArgs, context: &Context, status: &Status) {
 }
 
 fn history_rows(table: &mut Table, status: &Status) {
+    if !status.damage.is_empty() {
+        let damage = human::count(status.damage.len() as u64, "problem");
+        table.row(["health", &format!("DAMAGED: {damage}")]);
+    }
     let Some(counts) = &status.history else {
+        if !status.damage.is_empty() {
+            table.row(["history", "cannot be counted"]);
+            table.row(["database", &status.paths.database]);
+            return;
+        }
         table.row(["history", "none on this machine yet"]);
         let path = &status.paths.database;
         let state = if std::path::Path::new(path).exists() {
@@ -249,16 +287,15 @@ fn history_rows(table: &mut Table, status: &Status) {
             human::bytes(status.database_bytes)
         ),
     ]);
+    if !status.damage.is_empty() {
+        return;
+    }
     let health = match &status.health {
         None => "not checked; `hx status --verbose` does".to_owned(),
-        Some(health) if health.problems.is_empty() => format!(
+        Some(health) => format!(
             "sound; {} free within, journal {}",
             human::bytes(health.free_bytes),
             health.journal
-        ),
-        Some(health) => format!(
-            "DAMAGED: {}",
-            human::count(health.problems.len() as u64, "problem")
         ),
     };
     table.row(["health", &health]);

@@ -191,7 +191,7 @@ fn default_remedy(kind: HistoryErrorKind) -> &'static str {
             "Install the newest hx on this machine. Nothing was changed."
         }
         HistoryErrorKind::Broken => {
-            "Nothing was deleted. Move the file away (keep it), then run `hx sync init` and `hx sync pull` to fetch the history from the store, or `hx import --file` with a backup."
+            "Nothing was deleted. Save what can be read: `hx export --file hx-rescue.json`. Move the file away (keep it), then run `hx import --file hx-rescue.json`, or with a backup; if you sync, `hx sync init` and `hx sync pull` fetch from the store what it has."
         }
         HistoryErrorKind::Busy => {
             "Another hx is writing. Wait for it to finish, then run the command again."

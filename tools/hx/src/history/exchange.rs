@@ -5,14 +5,15 @@
 //! What it deliberately does not do: the document around the objects.
 //!
 //! ```json
-//! {"format":"syncline-hx-history","version":1,"exported_at":"2024-03-13T14:30:20Z","events":[…],"sessions":[…],"pins":[…],"tombstones":[…]}
+//! {"format":"syncline-hx-history","version":1,"exported_at":"2024-03-13T14:30:20Z","has_end":true,"events":[…],"sessions":[…],"pins":[…],"tombstones":[…],"end":{…}}
 //! ```
 //!
-//! A document that could not be finished has `error` as its last key.
+//! The end is `{"type":"end","records":N,"digest":…}`: how many records there are, and a sum over them that does not depend on their order.
+//! If they were read from a damaged database, `missing` says how many are known not to be among them. A document that could not be
+//! finished has `error` as its last key, and no end.
 //!
 //! In JSON Lines the first line is `{"type":"header","format":…,"version":…,"exported_at":…,"has_end":true}`, and each further line one
-//! of the objects with its `type`: `event`, `session`, `pin` or `tombstone`. The last is `{"type":"end","records":N}`, with the number
-//! of these. Times that end in `_us` are microseconds since the Unix epoch;
+//! of the objects with its `type`: `event`, `session`, `pin` or `tombstone`. The last line is the end. Times that end in `_us` are microseconds since the Unix epoch;
 //! `time` repeats one for people. Absent means unknown.
 
 use std::sync::Arc;
@@ -36,22 +37,81 @@ pub(crate) struct Header {
     pub(crate) version: u64,
     #[serde(default)]
     pub(crate) exported_at: String,
-    /// In JSON Lines: whether there is a last line that says so. Files of older versions have none.
+    /// Whether there is an end. Files of older versions have none.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) has_end: bool,
 }
 
-/// The last line of JSON Lines.
-#[derive(Serialize, Deserialize)]
+/// The last line of JSON Lines; the last value of JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
     #[serde(rename = "type")]
     pub(crate) kind: EndKind,
     /// How many records the file has.
     pub(crate) records: u64,
+    /// Their [`Digest`]. Files of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<String>,
+    /// How many records of a damaged database are known not to be here; none if it was sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) missing: Option<u64>,
+}
+
+/// The sum of what records say, in any order: 128 bits of BLAKE3 over each object without its `type` and `time`, added up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Digest {
+    sum: u128,
+    records: u64,
+}
+
+impl Digest {
+    /// Adds an object. The time for people is left out: it repeats another, and how it is written may change.
+    pub(crate) fn add(&mut self, object: &mut Object) {
+        let time = object.time_mut().and_then(Option::take);
+        let mut bytes = Vec::new();
+        // Writing plain data into memory cannot fail.
+        let _ = object.write_bare(&mut bytes);
+        if let Some(place) = object.time_mut() {
+            *place = time;
+        }
+        let hash = blake3::hash(&bytes);
+        let first = hash.as_bytes().first_chunk::<16>();
+        self.sum = self
+            .sum
+            .wrapping_add(first.map_or(0, |bytes| u128::from_le_bytes(*bytes)));
+        self.records += 1;
+    }
+
+    /// The end of a file with these records.
+    pub(crate) fn end(self, missing: Option<u64>) -> End {
+        End {
+            kind: EndKind::End,
+            records: self.records,
+            digest: Some(format!("{:032x}", self.sum)),
+            missing,
+        }
+    }
+
+    /// Whether these are the records, all of them and unchanged, that an export ended with.
+    pub(crate) fn agrees(self, end: &End) -> bool {
+        let own = self.end(None);
+        end.records == own.records && (end.digest.is_none() || end.digest == own.digest)
+    }
+
+    /// Adds those of another list.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.records += other.records;
+    }
+
+    /// How many records there are.
+    pub(crate) fn records(self) -> u64 {
+        self.records
+    }
 }
 
 /// What tells the last line of JSON Lines from the others.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EndKind {
     #[serde(rename = "end")]
     End,
@@ -225,6 +285,30 @@ impl From<TombstoneObject> for Record {
     }
 }
 
+impl From<EventObject> for Object {
+    fn from(object: EventObject) -> Self {
+        Self::Event(object)
+    }
+}
+
+impl From<SessionObject> for Object {
+    fn from(object: SessionObject) -> Self {
+        Self::Session(object)
+    }
+}
+
+impl From<PinObject> for Object {
+    fn from(object: PinObject) -> Self {
+        Self::Pin(object)
+    }
+}
+
+impl From<TombstoneObject> for Object {
+    fn from(object: TombstoneObject) -> Self {
+        Self::Tombstone(object)
+    }
+}
+
 impl From<Object> for Record {
     fn from(object: Object) -> Self {
         match object {
@@ -272,6 +356,13 @@ impl From<Record> for Object {
 }
 
 impl Object {
+    fn time_mut(&mut self) -> Option<&mut Option<String>> {
+        match self {
+            Self::Event(object) => Some(&mut object.time),
+            _ => None,
+        }
+    }
+
     /// Writes the object without its `type`, as the arrays of JSON have it.
     pub(crate) fn write_bare(&self, writer: &mut dyn std::io::Write) -> serde_json::Result<()> {
         match self {

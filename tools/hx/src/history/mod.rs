@@ -16,6 +16,7 @@ mod forget;
 pub mod import;
 pub mod model;
 pub(crate) mod octets;
+mod rescue;
 mod rows;
 mod schema;
 
@@ -26,6 +27,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 pub use apply::{Applied, ApplyOptions};
 pub(crate) use apply::{Applier, apply_in};
 pub use error::{HistoryError, HistoryErrorKind};
+pub use rescue::Losses;
 pub use rows::Numbered;
 
 use model::Record;
@@ -34,6 +36,7 @@ use model::Record;
 pub struct History {
     connection: Connection,
     path: PathBuf,
+    losses: Option<Losses>,
 }
 
 /// How much there is.
@@ -78,6 +81,7 @@ impl History {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            losses: None,
         })
     }
 
@@ -90,6 +94,7 @@ impl History {
         Ok(Self {
             connection,
             path: path.to_owned(),
+            losses: None,
         })
     }
 
@@ -109,10 +114,25 @@ impl History {
     /// # Errors
     /// If memory is short.
     pub fn in_memory() -> Result<Self, HistoryError> {
+        Self::without_file(":memory:")
+    }
+
+    /// Makes a database in a file without a name, which goes with this value: for what may not fit into memory.
+    fn scratch() -> Result<Self, HistoryError> {
+        Self::without_file("")
+    }
+
+    fn without_file(name: &str) -> Result<Self, HistoryError> {
         Ok(Self {
-            connection: schema::open_in_memory()?,
+            connection: schema::open_without_file(name)?,
             path: PathBuf::from(":memory:"),
+            losses: None,
         })
+    }
+
+    /// What could not be read, if this was read from a damaged database.
+    pub fn losses(&self) -> Option<&Losses> {
+        self.losses.as_ref()
     }
 
     /// Where the database lies.
@@ -189,7 +209,9 @@ impl History {
             events: number("SELECT count(*) FROM records WHERE kind = 1")?,
             commands: number("SELECT count(*) FROM commands")?,
             sessions: other(rows::SESSION)?,
-            pins: number("SELECT count(*) FROM pins WHERE pinned")?,
+            pins: number(
+                "SELECT count(*) FROM pins p WHERE p.pinned AND EXISTS (SELECT 1 FROM records r WHERE r.rid = p.event)",
+            )?,
             tombstones: other(rows::TOMBSTONE)?,
             oldest_us: time("ASC")?,
             newest_us: time("DESC")?,

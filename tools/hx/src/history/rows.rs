@@ -146,7 +146,8 @@ pub(crate) fn encode_body(record: &Record) -> (i64, i64, Vec<u8>) {
     }
 }
 
-fn decode_body(kind: i64, id: RecordId, time: i64, body: &[u8]) -> Option<Record> {
+/// The record of a row that is no event; none if its `body` is not of that kind.
+pub(crate) fn decode_body(kind: i64, id: RecordId, time: i64, body: &[u8]) -> Option<Record> {
     match kind {
         SESSION => decode_session(id, time, body).map(Record::Session),
         PIN => {

@@ -96,9 +96,9 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HistoryError> {
     Ok(connection)
 }
 
-/// Makes a database in memory.
-pub(crate) fn open_in_memory() -> Result<Connection, HistoryError> {
-    let mut connection = Connection::open_in_memory()?;
+/// Makes a database that is gone once it is closed: in memory (`:memory:`) or in a file without a name (nothing).
+pub(crate) fn open_without_file(name: &str) -> Result<Connection, HistoryError> {
+    let mut connection = Connection::open(name)?;
     connection.set_prepared_statement_cache_capacity(64);
     migrate(&mut connection)?;
     Ok(connection)

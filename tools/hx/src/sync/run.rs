@@ -3,6 +3,7 @@
 //! What must hold: every error keeps its kind, cause and remedy on the way up, and gets the exit code of the table.
 //! What it deliberately does not do: decide what to run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use store::{Environment, Store, StoreKind, StoreUrl};
 use vault::{Device, NodeId, Options, Problem, ProblemKind, ResetMode, Vault, VaultError};
 
 use super::past::PastError;
-use super::{KeyFile, LastSync, Membership, Past, Watcher};
+use super::{Description, KeyFile, LastSync, Membership, Past, Watcher};
 use crate::history::{History, HistoryError, HistoryErrorKind};
 use crate::replica::HistoryReplica;
 use crate::settings::{Paths, Settings, credentials};
@@ -57,7 +58,7 @@ impl Link {
             .await
             .map_err(Failure::from)?;
         Ok(Self {
-            vault: Vault::new(store, keys),
+            vault: Description::keep_of(paths, Vault::new(store, keys)),
             options: vault_options(settings),
             membership,
             kind,
@@ -207,12 +208,15 @@ pub fn failure_of(error: &VaultError) -> Failure {
         VaultError::NoVault(place) => Failure::from_error(Exit::NoStore, error)
             .kind("no-vault")
             .hint(no_vault_hint(place)),
+        VaultError::NoVaultFile(place) => Failure::from_error(Exit::NoStore, error)
+            .kind("no-vault-file")
+            .hint(format!("Run `hx sync init --store {}` on a device that is in the vault, such as this one: it puts vault.json back. Nothing else is missing.", quoted(place))),
         VaultError::DamagedVaultFile(_) => Failure::from_error(Exit::Corrupt, error)
             .kind("corrupt")
-            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it is written anew under the same key."),
+            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it puts vault.json back as that device last saw it."),
         VaultError::OtherVault { .. } => Failure::from_error(Exit::Conflict, error)
             .kind("other-vault")
-            .hint("Run `hx sync init --store URL` to join the vault that is there, or give each vault a prefix of its own."),
+            .hint("This machine is in the vault that was not kept there, so it is the one to act on. Run `hx sync init --store URL` to join the vault that is there, then `hx sync repair`; or give each vault a prefix of its own."),
         VaultError::NewerFormat(_) => Failure::from_error(Exit::Failed, error).kind("newer-format").hint("Update hx on this machine."),
         VaultError::Rotated { .. } => Failure::from_error(Exit::WrongKey, error)
             .kind("rotated")
@@ -281,28 +285,29 @@ pub fn history_failure(error: &HistoryError) -> Failure {
 ///
 /// In a folder that another program syncs, an object that is not there yet is no failure of the vault: the exit code says "in part".
 pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) -> Option<Failure> {
-    let serious: Vec<&Problem> = problems
-        .iter()
-        .filter(|problem| problem.kind.is_serious())
-        .collect();
-    let worst = serious
-        .iter()
-        .map(|problem| problem.kind)
-        .max_by_key(|kind| severity(*kind))?;
-    let code = match worst {
+    let worst = worst(problems)?;
+    let code = match worst.kind {
         ProblemKind::Missing if kind == StoreKind::Folder => Exit::Partial,
         ProblemKind::Conflict | ProblemKind::Regression => Exit::Conflict,
         ProblemKind::NoKey => Exit::WrongKey,
         ProblemKind::OtherVault => Exit::Conflict,
         _ => exit::of_store(store::ErrorKind::Corrupt),
     };
-    let worst_problem = serious.iter().find(|problem| problem.kind == worst)?;
+    let serious = problems.iter().filter(|problem| problem.kind.is_serious());
+    let objects: BTreeSet<&str> = serious.map(|problem| problem.key.as_str()).collect();
     Some(
-        Failure::new(code, format!("hx sync {command} failed in part: {} of the vault's objects could not be used; everything else was", serious.len()))
-            .cause(format!("{}: {}", worst_problem.key, worst_problem.detail))
-            .kind(kind_word(worst))
-            .hint(remedy(worst)),
+        Failure::new(code, format!("hx sync {command} failed in part: {} of the vault's objects could not be used; everything else was", objects.len()))
+            .cause(format!("{}: {}", worst.key, worst.detail))
+            .kind(kind_word(worst.kind))
+            .hint(remedy(worst.kind)),
     )
+}
+
+/// The problem that the failure is named after; none if all are remarks.
+pub fn worst(problems: &[Problem]) -> Option<&Problem> {
+    let serious = problems.iter().filter(|problem| problem.kind.is_serious());
+    // Of equals the first.
+    serious.rev().max_by_key(|problem| severity(problem.kind))
 }
 
 /// A problem's kind in the words of the error kinds.

@@ -193,3 +193,19 @@ fn a_store_that_was_put_back_and_a_full_reset() {
     }
     all_is_well(&world);
 }
+
+#[test]
+fn a_copy_that_goes_on_is_not_called_this_device() {
+    let world = World::on_folder();
+    let (laptop, clone) = cloned(&world);
+    laptop.hx("sync pull --force").run().ok();
+    laptop.hx("sync push").run().ok();
+    clone.types("typed on the clone, later");
+    clone.hx("sync").run().ok();
+    laptop.hx("sync pull").run().ok();
+    let run = laptop.hx("sync devices").run().ok();
+    assert!(
+        run.out.contains("a copy of this machine") && !run.out.contains("before a reset"),
+        "{run}"
+    );
+}

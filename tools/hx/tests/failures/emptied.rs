@@ -98,8 +98,9 @@ fn a_damaged_description_shows_where_it_costs_nothing() {
     laptop
         .hx("sync status")
         .run()
-        .fails(16)
-        .because("it is gone, though objects of the vault are there");
+        .fails(10)
+        .because("vault.json is gone")
+        .shows("vault.json is gone");
     laptop.init(FOLDER).run().ok();
     laptop.hx("sync status").run().ok();
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::world::{BUCKET, FOLDER, World, copy_tree};
+use crate::world::{BUCKET, FOLDER, NEW_PASSPHRASE, World, copy_tree};
 
 /// Changes one byte in the middle of an object.
 fn damage(path: &Path) {
@@ -149,17 +149,87 @@ fn a_vault_description_that_was_deleted() {
     let world = World::on_folder();
     let (laptop, desktop) = (world.laptop(), world.desktop());
     let before = laptop.history();
-    fs::remove_file(world.vault().join("vault.json")).expect("removed");
-    laptop
-        .hx("sync verify")
-        .run()
-        .fails(10)
-        .because("there is no vault")
-        .hints("hx sync init --store");
-    laptop.init(FOLDER).run().ok().says("put back");
+    let path = world.vault().join("vault.json");
+    let description = fs::read(&path).expect("a description");
+    fs::remove_file(&path).expect("removed");
+    for words in [
+        "sync verify",
+        "sync status",
+        "sync key show",
+        "sync push --force",
+    ] {
+        laptop
+            .hx(words)
+            .run()
+            .fails(10)
+            .because("vault.json is gone from")
+            .hints("hx sync init --store")
+            .hints("this one");
+    }
+    // Nobody is asked for a passphrase: what comes back is what was there.
+    let run = laptop.hx("sync init --store").arg(FOLDER).run().ok();
+    run.shows("Restored vault").says("stay valid");
+    assert_eq!(fs::read(&path).expect("a description"), description);
     laptop.hx("sync verify").run().ok();
     desktop.hx("sync").run().ok();
     assert_eq!(desktop.history(), before);
+    let tablet = world.device("tablet");
+    tablet.init(FOLDER).run().ok().shows("Joined vault");
+}
+
+#[test]
+fn a_vault_description_of_which_no_copy_is_left() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    laptop.hx("sync verify").run().ok();
+    let path = world.vault().join("vault.json");
+    let forget = || {
+        let keys = fs::read_dir(laptop.data().join("keys"))
+            .expect("keys")
+            .flatten();
+        let copies = keys.filter(|file| file.file_name().to_string_lossy().contains("description"));
+        let removed = copies.map(|copy| fs::remove_file(copy.path()).expect("removed"));
+        assert_eq!(removed.count(), 1);
+        fs::remove_file(&path).expect("removed");
+    };
+    forget();
+    // Old words end by it, so it needs a yes.
+    laptop.init(FOLDER).run().fails(2).hints("--yes");
+    assert!(!path.exists());
+    let run = laptop.init(FOLDER).arg("--yes").run().ok();
+    run.shows("Restored vault").says("NO LONGER VALID");
+    laptop.hx("sync verify").run().ok();
+    world.desktop().hx("sync").run().ok();
+    forget();
+    let run = laptop.init(FOLDER).arg("--yes").arg("--json").run().ok();
+    let json = run.json();
+    assert!(
+        json["restored"] == true && json["created"] == false && json["recovery_phrase"].is_string(),
+        "{run}"
+    );
+}
+
+#[test]
+fn a_vault_description_that_was_deleted_after_a_rotation_elsewhere() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    let rotated = desktop
+        .hx("sync key rotate --yes")
+        .env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE)
+        .run();
+    rotated.ok();
+    let path = world.vault().join("vault.json");
+    let description = fs::read(&path).expect("a description");
+    fs::remove_file(&path).expect("removed");
+    laptop
+        .init(FOLDER)
+        .run()
+        .fails(12)
+        .because("rotated")
+        .hints("where the key was rotated");
+    assert!(!path.exists());
+    desktop.hx("sync init --store").arg(FOLDER).run().ok();
+    assert_eq!(fs::read(&path).expect("a description"), description);
 }
 
 #[test]
@@ -303,7 +373,9 @@ fn a_key_file_that_is_gone_or_damaged() {
     let world = World::on_folder();
     let laptop = world.laptop();
     let before = laptop.history();
-    let key = crate::world::files_below(&laptop.data().join("keys")).remove(0);
+    let mut keys = crate::world::files_below(&laptop.data().join("keys"));
+    keys.retain(|file| !file.to_string_lossy().contains("description"));
+    let key = keys.remove(0);
     fs::write(&key, "{").expect("written");
     laptop
         .hx("sync push")
@@ -316,4 +388,30 @@ fn a_key_file_that_is_gone_or_damaged() {
     laptop.init(FOLDER).run().ok();
     laptop.hx("sync").run().ok();
     assert_eq!(laptop.history(), before);
+}
+
+#[test]
+fn one_damaged_object_is_one_and_is_told_once() {
+    let world = World::on_folder();
+    let (laptop, tablet) = (world.laptop(), world.device("tablet"));
+    tablet.init(FOLDER).run().ok();
+    let segment = world.objects("objects").remove(0);
+    let bytes = fs::read(&segment).expect("an object");
+    fs::write(&segment, &bytes[..bytes.len() / 2]).expect("a cut object");
+    let run = laptop.hx("sync verify").run().fails(16);
+    run.because("1 of the vault's objects");
+    let run = tablet.hx("sync pull").run().fails(16);
+    let name = segment.file_name().expect("a name").to_string_lossy();
+    assert_eq!(run.err.matches(&*name).count(), 1, "{run}");
+}
+
+#[test]
+fn a_repair_that_has_nothing_to_do_says_so() {
+    let world = World::on_folder();
+    world
+        .laptop()
+        .hx("sync repair")
+        .run()
+        .ok()
+        .shows("Nothing to repair");
 }

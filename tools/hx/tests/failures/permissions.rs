@@ -137,3 +137,13 @@ fn a_folder_that_may_not_be_written() {
     );
     assert_eq!(laptop.pending(), 1);
 }
+
+#[test]
+fn a_folder_has_permissions_of_its_own() {
+    let world = World::on_folder();
+    let run = world.laptop().hx("sync test-permissions").run().ok();
+    assert!(
+        !run.out.contains("s3:") && run.out.contains("write files"),
+        "{run}"
+    );
+}

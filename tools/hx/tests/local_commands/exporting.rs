@@ -195,7 +195,7 @@ fn a_pipe_that_nobody_reads_is_not_waited_for() {
 
 /// Some of it was imported, and that some is missing was said.
 #[track_caller]
-fn incomplete(ran: Ran) {
+pub(crate) fn incomplete(ran: Ran) {
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.err.contains("is not complete"), "{ran:?}");
 }
@@ -230,4 +230,29 @@ fn a_backup_that_lost_its_end_is_imported_and_told() {
             Device::new().hx(&["import", "--file", &file]).succeeds();
         }
     }
+}
+
+#[test]
+fn a_history_of_bash_without_times_has_none_in_its_export() {
+    let device = Device::new();
+    let file = device.write("plain", "ls\ncd /tmp\nls\n");
+    device
+        .hx(&["import", "--file", &file, "--shell", "bash"])
+        .succeeds();
+    let exported = |device: &Device| {
+        let ran = device.hx(&["export", "--file", "-", "--format", "bash"]);
+        ran.succeeds().out
+    };
+    assert_eq!(exported(&device), "ls\ncd /tmp\nls\n");
+    // What has a time comes behind, with it.
+    let dated = device.write("dated", "#1700000000\nmake\n");
+    device
+        .hx(&["import", "--file", &dated, "--shell", "bash"])
+        .succeeds();
+    let both = exported(&device);
+    assert_eq!(both, "ls\ncd /tmp\nls\n#1700000000\nmake\n");
+    let other = Device::new();
+    let file = other.write("bash_history", &both);
+    other.hx(&["import", "--file", &file]).succeeds();
+    assert_eq!(exported(&other), both);
 }

@@ -208,3 +208,31 @@ fn bytes_that_are_no_text_are_shown_and_given_back() {
         .expect("the program starts");
     assert_eq!(output.stdout, b"printf caf\xe9\0");
 }
+
+#[test]
+fn options_of_other_programs_can_be_looked_for() {
+    let device = Device::new();
+    let file = device.write("h", ": 1700000000:0;ls -la --full-time\n");
+    device.hx(&["import", "--file", &file]).succeeds();
+    for (typed, meant) in [
+        ("find ls -la", "hx find ls -- -la"),
+        ("find ls --full-time", "hx find ls -- --full-time"),
+        (
+            "search ls -la --limit 5 --full-time",
+            "hx search ls --limit 5 -- -la --full-time",
+        ),
+    ] {
+        let typed: Vec<&str> = typed.split(' ').collect();
+        device.hx(&typed).misused(meant);
+        let words: Vec<&str> = meant.split(' ').skip(1).collect();
+        assert!(
+            device.hx(&words).succeeds().out.contains("ls -la"),
+            "{meant}"
+        );
+    }
+    let wrong = device.hx(&["status", "-la"]);
+    assert!(
+        wrong.code == 2 && !wrong.err.contains("look for"),
+        "{wrong:?}"
+    );
+}

@@ -149,3 +149,14 @@ fn a_pin_needs_an_event() {
     empty.hx(&["pin", "--list"]).fails(1, "no history");
     assert_eq!(empty.entries(), [""; 0]);
 }
+
+#[test]
+fn what_was_pinned_and_is_forgotten_counts_no_more() {
+    let device = Device::with_history();
+    let id = device.ids(&["git"]).remove(0);
+    device.hx(&["pin", &id]).succeeds();
+    let pins = || device.hx(&["status", "--json"]).succeeds().json()["history"]["pins"].clone();
+    assert_eq!(pins(), 1);
+    device.hx(&["forget", "--yes", &id]).succeeds();
+    assert_eq!(pins(), 0);
+}

@@ -124,7 +124,7 @@ fn what_is_skipped_is_shown_with_its_line_and_without_its_secrets() {
         ": 1700000000:0;ls\n: 1700000001:0;\n: 1700000002:0;curl --password hunter2secret \\",
     );
     let ran = device.hx(&["import", "--file", &file]);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, 3, "{ran:?}");
     for part in [
         "skipped 1: a time without a command\n  line 2: ",
         "skipped 1: cut off at the end of the file\n  line 3: ",
@@ -259,13 +259,74 @@ fn what_only_looks_like_a_history_is_refused() {
     device
         .hx(&["import", "--file", &file])
         .fails(1, "JSON of another program");
+}
+
+#[test]
+fn a_time_that_is_none_does_not_cost_the_command() {
+    let device = Device::new();
     let file = device.write(
         "fish_history",
         "- cmd: ls\n  when: 17x\n- cmd: make\n  when: 1700000000\n- cmd: cd\n  when: soon\n",
     );
     let ran = device.hx(&["import", "--file", &file]).succeeds();
     assert!(
-        ran.out.contains("skipped 2: not readable") && !ran.out.contains("cut off"),
+        ran.out.contains("2 commands with a time that is none") && !ran.out.contains("skipped 2"),
         "{ran:?}"
     );
+    assert_eq!(device.ids(&[]).len(), 3);
+    let again = device.hx(&["import", "--file", &file]).succeeds();
+    assert!(again.err.contains("imported 0 new commands"), "{again:?}");
+}
+
+#[test]
+fn what_was_left_out_shows_in_the_exit_code() {
+    let device = Device::new();
+    let long = "x".repeat((16 << 20) + 100);
+    let file = device.write("bash_history", format!("ls\n{long}\ncd\n"));
+    let ran = device.hx(&["import", "--file", &file]);
+    assert!(
+        ran.code == 3 && ran.out.contains("skipped 1: longer than 16 MiB"),
+        "{ran:?}"
+    );
+    // A time without a command never was one.
+    let file = device.write("zsh_history", ": 1700000000:0;ls\n: 1700000001:0;\n");
+    device.hx(&["import", "--file", &file]).succeeds();
+}
+
+#[test]
+fn a_machine_that_was_renamed_is_noticed() {
+    let mut device = Device::with_history();
+    device.set("HX_HOST", "new-name");
+    let dry = device.hx(&["import", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{dry:?}");
+    for part in [
+        "3 of 3 commands",
+        "as those of `box`",
+        "hint: ",
+        "hx import --host box",
+    ] {
+        assert!(dry.err.contains(part), "{part}: {dry:?}");
+    }
+    let named = device.hx(&["import", "--host", "box"]).succeeds();
+    assert!(named.err.contains("imported 0 new commands"), "{named:?}");
+    // As the person wants it; from then on the name is known.
+    let ran = device.hx(&["import"]);
+    assert!(ran.err.contains("imported 3 new commands"), "{ran:?}");
+    device.hx(&["import"]).succeeds();
+}
+
+#[test]
+fn what_comes_out_of_a_pipe_is_read_from_the_standard_input() {
+    let device = Device::new();
+    let made = std::process::Command::new("mkfifo")
+        .arg(device.path("pipe"))
+        .status();
+    assert!(made.expect("mkfifo is there").success());
+    device
+        .hx(&["import", "--file", &device.name("pipe")])
+        .fails(1, "hx import --file -");
+    device
+        .hx_reading(&["import", "--file", "-"], ZSH)
+        .succeeds();
+    assert_eq!(device.ids(&[]).len(), 3);
 }

@@ -5,6 +5,7 @@
 //! What it deliberately does not do: test parsers, search and settings in depth. Their modules do.
 
 mod bystanders;
+mod damaged;
 mod device;
 mod exporting;
 mod finding;

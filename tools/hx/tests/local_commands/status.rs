@@ -66,31 +66,6 @@ fn sizes_are_measured() {
 }
 
 #[test]
-fn a_damaged_database_is_found_and_the_way_out_named() {
-    let device = Device::new();
-    let lines: String = (0..5_000)
-        .map(|n| format!(": {}:0;echo number {n}\n", 1_700_000_000 + n))
-        .collect();
-    device.write(".zsh_history", lines);
-    device.hx(&["import"]).succeeds();
-    let path = device.path(".local/share/hx/hx.db");
-    let mut bytes = std::fs::read(&path).expect("the database");
-    // The first page has the tables' definitions; those behind it have what they hold.
-    let middle = bytes.len() / 2;
-    bytes[middle..middle + 16_384].fill(0xa5);
-    std::fs::write(&path, bytes).expect("the database");
-    let ran = device.hx(&["status", "--verbose"]);
-    assert_eq!(ran.code, 16, "{ran:?}");
-    assert!(
-        ran.err.contains("hint: ")
-            && (ran.err.contains("damaged")
-                || ran.err.contains("hx.db")
-                || ran.err.contains("malformed")),
-        "{ran:?}"
-    );
-}
-
-#[test]
 fn what_is_known_of_the_sync_is_shown_without_asking_the_store() {
     let mut device = Device::with_history();
     device.set("HX_SYNC_PASSPHRASE", "correct horse battery staple");

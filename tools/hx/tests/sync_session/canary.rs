@@ -20,6 +20,10 @@ fn backup(world: &World) -> std::path::PathBuf {
         event["cwd"] = PLACE.into();
         event["host"] = HOST.into();
     }
+    // Edited on purpose: the sum over the records is another now.
+    let document = all.as_object_mut().expect("a document");
+    document.remove("end").expect("an end");
+    document.remove("has_end").expect("a word of it");
     world.file("backup.json", &all.to_string())
 }
 

@@ -101,13 +101,32 @@ fn a_lost_device() {
     laptop.hx("sync devices").run().ok().shows("desktop");
     let run = laptop.hx("sync devices remove nobody --yes").run();
     run.fails(2).hints("hx sync devices");
+    let known = laptop.hx("sync devices --json").run().ok().json();
+    let known = known.as_array().expect("a list");
+    let lost = known.iter().find(|device| device["name"] == "desktop");
+    let lost = lost.expect("it is known")["node"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let tablet = world.device("tablet");
+    tablet.init(FOLDER).run().ok();
+    tablet.hx("sync pull").run().ok().shows("from 2 devices");
     laptop.hx("sync devices remove desktop --yes").run().ok();
+    tablet.hx("sync pull").run().ok().shows("from 1 device,");
+    for (device, name) in [
+        (laptop, &lost),
+        (tablet, &lost),
+        (tablet, &"desktop".to_owned()),
+    ] {
+        let again = device.hx("sync devices remove --yes").arg(name).run();
+        again
+            .fails(1)
+            .because("was removed already")
+            .hints("Nothing was changed");
+    }
     let left = laptop.hx("sync devices").run().ok();
     assert!(!left.out.contains("desktop"), "{left}");
     // What it had is published by the one that took it over.
-    let tablet = world.device("tablet");
-    tablet.init(FOLDER).run().ok();
-    tablet.hx("sync pull").run().ok();
     assert_eq!(tablet.history(), before);
     // It was found again: it goes on under a new identity, and loses nothing.
     desktop.types("found again");
@@ -115,4 +134,22 @@ fn a_lost_device() {
     laptop.hx("sync pull").run().ok();
     assert!(laptop.has("found again"));
     laptop.hx("sync verify").run().ok();
+}
+
+#[test]
+fn who_removed_a_device_is_not_advised_to_do_it_again() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    laptop.hx("sync devices remove desktop --yes").run().ok();
+    laptop.hx("forget --match docker --yes").run().ok();
+    let verified = laptop
+        .hx("sync verify")
+        .run()
+        .ok()
+        .says("which was removed");
+    assert!(
+        !verified.err.contains("hx sync devices remove"),
+        "{verified}"
+    );
+    desktop.hx("sync").run().ok();
 }

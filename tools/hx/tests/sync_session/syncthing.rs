@@ -105,6 +105,11 @@ fn two_vaults_made_before_the_machines_met() {
         .hints("hx sync init")
         .hints("hx sync repair");
 
+    // On the machine whose vault was kept there is nothing to do, and it says whose turn it is.
+    let idle = stays.hx("sync repair").run().fails(15);
+    assert!(idle.out.contains("Not repaired"), "{idle}");
+    idle.hints("nothing is to be done here");
+
     joins
         .init(url)
         .env("HX_SYNC_PASSPHRASE", passphrase)

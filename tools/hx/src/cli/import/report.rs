@@ -2,7 +2,7 @@
 //!
 //! What must hold: every number of the report is shown, and each thing that was left out comes with its reason.
 //!
-//! What it deliberately does not do: judge. Commands that were left out are no failure.
+//! What it deliberately does not do: judge. That commands were left out is for the exit code.
 
 use std::path::PathBuf;
 
@@ -146,9 +146,17 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             ui.out(format!("  line {line}: {excerpt}"));
         }
     }
-    if report.incomplete {
+    if report.altered {
         ui.warn(format!(
-            "{path} is not complete: its end or a part of it is missing. What it has was imported; look for a better copy."
+            "{path} is not complete: all its records are there, but not all are as they were exported. If it was edited on purpose, take \"end\" and \"has_end\" out of it; else look for a better copy. It was imported as it is."
+        ));
+    } else if report.incomplete {
+        let missing = match report.missing {
+            0 => "its end or a part of it is missing or damaged".to_owned(),
+            n => format!("at least {} of it are missing", human::count(n, "record")),
+        };
+        ui.warn(format!(
+            "{path} is not complete: {missing}. What it has was imported; look for a better copy."
         ));
     }
     if report.escaped > 0 {
@@ -160,6 +168,12 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
     if report.lossy > 0 {
         let what = human::count(report.lossy, "command");
         ui.out(format!("{path}: from {what}, zero bytes were dropped"));
+    }
+    if report.bad_times > 0 {
+        let what = human::count(report.bad_times, "command");
+        ui.out(format!(
+            "{path}: {what} with a time that is none; kept without a time"
+        ));
     }
     if report.erased > 0 {
         ui.out(format!(

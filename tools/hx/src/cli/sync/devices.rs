@@ -3,6 +3,8 @@
 //! What must hold: a device's records are taken over before its objects may go.
 //! What it deliberately does not do: shut a lost device out; that takes a new key (`hx sync key rotate`).
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use console::{Exit, Failure, Table, human};
 use vault::{NodeId, Overview};
@@ -41,7 +43,7 @@ pub fn run(args: &DevicesArgs, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-fn overview(context: &Context, history: &mut History) -> Result<Overview, Failure> {
+pub(super) fn overview(context: &Context, history: &mut History) -> Result<Overview, Failure> {
     let past = Past::read(history).map_err(|error| history_failure(&error))?;
     let membership = past.membership.ok_or_else(super::not_set_up)?;
     let replica = HistoryReplica::for_reading(history, membership.vault)
@@ -74,6 +76,9 @@ pub(super) fn table(overview: &Overview) -> String {
         };
         let note = match (device.removed_by, device.earlier, device.complete) {
             (Some(_), ..) => "removed",
+            (None, true, _) if device.goes_on => {
+                "a copy of this machine, or this device before it was set back"
+            }
             (None, true, _) => "this device before a reset or a conflict",
             (None, false, false) => "not all read yet",
             (None, false, true) => "",
@@ -96,7 +101,16 @@ fn age(written_ms: i64) -> std::time::Duration {
 }
 
 fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit, Failure> {
-    let node = find(&overview(context, history)?, device)?;
+    let overview = overview(context, history)?;
+    let node = find(&overview, device)?;
+    if is_removed(&overview, node) {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("device {} was removed already", &node.to_string()[..8]),
+        )
+        .kind("already-removed")
+        .hint("Its records are published by the device that took it over; what is left of its objects goes with that device's first sync after a week. Nothing was changed."));
+    }
     let question = format!(
         "Take over the records of device {} and remove its objects from the store after a week?",
         &node.to_string()[..8]
@@ -126,17 +140,30 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
     Ok(Exit::Ok)
 }
 
+/// Whether somebody has taken its records over.
+pub(super) fn is_removed(overview: &Overview, node: NodeId) -> bool {
+    let mut devices = overview.devices.iter();
+    overview.removed.contains(&node)
+        || devices.any(|device| device.node == node && device.removed_by.is_some())
+}
+
+/// Finds a device by its name or how its id begins; one that was removed only if no other fits. Of those that this device removed, only
+/// the id is known.
 fn find(overview: &Overview, device: &str) -> Result<NodeId, Failure> {
     let fits = |node: &NodeId, name: &str| node.to_string().starts_with(device) || name == device;
-    let mut found = overview
-        .devices
-        .iter()
-        .filter(|known| !known.this && fits(&known.node, &known.name));
+    let others = overview.devices.iter().filter(|known| !known.this);
+    let known = others.filter(|known| fits(&known.node, &known.name));
+    let mut found: BTreeSet<NodeId> = known.map(|known| known.node).collect();
+    found.extend(overview.removed.iter().filter(|node| fits(node, "")));
+    if found.iter().any(|node| !is_removed(overview, *node)) {
+        found.retain(|node| !is_removed(overview, *node));
+    }
+    let mut found = found.into_iter();
     match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one.node),
+        (Some(one), None) => Ok(one),
         (None, _) => Err(
             Failure::usage(format!("no other device is called `{device}`"))
-                .hint("`hx sync devices` lists them."),
+                .hint("`hx sync devices` lists them. One that this machine removed already is known by its id alone."),
         ),
         (Some(_), Some(_)) => Err(
             Failure::usage(format!("several devices are called `{device}`"))

@@ -1,7 +1,8 @@
 //! `hx sync init`: create a vault in a store, join the one that is there, or switch to another store.
 //!
 //! What must hold: nothing is configured before the store was written to, read and listed, and the key opened the vault; what is
-//! pending stays pending; the recovery phrase is shown once, on creation, and kept nowhere.
+//! pending stays pending; the recovery phrase is shown once, on creation, and kept nowhere; no passphrase and no recovery phrase ends
+//! without a yes.
 //!
 //! What it deliberately does not do: move a vault's objects to another store: the next push publishes everything there.
 
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use store::{Store, StoreKind, StoreUrl};
 use vault::{
-    KdfCost, Keyring, MANIFESTS, Overview, Secret, Vault, VaultError, VaultFile, VaultId,
+    Device, KdfCost, Keyring, MANIFESTS, Overview, Secret, Vault, VaultError, VaultFile, VaultId,
     new_recovery_phrase,
 };
 
@@ -23,9 +24,10 @@ use super::passphrase::{self, Purpose};
 use crate::cli::Context;
 use crate::history::History;
 use crate::replica::HistoryReplica;
-use crate::settings::{credentials, write_store};
+use crate::settings::{Settings, credentials, write_store};
 use crate::sync::{
-    KeyFile, Link, Membership, Past, SyncLock, failure_of, history_failure, vault_options,
+    Description, KeyFile, Link, Membership, Past, SyncLock, failure_of, history_failure,
+    vault_options,
 };
 
 /// The name under which hx keeps its vaults apart from other tools'.
@@ -63,12 +65,24 @@ impl InitArgs {
 /// What an init did.
 #[derive(Debug)]
 pub(crate) struct Joined {
-    /// Whether the vault is new.
-    pub(crate) created: bool,
-    /// The recovery phrase of a new vault.
+    pub(crate) how: How,
+    /// The recovery phrase, if there is a new one.
     pub(crate) recovery: Option<String>,
     /// Where it is now.
     pub(crate) membership: Membership,
+}
+
+/// How a device came into a vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It made the vault.
+    Created,
+    /// The vault was there.
+    Joined,
+    /// The vault's description was gone, and is there again as it was.
+    Restored,
+    /// It was gone, and there is a new one, which other secrets open.
+    Renewed,
 }
 
 /// Runs `hx sync init`.
@@ -246,21 +260,20 @@ pub(crate) async fn join(
         .await
         .map_err(|error| failure_of(&error))?;
     let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
-    let (keys, recovery) = match &file {
+    let (keys, how, recovery) = match &file {
         Some(file) => {
             let keys = open(context, file, passphrase_file)?;
             Vault::new(store.clone(), keys.clone())
                 .check_epoch()
                 .await
                 .map_err(|error| failure_of(&error))?;
-            (keys, None)
+            (keys, How::Joined, None)
         }
         None => {
             let place = (store.clone(), url);
             create(context, history, &mut past, place, passphrase_file).await?
         }
     };
-    let created = recovery.is_some();
     let membership = Membership {
         vault: keys.vault(),
         store: url.to_config_string(),
@@ -272,15 +285,18 @@ pub(crate) async fn join(
     past.write(history)
         .map_err(|error| history_failure(&error))?;
     write_store(&context.paths, url)?;
+    let vault = Description::keep_of(&context.paths, Vault::new(store, keys));
+    // So that it is kept here. The next command that reads it keeps it as well.
+    let _ = vault.check_file().await;
     let link = Link {
-        vault: Vault::new(store, keys),
+        vault,
         options: vault_options(&context.settings),
         membership: membership.clone(),
         kind: url.kind(),
     };
     link.begin_again(history)?;
     Ok(Joined {
-        created,
+        how,
         recovery,
         membership,
     })
@@ -337,10 +353,7 @@ async fn create(
     past: &mut Past,
     (store, url): (Store, &StoreUrl),
     passphrase_file: Option<&std::path::Path>,
-) -> Result<(Keyring, Option<String>), Failure> {
-    let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
-    let phrase = new_recovery_phrase().to_string();
-    let recovery = Secret::from_input(&phrase);
+) -> Result<(Keyring, How, Option<String>), Failure> {
     let same_place = past.membership.as_ref().filter(|old| {
         old.store
             .parse::<StoreUrl>()
@@ -350,45 +363,84 @@ async fn create(
         Some(membership) => KeyFile::of(&context.paths, membership.vault).read()?,
         None => None,
     };
-    let vault = match known {
-        Some(keys) => {
-            note_emptiness(history, past, (&store, keys.vault())).await?;
-            context.ui.status("The vault's description was gone from the store; it is put back under the same key.");
-            let file = VaultFile::build(
-                &keys,
-                DOMAIN,
-                1,
-                &[&passphrase, &recovery],
-                KdfCost::RECOMMENDED,
-            )
-            .map_err(|error| failure_of(&error))?;
-            let vault = Vault::new(store, keys);
-            vault
-                .write_file(&file)
-                .await
-                .map_err(|error| failure_of(&error))?;
-            vault
-        }
+    if let Some(keys) = known {
+        let vault = Vault::new(store, keys);
+        let (how, phrase) = put_back(context, history, past, &vault, passphrase_file).await?;
+        return Ok((vault.keys().clone(), how, phrase));
+    }
+    let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+    let phrase = new_recovery_phrase().to_string();
+    let recovery = Secret::from_input(&phrase);
+    refuse_headless(&store).await?;
+    let begun = Instant::now();
+    let secrets = [&passphrase, &recovery];
+    let created = Vault::create(store.clone(), DOMAIN, &secrets, KdfCost::RECOMMENDED).await;
+    let own = match &created {
+        Ok(vault) => vault.keys().vault(),
+        Err(VaultError::OtherVault { expected, .. }) => *expected,
+        Err(error) => return Err(failure_of(error)),
+    };
+    if let Some(theirs) =
+        overtaken(context, (&store, own), begun.elapsed(), passphrase_file).await?
+    {
+        return Ok((theirs, How::Joined, None));
+    }
+    let vault = created.map_err(|error| failure_of(&error))?;
+    Ok((vault.keys().clone(), How::Created, Some(phrase)))
+}
+
+/// Puts the description of this machine's vault back: as it was, if a copy of it is here. Without one there must be new secrets, and the
+/// old ones end.
+async fn put_back(
+    context: &Context,
+    history: &mut History,
+    past: &mut Past,
+    vault: &Vault,
+    passphrase_file: Option<&std::path::Path>,
+) -> Result<(How, Option<String>), Failure> {
+    let keys = vault.keys();
+    let newer = vault.newer_epoch().await;
+    if newer.map_err(|error| failure_of(&error))?.is_some() {
+        return Err(Failure::new(
+            Exit::WrongKey,
+            "vault.json is gone, and the key was rotated since this device read it last: it cannot put it back",
+        )
+        .kind("rotated")
+        .hint("Run `hx sync init` with this URL on the device where the key was rotated, or on one that synced with the new key; then here, with the new passphrase."));
+    }
+    let copy = Description::of(&context.paths, keys.vault()).read(keys);
+    let (file, how, phrase) = match copy {
+        Some(file) => (file, How::Restored, None),
         None => {
-            refuse_headless(&store).await?;
-            let begun = Instant::now();
-            let secrets = [&passphrase, &recovery];
-            let created =
-                Vault::create(store.clone(), DOMAIN, &secrets, KdfCost::RECOMMENDED).await;
-            let own = match &created {
-                Ok(vault) => vault.keys().vault(),
-                Err(VaultError::OtherVault { expected, .. }) => *expected,
-                Err(error) => return Err(failure_of(error)),
-            };
-            if let Some(theirs) =
-                overtaken(context, (&store, own), begun.elapsed(), passphrase_file).await?
-            {
-                return Ok((theirs, None));
-            }
-            created.map_err(|error| failure_of(&error))?
+            context.consent("vault.json is gone from the store, and this device has no copy of it. Make a new one? It needs a new passphrase and has new recovery words; the old passphrase and the old words open nothing any more.")?;
+            let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+            let phrase = new_recovery_phrase().to_string();
+            let secrets = [&passphrase, &Secret::from_input(&phrase)];
+            let generation = next_generation(history, vault, &context.settings)?;
+            let file = VaultFile::build(keys, DOMAIN, generation, &secrets, KdfCost::RECOMMENDED);
+            let file = file.map_err(|error| failure_of(&error))?;
+            (file, How::Renewed, Some(phrase))
         }
     };
-    Ok((vault.keys().clone(), Some(phrase)))
+    note_emptiness(history, past, (vault.store(), keys.vault())).await?;
+    vault
+        .write_file(&file)
+        .await
+        .map_err(|error| failure_of(&error))?;
+    Ok((how, phrase))
+}
+
+fn next_generation(
+    history: &mut History,
+    vault: &Vault,
+    settings: &Settings,
+) -> Result<u64, Failure> {
+    let mut replica = HistoryReplica::for_reading(history, vault.keys().vault())
+        .map_err(|error| history_failure(&error))?;
+    let options = vault_options(settings);
+    Device::new(vault, &mut replica, &options, &mut ())
+        .next_generation()
+        .map_err(|error| failure_of(&error))
 }
 
 /// A place with a vault's objects and no description of it is not empty: a second vault among them would be in everybody's way.
@@ -434,6 +486,8 @@ struct Report<'r> {
     vault: String,
     store: String,
     created: bool,
+    /// Whether the vault was there, but its description was gone and is back.
+    restored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_phrase: Option<&'r str>,
     pending: u64,
@@ -452,14 +506,24 @@ fn show(
         ui.json(&Report {
             vault,
             store: url.to_config_string(),
-            created: joined.created,
+            created: joined.how == How::Created,
+            restored: matches!(joined.how, How::Restored | How::Renewed),
             recovery_phrase: joined.recovery.as_deref(),
             pending,
         });
         return Ok(Exit::Ok);
     }
-    let did = if joined.created { "Created" } else { "Joined" };
+    let (did, next) = match joined.how {
+        How::Created => ("Created", "hx sync push"),
+        How::Joined => ("Joined", "hx sync pull"),
+        How::Restored | How::Renewed => ("Restored", "hx sync"),
+    };
     ui.out(format!("{did} vault {} in {url}", &vault[..8]));
+    match joined.how {
+        How::Restored => ui.status("vault.json was gone from the store; it is put back as this device last saw it: passphrases and recovery words stay valid."),
+        How::Renewed => ui.warn("vault.json was gone from the store; there is a new one, under the same key. Only the new passphrase and the new recovery words open the vault: THE OLD ONES ARE NO LONGER VALID. Devices that are in the vault need neither."),
+        How::Created | How::Joined => {}
+    }
     if pending > 0 {
         ui.status(format!(
             "{} here that it does not have yet.",
@@ -473,11 +537,6 @@ fn show(
         }
         ui.reveal("");
     }
-    let next = if joined.created {
-        "hx sync push"
-    } else {
-        "hx sync pull"
-    };
     ui.status(format!("Next: {next}"));
     Ok(Exit::Ok)
 }

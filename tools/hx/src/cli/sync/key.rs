@@ -13,7 +13,7 @@ use vault::{KdfCost, Secret, SlotKind, Vault, VaultFile, new_recovery_phrase};
 use super::passphrase::{self, Purpose};
 use crate::cli::Context;
 use crate::history::History;
-use crate::sync::{KeyFile, Link, SyncLock, failure_of};
+use crate::sync::{Description, KeyFile, Link, SyncLock, failure_of};
 
 /// Arguments of `hx sync key`.
 #[derive(Debug, Args)]
@@ -144,7 +144,10 @@ fn rotate(
     // The new key is kept here before the store knows it: the other order could lock this device out of its own vault.
     let key_file = KeyFile::of(&context.paths, file.vault);
     key_file.write(&keys)?;
-    let rotated = Vault::new(vault.store().clone(), keys.clone());
+    let rotated = Description::keep_of(
+        &context.paths,
+        Vault::new(vault.store().clone(), keys.clone()),
+    );
     let written = context.block_on(async {
         rotated
             .write_file(&next)

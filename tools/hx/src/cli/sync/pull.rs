@@ -11,7 +11,7 @@ use vault::{PullMode, PullReport};
 use super::cost;
 use crate::cli::Context;
 use crate::history::History;
-use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure};
+use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure, worst};
 
 /// Arguments of `hx sync pull`.
 #[derive(Debug, Default, Args)]
@@ -113,7 +113,9 @@ fn show(context: &Context, shown: &Shown) {
         return;
     }
     let (report, usage) = (&shown.report, shown.usage);
-    for problem in &report.problems {
+    // The error at the end names one of them.
+    let last = worst(&report.problems);
+    for problem in report.problems.iter().filter(|one| Some(*one) != last) {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
     }
     let took = human::duration(std::time::Duration::from_millis(shown.took_ms));
@@ -126,7 +128,7 @@ fn show(context: &Context, shown: &Shown) {
             String::new()
         };
         let added = human::count(report.added, "record");
-        let devices = human::count(report.devices, "device");
+        let devices = human::count(report.senders.len() as u64, "device");
         ui.out(format!(
             "Pulled {added}{known} from {devices}, {took} ({}).",
             cost(usage)

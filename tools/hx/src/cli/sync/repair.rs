@@ -7,11 +7,12 @@
 use clap::Args;
 use console::{Exit, Failure, Ui, human};
 use serde::Serialize;
-use vault::{Absorbed, RepairReport};
+use vault::{Absorbed, Device, RepairReport};
 
 use super::cost;
 use crate::cli::Context;
-use crate::sync::{KeyFile, LastSync, Link, SyncLock, Watcher};
+use crate::replica::HistoryReplica;
+use crate::sync::{KeyFile, LastSync, Link, SyncLock, Watcher, problems_failure};
 
 /// Arguments of `hx sync repair`.
 #[derive(Debug, Args)]
@@ -39,7 +40,7 @@ pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "repair", &context.ui)?;
     let watcher = Watcher::new(&context.ui, &context.paths, "repair");
-    let ((absorbed, report), sync) = context.block_on(async {
+    let ((absorbed, report), sync, kind) = context.block_on(async {
         let link = Link::open(
             &history,
             &context.settings,
@@ -48,22 +49,39 @@ pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
         )
         .await?;
         let earlier = KeyFile::others(&context.paths, link.membership.vault);
-        link.run(&mut history, "repair", watcher, async |device| {
+        let work = async |device: &mut Device<'_, HistoryReplica<'_>>| {
             let (report, absorbed) = device.absorb(&earlier, gives_up).await?;
             let records = report.republished;
             Ok(((absorbed, report), records))
-        })
-        .await
+        };
+        let (done, sync) = link.run(&mut history, "repair", watcher, work).await?;
+        Ok((done, sync, link.kind))
     })?;
+    // A new manifest alone leaves out what is damaged, or stands for one that is.
+    let is_idle = report.recovered == 0 && !report.push.published && absorbed.objects == 0;
+    let is_sound = report.problems.is_empty() && absorbed.problems.is_empty();
+    let failure = problems_failure("repair", &report.problems, kind).filter(|_| is_idle);
+    let ended = move || match failure {
+        Some(failure) => Err(failure),
+        None if is_idle && !is_sound => Ok(Exit::Partial),
+        None => Ok(Exit::Ok),
+    };
     if context.ui.is_json() {
         context.ui.json(&Repaired { report, absorbed });
-        return Ok(Exit::Ok);
+        return ended();
     }
     if absorbed != Absorbed::default() {
         tell_absorbed(&context.ui, &absorbed);
     }
-    show(context, &report, &sync, "Repaired");
-    Ok(Exit::Ok)
+    if is_idle && is_sound {
+        context
+            .ui
+            .out(format!("Nothing to repair ({}).", cost(sync.usage)));
+    } else {
+        let did = if is_idle { "Not repaired" } else { "Repaired" };
+        show(context, &report, &sync, did);
+    }
+    ended()
 }
 
 /// What `--json` shows.

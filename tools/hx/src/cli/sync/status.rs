@@ -367,9 +367,8 @@ fn state(remote: Option<&Remote>) -> String {
         ),
         Some(remote) => match remote.kind.as_deref() {
             Some("no-vault") => "the vault is not there: not mounted, or emptied".into(),
-            Some("corrupt") => {
-                "reachable, but vault.json is damaged or gone: no device can join".into()
-            }
+            Some("no-vault-file") => "reachable, but vault.json is gone: no device can join".into(),
+            Some("corrupt") => "reachable, but vault.json is damaged: no device can join".into(),
             Some(kind) => format!("reachable, but it cannot be synced with ({kind})"),
             None => format!("reachable, {}{}", news(remote), age(remote)),
         },

@@ -6,8 +6,8 @@
 use console::{Exit, Failure, Table};
 use serde_json::json;
 use store::{
-    PermissionCheck, PermissionOutcome, Store, StoreUrl, check_permissions, check_round_trip,
-    policy_json,
+    PermissionCheck, PermissionOutcome, Store, StoreKind, StoreUrl, check_permissions,
+    check_round_trip, policy_json,
 };
 
 use crate::cli::Context;
@@ -72,9 +72,15 @@ pub fn connection(context: &Context) -> Result<Exit, Failure> {
 /// [`Exit::Denied`] if one is missing; the policy is printed then.
 pub fn permissions(context: &Context) -> Result<Exit, Failure> {
     let url = configured_store(context)?;
-    let checks = context.block_on(async {
+    let mut checks = context.block_on(async {
         Ok(check_permissions(&url, &context.settings.tuning(), &context.environment()).await)
     })?;
+    if url.kind() == StoreKind::Folder {
+        checks.retain(|check| check.outcome != PermissionOutcome::NotApplicable);
+        for check in &mut checks {
+            check.action = in_a_folder(check.action);
+        }
+    }
     let ui = &context.ui;
     let missing: Vec<&PermissionCheck> = checks
         .iter()
@@ -123,11 +129,23 @@ pub fn permissions(context: &Context) -> Result<Exit, Failure> {
         );
         return Err(failure.context("the permissions could not be tried"));
     }
-    Err(
-        Failure::new(Exit::Denied, format!("not allowed: {}", denied.join(", ")))
-            .kind("permission")
-            .hint("Attach the policy above to the user or role, then run this again."),
-    )
+    let hint = match url.kind() {
+        StoreKind::Folder => "Check who owns the folder and its permissions, then run this again.",
+        _ => "Attach the policy above to the user or role, then run this again.",
+    };
+    let failure = Failure::new(Exit::Denied, format!("not allowed: {}", denied.join(", ")));
+    Err(failure.kind("permission").hint(hint))
+}
+
+/// What an action is where no policy grants it.
+fn in_a_folder(action: &'static str) -> &'static str {
+    match action {
+        "s3:GetObject" => "read files",
+        "s3:PutObject" => "write files",
+        "s3:DeleteObject" => "remove files",
+        "s3:ListBucket" => "list the folder",
+        other => other,
+    }
 }
 
 fn word(outcome: PermissionOutcome) -> &'static str {

@@ -9,9 +9,10 @@ use clap::Args;
 use console::{Exit, Failure, Table, human};
 use serde::Serialize;
 use store::{ErrorKind, StoreError};
-use vault::{Place, ProblemKind, VerifyMode, VerifyReport};
+use vault::{NodeId, Overview, Place, ProblemKind, VerifyMode, VerifyReport};
 
 use super::cost;
+use super::devices::is_removed;
 use crate::cli::Context;
 use crate::history::{History, HistoryError, HistoryErrorKind};
 use crate::sync::{LastSync, Link, SyncLock, Watcher, history_failure, problems_failure};
@@ -60,7 +61,14 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
         };
         Ok((report, sync, link.kind, versions))
     })?;
-    show(args, context, &report, &sync, versions.as_ref());
+    let overview = super::devices::overview(context, &mut history)?;
+    show(
+        args,
+        context,
+        (&report, &overview),
+        &sync,
+        versions.as_ref(),
+    );
     match problems_failure("verify", &report.problems, kind) {
         // What is late in a synced folder is no failure of a pull. Here the question is whether everything is there.
         Some(failure) if failure.exit() == Exit::Partial => Err(failure.with_exit(Exit::Corrupt)),
@@ -101,7 +109,7 @@ struct Shown<'r> {
 fn show(
     args: &VerifyArgs,
     context: &Context,
-    report: &VerifyReport,
+    (report, overview): (&VerifyReport, &Overview),
     sync: &LastSync,
     versions: Option<&Result<u64, StoreError>>,
 ) {
@@ -147,34 +155,71 @@ fn show(
         "{verdict}: {objects}{read} ({}).",
         cost(sync.usage)
     ));
-    show_leftovers(args, context, report);
+    show_leftovers(args, context, report, overview);
     if let Some(versions) = versions {
         show_versions(context, versions);
     }
 }
 
 /// What is there and belongs to nothing any more.
-fn show_leftovers(args: &VerifyArgs, context: &Context, report: &VerifyReport) {
+fn show_leftovers(
+    args: &VerifyArgs,
+    context: &Context,
+    report: &VerifyReport,
+    overview: &Overview,
+) {
     let ui = &context.ui;
     if report.orphans > 0 {
         ui.status(format!("{} that no manifest names any more: kept for slow readers, or left by an interrupted push.", human::count(report.orphans, "object")));
     }
     if report.forgotten_left > 0 {
-        let whose: BTreeSet<String> = report
+        let forgotten = report
             .problems
             .iter()
-            .filter(|problem| problem.kind == ProblemKind::Forgotten)
+            .filter(|problem| problem.kind == ProblemKind::Forgotten);
+        let whose: BTreeSet<NodeId> = forgotten
             .filter_map(|problem| Place::parse(&problem.key))
-            .map(|(place, _)| place.node.to_string()[..8].to_owned())
+            .map(|(place, _)| place.node)
             .collect();
-        ui.status(format!(
-            "{} still in objects of {}: each device removes its own with its first sync after a week. One that will never sync again: `hx sync devices remove DEVICE`.",
+        let (gone, there): (Vec<NodeId>, Vec<NodeId>) = whose
+            .into_iter()
+            .partition(|node| is_removed(overview, *node));
+        let mut text = format!(
+            "{} still in the store.",
             human::count(report.forgotten_left, "forgotten record"),
-            whose.into_iter().collect::<Vec<_>>().join(", ")
-        ));
+        );
+        let is_own = |node: &NodeId| {
+            let mut devices = overview.devices.iter();
+            devices.any(|device| device.this && device.node == *node)
+        };
+        let (own, others): (Vec<NodeId>, Vec<NodeId>) = there.into_iter().partition(is_own);
+        if !own.is_empty() {
+            text += " In objects of this device, which go with its first sync after a week.";
+        }
+        if !others.is_empty() {
+            text += &format!(
+                " In objects of {}: each device removes its own with its first sync after a week. One that will never sync again: `hx sync devices remove DEVICE`.",
+                short(&others)
+            );
+        }
+        if !gone.is_empty() {
+            text += &format!(
+                " In objects of {}, which was removed: they go with the first sync, after a week, of the device that took it over.",
+                short(&gone)
+            );
+        }
+        ui.status(text);
     } else if !args.manifest {
         ui.status("No forgotten record is left in any object.");
     }
+}
+
+fn short(nodes: &[NodeId]) -> String {
+    let names: Vec<String> = nodes
+        .iter()
+        .map(|node| node.to_string()[..8].to_owned())
+        .collect();
+    names.join(", ")
 }
 
 /// A versioned bucket keeps what was replaced and removed: there a forgotten record could live on.

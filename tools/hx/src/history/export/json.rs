@@ -10,7 +10,7 @@ use super::order::Selection;
 use super::{ExportReport, Tell, write_failed};
 use crate::history::History;
 use crate::history::error::HistoryError;
-use crate::history::exchange::{End, EndKind, FORMAT, Header, Object, VERSION, written};
+use crate::history::exchange::{Digest, End, FORMAT, Header, Object, VERSION, written};
 use crate::history::model::Record;
 use crate::history::rows;
 
@@ -29,11 +29,20 @@ pub(super) fn document(
     tell: Option<Tell<'_>>,
 ) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
+    let mut digest = Digest::default();
     let mut header = serde_json::to_string(&header(None, now_us)).unwrap_or_default();
     header.pop();
     writer.write_all(header.as_bytes()).map_err(write_failed)?;
     for (name, kind) in ARRAYS {
-        if let Err(error) = array(history, selection, writer, (name, kind), &mut report) {
+        let outcome = array(
+            history,
+            selection,
+            writer,
+            (name, kind),
+            &mut report,
+            &mut digest,
+        );
+        if let Err(error) = outcome {
             if let Some(tell) = tell {
                 // Records are written whole, so that here an array is open and nothing else.
                 write!(writer, "\n],\n\"error\":{}}}\n", tell(&error)).map_err(write_failed)?;
@@ -41,7 +50,8 @@ pub(super) fn document(
             return Err(error);
         }
     }
-    writer.write_all(b"}\n").map_err(write_failed)?;
+    let end = serde_json::to_string(&end(history, digest)).unwrap_or_default();
+    write!(writer, ",\n\"end\":{end}}}\n").map_err(write_failed)?;
     Ok(report)
 }
 
@@ -51,6 +61,7 @@ fn array(
     writer: &mut dyn Write,
     (name, kind): (&str, i64),
     report: &mut ExportReport,
+    digest: &mut Digest,
 ) -> Result<(), HistoryError> {
     write!(writer, ",\n\"{name}\":[").map_err(write_failed)?;
     let mut first = true;
@@ -59,7 +70,9 @@ fn array(
             .write_all(if first { b"\n" } else { b",\n" })
             .map_err(write_failed)?;
         first = false;
-        Object::from(record).write_bare(writer).map_err(json_failed)
+        let mut object = Object::from(record);
+        digest.add(&mut object);
+        object.write_bare(writer).map_err(json_failed)
     })?;
     writer
         .write_all(if first { b"]" } else { b"\n]" })
@@ -73,27 +86,32 @@ pub(super) fn lines(
     now_us: i64,
 ) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
+    let mut digest = Digest::default();
     serde_json::to_writer(&mut *writer, &header(Some("header".to_owned()), now_us))
         .map_err(json_failed)?;
     writer.write_all(b"\n").map_err(write_failed)?;
     for (_, kind) in ARRAYS {
         for_each(history, selection, kind, &mut report, |record| {
-            serde_json::to_writer(&mut *writer, &Object::from(record)).map_err(json_failed)?;
+            let mut object = Object::from(record);
+            digest.add(&mut object);
+            serde_json::to_writer(&mut *writer, &object).map_err(json_failed)?;
             writer.write_all(b"\n").map_err(write_failed)
         })?;
     }
-    let end = End {
-        kind: EndKind::End,
-        records: report.events + report.others,
-    };
-    serde_json::to_writer(&mut *writer, &end).map_err(json_failed)?;
+    serde_json::to_writer(&mut *writer, &end(history, digest)).map_err(json_failed)?;
     writer.write_all(b"\n").map_err(write_failed)?;
     Ok(report)
 }
 
+/// What was rescued from a damaged database says so, unless everything was there.
+fn end(history: &History, digest: Digest) -> End {
+    let losses = history.losses().filter(|losses| !losses.are_none());
+    digest.end(losses.map(|losses| losses.missing))
+}
+
 fn header(kind: Option<String>, now_us: i64) -> Header {
     Header {
-        has_end: kind.is_some(),
+        has_end: true,
         kind,
         format: FORMAT.to_owned(),
         version: VERSION,

@@ -1,7 +1,7 @@
 //! Histories as zsh, bash and fish write them, for these shells to read.
 //!
 //! What must hold: an import of it gives the same commands, in the same order, at the same seconds. Where the time is unknown, 0
-//! stands for it, as the shells do it.
+//! stands for it, as the shells do it; bash has lines without a time, as long as no time and no command of several lines came before.
 //!
 //! What it deliberately does not do: carry what these formats have no place for (directories, hosts, exit codes).
 
@@ -23,10 +23,15 @@ pub(super) fn write(
     shell: Shell,
 ) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
+    let mut is_stamped = false;
     selection.for_each_event(history, &mut report, |event| {
         match shell {
             Shell::Zsh => zsh(&event, writer),
-            Shell::Bash => bash(&event, writer),
+            Shell::Bash => {
+                // Up to the first time each line is a command; from there on each command has one.
+                is_stamped |= event.time_known || event.command.contains('\n');
+                bash(&event, is_stamped, writer)
+            }
             Shell::Fish => fish(&event, writer),
         }
         .map_err(write_failed)
@@ -88,8 +93,10 @@ fn escaped_for_zsh(bytes: &[u8], first: bool) -> Cow<'_, [u8]> {
     Cow::Owned(escaped)
 }
 
-fn bash(event: &Event, writer: &mut dyn Write) -> io::Result<()> {
-    writeln!(writer, "#{}", second(event))?;
+fn bash(event: &Event, is_stamped: bool, writer: &mut dyn Write) -> io::Result<()> {
+    if is_stamped {
+        writeln!(writer, "#{}", second(event))?;
+    }
     writer.write_all(&octets::to_bytes(&event.command))?;
     writer.write_all(b"\n")
 }

@@ -87,14 +87,15 @@ fn the_document_looks_like_this() {
         .map(|(_, _, record)| record.id())
         .collect();
     let expected = format!(
-        "{{\"format\":\"syncline-hx-history\",\"version\":1,\"exported_at\":\"2023-11-14T22:13:20Z\",\n\"events\":[\n\
+        "{{\"format\":\"syncline-hx-history\",\"version\":1,\"exported_at\":\"2023-11-14T22:13:20Z\",\"has_end\":true,\n\"events\":[\n\
         {{\"id\":\"{}\",\"time_us\":3,\"time_known\":false,\"command\":\"old\",\"host\":\"\"}},\n\
         {{\"id\":\"{}\",\"time\":\"1970-01-01T00:00:05Z\",\"time_us\":5000000,\"command\":\"make \\\"x\\\"\\n| tee\",\"duration_ms\":1500,\"exit\":1,\
         \"cwd\":\"/tmp\",\"host\":\"box\",\"shell\":\"zsh\",\"session\":\"s\"}},\n\
         {{\"id\":\"{}\",\"time\":\"1970-01-01T00:00:09Z\",\"time_us\":9000000,\"command\":\"ls\",\"host\":\"box\",\"shell\":\"zsh\"}}\n],\n\
         \"sessions\":[\n{{\"name\":\"s\",\"host\":\"box\",\"start_us\":1}}\n],\n\
         \"pins\":[\n{{\"event\":\"{}\",\"clock\":7,\"pinned\":true}}\n],\n\
-        \"tombstones\":[\n{{\"target\":\"{}\",\"time_us\":77}}\n]}}\n",
+        \"tombstones\":[\n{{\"target\":\"{}\",\"time_us\":77}}\n],\n\
+        \"end\":{{\"type\":\"end\",\"records\":6,\"digest\":\"4a96c05e23162146db73ab2f89d60f1c\"}}}}\n",
         ids[4],
         ids[3],
         ids[2],
@@ -183,7 +184,7 @@ fn a_file_appears_whole_or_not_at_all() {
     assert!(
         std::fs::read_to_string(&path)
             .expect("read")
-            .ends_with("]}\n")
+            .ends_with("}}\n")
     );
     let error = export_file(
         &everything(),

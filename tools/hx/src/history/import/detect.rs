@@ -144,12 +144,28 @@ fn json(head: &[u8], sample: &Sample<'_>) -> Option<Result<Kind, String>> {
     if late {
         return Some(Ok(Kind::Json));
     }
+    // What says so may be damaged; its records still look like no others.
+    if sample.shell.is_none() && (has_records(head) || has_records(sample.tail)) {
+        return Some(Ok(Kind::Json));
+    }
     let name = sample.name.to_string_lossy().to_lowercase();
     let named = [".json", ".jsonl", ".ndjson"]
         .iter()
         .any(|ending| name.ends_with(ending));
     let json = (object || array || named) && sample.shell.is_none();
     json.then(|| Err("it is JSON of another program, not an export of hx".to_owned()))
+}
+
+/// Whether lines are records as hx writes them.
+fn has_records(text: &[u8]) -> bool {
+    let is_record = |line: &[u8]| {
+        [&b"{\"id\":\""[..], b"{\"type\":\"event\",\"id\":\""]
+            .iter()
+            .any(|start| line.starts_with(start))
+            && contains(line, b",\"time_us\":")
+            && contains(line, b",\"command\":\"")
+    };
+    text.split(|byte| *byte == b'\n').any(is_record)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

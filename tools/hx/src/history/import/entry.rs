@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) escaped: bool,
     /// Whether NUL bytes were dropped.
     pub(super) lossy: bool,
+    /// Whether its time could not be read.
+    pub(super) bad_time: bool,
 }
 
 /// Why something was left out.
@@ -95,6 +97,7 @@ impl Item {
             text,
             escaped,
             lossy,
+            bad_time: false,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Histories of fish: `- cmd:` with `when:` and `paths:` below. It looks like YAML and is not.
 //!
-//! What must hold: `\n` and `\\` in a command are undone as fish does it; everything else stays as it is.
+//! What must hold: `\n` and `\\` in a command are undone as fish does it; everything else stays as it is; a command whose time is no number
+//! is kept without one.
 //!
 //! What it deliberately does not do: keep the paths; they can be had from the command.
 
@@ -17,6 +18,13 @@ pub(super) struct Fish<R> {
     undated: bool,
 }
 
+/// When a command ran.
+struct Time {
+    second: Option<i64>,
+    /// Whether there is one that is no number.
+    unreadable: bool,
+}
+
 impl<R: BufRead> Fish<R> {
     pub(super) fn new(lines: Lines<R>) -> Self {
         Self {
@@ -25,8 +33,8 @@ impl<R: BufRead> Fish<R> {
         }
     }
 
-    /// The lines that belong to a command: its time, or why it has none that can be used.
-    fn details(&mut self) -> io::Result<Result<Option<i64>, SkipReason>> {
+    /// The lines that belong to a command: its time, or that the file ends within them.
+    fn details(&mut self) -> io::Result<Result<Time, SkipReason>> {
         let mut second = None;
         let mut cut = false;
         let mut unreadable = false;
@@ -34,11 +42,7 @@ impl<R: BufRead> Fish<R> {
             if self.lines.bytes().starts_with(COMMAND) {
                 self.lines.unread();
                 self.undated = second.is_none() && !unreadable;
-                return Ok(if unreadable {
-                    Err(SkipReason::Damaged)
-                } else {
-                    Ok(second)
-                });
+                return Ok(Ok(Time { second, unreadable }));
             }
             cut = !line.terminated;
             if let Some(digits) = self.lines.bytes().trim_ascii_start().strip_prefix(b"when:") {
@@ -48,11 +52,11 @@ impl<R: BufRead> Fish<R> {
                 unreadable = second.is_none() && line.terminated;
             }
         }
-        Ok(match second {
-            _ if unreadable => Err(SkipReason::Damaged),
-            None if !self.undated => Err(SkipReason::CutOff),
-            _ if cut => Err(SkipReason::CutOff),
-            second => Ok(second),
+        let lacks = second.is_none() && !self.undated && !unreadable;
+        Ok(if lacks || cut {
+            Err(SkipReason::CutOff)
+        } else {
+            Ok(Time { second, unreadable })
         })
     }
 }
@@ -81,7 +85,13 @@ impl<R: BufRead> Parser for Fish<R> {
             let item = match self.details()? {
                 _ if !line.terminated => Item::skipped(line.number, SkipReason::CutOff, &command),
                 Err(reason) => Item::skipped(line.number, reason, &command),
-                Ok(second) => Item::entry(line.number, second, None, &command),
+                Ok(time) => {
+                    let mut item = Item::entry(line.number, time.second, None, &command);
+                    if let Item::Entry(entry) = &mut item {
+                        entry.bad_time = time.unreadable;
+                    }
+                    item
+                }
             };
             return Ok(Some(item));
         }

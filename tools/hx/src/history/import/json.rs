@@ -1,26 +1,34 @@
 //! Exports of hx: JSON and JSON Lines.
 //!
-//! What must hold: objects are read one by one, so that memory does not grow with the file; a newer version is refused; a document
-//! that ends early gives what it has, and says so.
+//! What must hold: objects are read one by one, so that memory does not grow with the file; a newer version is refused; of a damaged
+//! file every record that is whole is taken, and that others may be missing is said.
 //!
 //! What it deliberately does not do: read the JSON of other programs.
+//!
+//! A document is read twice: first to see whether it is sound and what it says of itself, wherever that stands. What is not sound is then
+//! read by `scan`, which needs no document around the records.
+
+mod scan;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer as _, Error as _, IgnoredAny, MapAccess,
+    SeqAccess, Visitor,
 };
 
+use self::scan::{Piece, Scanner};
 use super::lines::{COMMAND_BYTES_MAX, Lines};
 use super::{Applier, ImportOptions, ImportReport, Input, SkipReason, Source, refusal};
 use crate::history::apply::Outcome;
 use crate::history::error::{HistoryError, HistoryErrorKind, shown};
 use crate::history::exchange::{
-    End, EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject, VERSION,
+    Digest, End, EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject,
+    VERSION,
 };
 use crate::history::model::Record;
 
@@ -28,6 +36,9 @@ struct Import<'c> {
     applier: Applier<'c>,
     report: ImportReport,
     progress: super::ImportProgress,
+    digest: Digest,
+    header: Option<Header>,
+    end: Option<End>,
 }
 
 pub(super) fn import(
@@ -45,19 +56,25 @@ pub(super) fn import(
         applier,
         report: ImportReport::new(format, options.dry_run),
         progress: options.progress.clone(),
+        digest: Digest::default(),
+        header: None,
+        end: None,
     };
     if lines {
         import.lines(&mut input)?;
     } else {
         import.document(&mut input)?;
     }
+    import.compare(input.path)?;
     let mut report = import.report;
     report.erased = import.applier.finish()?.erased;
     Ok(report)
 }
 
 impl Import<'_> {
-    fn add(&mut self, record: Record, line: u64) -> Result<(), HistoryError> {
+    fn add(&mut self, mut object: Object, line: u64) -> Result<(), HistoryError> {
+        self.digest.add(&mut object);
+        let record = Record::from(object);
         if let Record::Event(event) = &record {
             if event.command.len() > COMMAND_BYTES_MAX {
                 self.report.skip(
@@ -86,135 +103,233 @@ impl Import<'_> {
     fn lines(&mut self, input: &mut Input<'_>) -> Result<(), HistoryError> {
         let (path, crlf) = (input.path(), input.crlf);
         let mut lines = Lines::new(input.reader()?, crlf);
-        let mut header: Option<Header> = None;
-        let (mut ended, mut last) = (false, 0);
         while let Some(line) = lines
             .read()
             .map_err(|error| HistoryError::io("read", &path, error))?
         {
-            if lines.bytes().trim_ascii().is_empty() {
-                continue;
-            }
-            if header.is_none() {
-                let read: Header = serde_json::from_slice(lines.bytes()).map_err(|_| {
-                    refusal(&path, "its first line is not the header of an hx export")
-                })?;
-                check(&read.format, read.version, &path)?;
-                header = Some(read);
-            } else if line.too_long {
+            if line.too_long {
                 self.report.skip(
                     line.number,
                     SkipReason::TooLong,
                     super::entry::excerpt(lines.bytes()),
                 );
-            } else if let Ok(end) = serde_json::from_slice::<End>(lines.bytes()) {
-                // With fewer records before it, the middle was lost.
-                ended = end.records == self.report.read;
             } else if let Ok(object) = serde_json::from_slice::<Object>(lines.bytes()) {
-                self.add(object.into(), line.number)?;
+                self.add(object, line.number)?;
             } else {
                 let reason = if line.terminated {
                     SkipReason::Damaged
                 } else {
                     SkipReason::CutOff
                 };
-                self.report
-                    .skip(line.number, reason, super::entry::excerpt(lines.bytes()));
-            }
-            last = line.number;
-        }
-        if header.is_some_and(|header| header.has_end) && !ended {
-            self.report.incomplete = true;
-            if self.report.skipped.is_empty() {
-                self.report.skip(last, SkipReason::CutOff, String::new());
+                self.scan(Scanner::new(lines.bytes(), line.number), reason, &path)?;
             }
         }
         Ok(())
     }
 
-    fn document(&mut self, input: &mut Input<'_>) -> Result<(), HistoryError> {
-        let path = input.path();
-        let known = match self.parse(input.reader()?, None, &path)? {
-            Parsed::Whole => return Ok(()),
-            Parsed::HeaderLate => header(input.reader()?).ok_or_else(|| {
-                refusal(&path, "it is JSON of another program, not an export of hx")
-            })?,
-        };
-        check(&known.format, known.version, &path)?;
-        self.parse(input.reader()?, Some(()), &path).map(drop)
+    /// Takes every record that is whole.
+    fn scan<R: Read>(
+        &mut self,
+        mut scanner: Scanner<R>,
+        reason: SkipReason,
+        path: &Path,
+    ) -> Result<(), HistoryError> {
+        loop {
+            let line = scanner.line();
+            let piece = scanner
+                .next()
+                .map_err(|error| HistoryError::io("read", path, error))?;
+            match piece {
+                None => return Ok(()),
+                Some(Piece::Object(object)) => self.add(object, line)?,
+                Some(Piece::End(end)) => self.end = Some(end),
+                Some(Piece::Header(header)) => self.take_header(header, path)?,
+                Some(Piece::Gap(bytes)) => match header_within(&bytes) {
+                    Some(header) => self.take_header(header, path)?,
+                    None => {
+                        let excerpt = super::entry::excerpt(&bytes);
+                        self.report.skip(line, reason, excerpt);
+                    }
+                },
+            }
+        }
     }
 
-    /// `checked` says that the header has been looked at already, wherever it is.
+    /// A newer version is refused. Another format is refused only if no record turns up: the word may be damaged.
+    fn take_header(&mut self, header: Header, path: &Path) -> Result<(), HistoryError> {
+        check_version(header.version, path)?;
+        self.report.incomplete |= header.format != FORMAT;
+        self.header = Some(header);
+        Ok(())
+    }
+
+    /// Holds what was read against what the file says of itself.
+    fn compare(&mut self, path: &Path) -> Result<(), HistoryError> {
+        let is_damaged = self.report.incomplete || self.report.has_damage();
+        if self.digest.records() == 0 && (self.header.is_none() || is_damaged) {
+            let other = self
+                .header
+                .as_ref()
+                .filter(|header| header.format != FORMAT);
+            let reason = match other {
+                Some(header) => format!("its format is `{}`, not `{FORMAT}`", header.format),
+                None => "it is an export of hx that is damaged so much that no record is left"
+                    .to_owned(),
+            };
+            return Err(refusal(path, &reason));
+        }
+        let has_end = self.header.as_ref().is_none_or(|header| header.has_end);
+        let is_whole = match &self.end {
+            Some(end) => {
+                let missing = end.records.saturating_sub(self.digest.records());
+                self.report.missing = missing.saturating_add(end.missing.unwrap_or(0));
+                self.report.altered = missing == 0 && !is_damaged && !self.digest.agrees(end);
+                end.missing.is_none() && self.digest.agrees(end)
+            }
+            None => !has_end,
+        };
+        self.report.incomplete = is_damaged || !is_whole;
+        Ok(())
+    }
+
+    fn document(&mut self, input: &mut Input<'_>) -> Result<(), HistoryError> {
+        let path = input.path();
+        let mut json = serde_json::Deserializer::from_reader(input.reader()?);
+        let probe = <Probe as serde::Deserialize>::deserialize(&mut json)
+            .and_then(|probe| json.end().map(|()| probe));
+        match probe {
+            Err(error) if error.is_io() => Err(HistoryError::io("read", &path, error.into())),
+            Ok(probe) if probe.is_sound() => {
+                if let Some(header) = probe.header() {
+                    self.take_header(header, &path)?;
+                }
+                self.end = probe.end;
+                if probe.error.is_some() {
+                    self.report.incomplete = true;
+                    let what = "the export failed half-way".to_owned();
+                    self.report.skip(0, SkipReason::CutOff, what);
+                }
+                self.parse(input.reader()?, &path)
+            }
+            _ => {
+                self.report.incomplete = true;
+                let scanner = Scanner::new(input.reader()?, 1);
+                self.scan(scanner, SkipReason::Damaged, &path)
+            }
+        }
+    }
+
     fn parse(
         &mut self,
         reader: BufReader<&mut dyn Source>,
-        checked: Option<()>,
         path: &Path,
-    ) -> Result<Parsed, HistoryError> {
+    ) -> Result<(), HistoryError> {
         let failure = RefCell::new(None);
         let mut json = serde_json::Deserializer::from_reader(reader);
         let visitor = Document {
             import: self,
             failure: &failure,
-            path,
-            checked: checked.is_some(),
         };
-        let parsed = serde::Deserializer::deserialize_map(&mut json, visitor)
-            .and_then(|parsed| json.end().map(|()| parsed));
-        let error = match parsed {
-            Ok(parsed) => return Ok(parsed),
-            Err(error) => error,
-        };
-        match failure.into_inner() {
-            Some(Stop::HeaderLate) => Ok(Parsed::HeaderLate),
-            Some(Stop::Failed(failure)) => Err(failure),
-            None if error.is_eof() && self.report.read > 0 => {
-                self.report.incomplete = true;
-                self.report
-                    .skip(error.line() as u64, SkipReason::CutOff, String::new());
-                Ok(Parsed::Whole)
-            }
-            None if error.is_io() => Err(HistoryError::io("read", path, error.into())),
-            None => Err(refusal(
-                path,
-                &format!("it is a damaged export of hx: {error}"),
-            )),
+        match (json.deserialize_map(visitor), failure.into_inner()) {
+            (_, Some(failure)) => Err(failure),
+            (Ok(()), None) => Ok(()),
+            (Err(error), None) => Err(HistoryError::io("read", path, error.into())),
         }
     }
 }
 
-enum Parsed {
-    Whole,
-    HeaderLate,
+/// What a document says of itself, read without keeping its records.
+#[derive(serde::Deserialize)]
+struct Probe {
+    format: Option<String>,
+    version: Option<u64>,
+    #[serde(default)]
+    exported_at: String,
+    #[serde(default)]
+    has_end: bool,
+    #[serde(default)]
+    events: Each<EventObject>,
+    #[serde(default)]
+    sessions: Each<SessionObject>,
+    #[serde(default)]
+    pins: Each<PinObject>,
+    #[serde(default)]
+    tombstones: Each<TombstoneObject>,
+    end: Option<End>,
+    error: Option<IgnoredAny>,
 }
 
-/// Why reading was stopped from within.
-enum Stop {
-    /// Records come before the header, as sorted keys have it: the header must be found first.
-    HeaderLate,
-    Failed(HistoryError),
+impl Probe {
+    fn is_sound(&self) -> bool {
+        let mut digest = self.events.digest;
+        digest.join(self.sessions.digest);
+        digest.join(self.pins.digest);
+        digest.join(self.tombstones.digest);
+        let has_end = match &self.end {
+            Some(end) => digest.records() == end.records,
+            // One that could not be finished says so instead.
+            None => !self.has_end || self.error.is_some(),
+        };
+        has_end && self.format.as_deref() == Some(FORMAT) && self.version.is_some()
+    }
+
+    fn header(&self) -> Option<Header> {
+        Some(Header {
+            kind: None,
+            format: self.format.clone()?,
+            version: self.version?,
+            exported_at: self.exported_at.clone(),
+            has_end: self.has_end,
+        })
+    }
+}
+
+/// The sum of a list of records that are not kept.
+struct Each<T> {
+    digest: Digest,
+    kind: PhantomData<T>,
+}
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Self {
+            digest: Digest::default(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<'de, T: DeserializeOwned + Into<Object>> serde::Deserialize<'de> for Each<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Self::default())
+    }
+}
+
+impl<'de, T: DeserializeOwned + Into<Object>> Visitor<'de> for Each<T> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self, A::Error> {
+        while let Some(object) = list.next_element::<T>()? {
+            self.digest.add(&mut object.into());
+        }
+        Ok(self)
+    }
 }
 
 struct Document<'i, 'c, 'f> {
     import: &'i mut Import<'c>,
-    failure: &'f RefCell<Option<Stop>>,
-    path: &'f Path,
-    checked: bool,
+    failure: &'f RefCell<Option<HistoryError>>,
 }
 
 impl Document<'_, '_, '_> {
-    fn stop<E: serde::de::Error>(&self, stop: Stop) -> E {
-        *self.failure.borrow_mut() = Some(stop);
-        E::custom("stopped")
-    }
-
-    fn array<'de, A: MapAccess<'de>, T: DeserializeOwned + Into<Record>>(
+    fn array<'de, A: MapAccess<'de>, T: DeserializeOwned + Into<Object>>(
         &mut self,
         map: &mut A,
     ) -> Result<(), A::Error> {
-        if !self.checked {
-            return Err(self.stop(Stop::HeaderLate));
-        }
         map.next_value_seed(Records::<T> {
             import: self.import,
             failure: self.failure,
@@ -224,51 +339,33 @@ impl Document<'_, '_, '_> {
 }
 
 impl<'de> Visitor<'de> for Document<'_, '_, '_> {
-    type Value = Parsed;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an export of hx")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Parsed, A::Error> {
-        let (mut format, mut version) = (None::<String>, None::<u64>);
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "format" => format = Some(map.next_value()?),
-                "version" => version = Some(map.next_value()?),
                 "events" => self.array::<A, EventObject>(&mut map)?,
                 "sessions" => self.array::<A, SessionObject>(&mut map)?,
                 "pins" => self.array::<A, PinObject>(&mut map)?,
                 "tombstones" => self.array::<A, TombstoneObject>(&mut map)?,
-                "error" => {
-                    map.next_value::<IgnoredAny>()?;
-                    self.import.report.incomplete = true;
-                    let what = "the export failed half-way".to_owned();
-                    self.import.report.skip(0, SkipReason::CutOff, what);
-                }
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
-            if let (Some(format), Some(version), false) = (&format, version, self.checked) {
-                check(format, version, self.path)
-                    .map_err(|error| self.stop(Stop::Failed(error)))?;
-                self.checked = true;
-            }
         }
-        if self.checked {
-            Ok(Parsed::Whole)
-        } else {
-            Err(A::Error::custom("it has no format and version"))
-        }
+        Ok(())
     }
 }
 
 struct Records<'i, 'c, 'f, T> {
     import: &'i mut Import<'c>,
-    failure: &'f RefCell<Option<Stop>>,
+    failure: &'f RefCell<Option<HistoryError>>,
     kind: PhantomData<T>,
 }
 
-impl<'de, T: DeserializeOwned + Into<Record>> DeserializeSeed<'de> for Records<'_, '_, '_, T> {
+impl<'de, T: DeserializeOwned + Into<Object>> DeserializeSeed<'de> for Records<'_, '_, '_, T> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -276,7 +373,7 @@ impl<'de, T: DeserializeOwned + Into<Record>> DeserializeSeed<'de> for Records<'
     }
 }
 
-impl<'de, T: DeserializeOwned + Into<Record>> Visitor<'de> for Records<'_, '_, '_, T> {
+impl<'de, T: DeserializeOwned + Into<Object>> Visitor<'de> for Records<'_, '_, '_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,7 +383,7 @@ impl<'de, T: DeserializeOwned + Into<Record>> Visitor<'de> for Records<'_, '_, '
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         while let Some(object) = list.next_element::<T>()? {
             if let Err(error) = self.import.add(object.into(), 0) {
-                *self.failure.borrow_mut() = Some(Stop::Failed(error));
+                *self.failure.borrow_mut() = Some(error);
                 return Err(A::Error::custom("stopped"));
             }
         }
@@ -294,18 +391,21 @@ impl<'de, T: DeserializeOwned + Into<Record>> Visitor<'de> for Records<'_, '_, '
     }
 }
 
-/// Finds the header wherever it is in the document.
-fn header(reader: impl BufRead) -> Option<Header> {
-    serde_json::from_reader(reader).ok()
+/// The header in what stands before the first record of a document, or behind the last one; none if it is damaged.
+fn header_within(gap: &[u8]) -> Option<Header> {
+    let text = std::str::from_utf8(gap).ok()?;
+    let start = text.find("\"format\"")?;
+    let list = text[start..].find('[').map_or(text.len(), |at| start + at);
+    let fields = &text[start..list];
+    // The name of the list that follows is none of its fields.
+    let fields = fields
+        .rfind(",")
+        .filter(|_| list < text.len())
+        .map_or(fields.trim_end().trim_end_matches('}'), |at| &fields[..at]);
+    serde_json::from_str(&format!("{{{fields}}}")).ok()
 }
 
-fn check(format: &str, version: u64, path: &Path) -> Result<(), HistoryError> {
-    if format != FORMAT {
-        return Err(refusal(
-            path,
-            &format!("its format is `{format}`, not `{FORMAT}`"),
-        ));
-    }
+fn check_version(version: u64, path: &Path) -> Result<(), HistoryError> {
     if version > VERSION {
         let cause = format!(
             "it was written by a newer hx (version {version} of the format; this hx knows {VERSION})"

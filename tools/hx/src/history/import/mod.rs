@@ -14,6 +14,7 @@ mod json;
 mod lines;
 mod locate;
 mod ordinal;
+mod renamed;
 mod report;
 mod shells;
 pub(crate) mod zsh;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use self::entry::SkipReason;
 pub use self::locate::{find_history_files, history_places};
+pub use self::renamed::{Renamed, renamed};
 pub use self::report::{ImportReport, Skipped};
 
 use self::detect::{Kind, Sample};
@@ -137,7 +139,7 @@ pub fn import_file(
         let what = if metadata.is_dir() {
             "it is a directory"
         } else {
-            "it is not an ordinary file; save its content to one first"
+            "it is not an ordinary file; hand its content over on the standard input, as in `zcat old.gz | hx import --file -`"
         };
         return Err(refusal(path, what));
     }

@@ -41,8 +41,14 @@ pub struct ImportReport {
     pub escaped: u64,
     /// Entries from which NUL bytes were dropped; no command can have one.
     pub lossy: u64,
+    /// Entries whose time could not be read. They are kept without one.
+    pub bad_times: u64,
     /// Whether the file is an export of hx that does not have all that was to be in it.
     pub incomplete: bool,
+    /// With `incomplete`: records that the file says were written, or could not be read from a damaged database, as far as it says so.
+    pub missing: u64,
+    /// Whether all records that the file says it had are there, but not all are as they were written.
+    pub altered: bool,
     /// The oldest time in the file, in microseconds since the Unix epoch.
     pub first_us: Option<i64>,
     /// The newest time in the file.
@@ -63,7 +69,10 @@ impl ImportReport {
             skipped: Vec::new(),
             escaped: 0,
             lossy: 0,
+            bad_times: 0,
             incomplete: false,
+            missing: 0,
+            altered: false,
             first_us: None,
             last_us: None,
             dry_run,
@@ -73,6 +82,13 @@ impl ImportReport {
     /// How many were left out in all.
     pub fn skipped_count(&self) -> u64 {
         self.skipped.iter().map(|skipped| skipped.count).sum()
+    }
+
+    /// Whether something was left out that was a command once, whole or in part. A time without a command never was.
+    pub fn has_damage(&self) -> bool {
+        self.skipped
+            .iter()
+            .any(|skipped| skipped.reason != SkipReason::Empty)
     }
 
     pub(super) fn skip(&mut self, line: u64, reason: SkipReason, excerpt: String) {

@@ -113,6 +113,7 @@ impl Import<'_> {
         }
         self.report.escaped += u64::from(entry.escaped);
         self.report.lossy += u64::from(entry.lossy);
+        self.report.bad_times += u64::from(entry.bad_time);
         let Some(second) = entry.second else {
             if entry.escaped {
                 let hash = wide_hash(&octets::formerly(&entry.text)) as u64;
@@ -289,7 +290,7 @@ fn texts_with_octets(connection: &Connection) -> Result<Vec<(u64, u64)>, History
     Ok(found)
 }
 
-fn for_each(
+pub(super) fn for_each(
     input: &mut Input<'_>,
     shell: Shell,
     mut each: impl FnMut(Item) -> Result<(), HistoryError>,

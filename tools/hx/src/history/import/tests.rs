@@ -1,5 +1,6 @@
 //! Each format with its nasty cases, overlapping files, what is refused, and that no bytes make it panic.
 
+mod damaged;
 mod overlap;
 
 use std::sync::Arc;

@@ -1,0 +1,160 @@
+//! Rescue: every page damaged in turn, the file's own journal, and what is no database.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::history::model::{Pin, Session};
+use crate::history::tests::event;
+
+const PAGE: usize = 4096;
+
+/// A history with everything a history has, some thousand commands of it, one longer than a page.
+fn everything(path: &Path) -> Vec<RecordId> {
+    let mut history = History::open(path).expect("open");
+    let long = "echo ".to_owned() + &"long ".repeat(3000);
+    let mut records: Vec<Record> = (0..1200)
+        .map(|n| {
+            Record::Event(Event {
+                cwd: Some(Arc::from(format!("/home/me/{}", n % 40))),
+                exit: Some((n % 3) as i32),
+                ..event(
+                    &format!("command number {n} {}", "x".repeat(n % 60)),
+                    n as i64 * 1_000_000,
+                )
+            })
+        })
+        .collect();
+    records.push(Record::Event(event(&long, 5)));
+    records.push(Record::Session(Session {
+        id: Session::id_for("s"),
+        name: Arc::from("s"),
+        host: Arc::from("box"),
+        shell: None,
+        start_us: Some(1),
+        end_us: None,
+    }));
+    let first = records[0].id();
+    records.push(Record::Pin(Pin {
+        id: Pin::id_for(first, 7, true),
+        event: first,
+        clock: 7,
+        pinned: true,
+    }));
+    history
+        .insert_all(records, ApplyOptions::default())
+        .expect("insert");
+    let gone = event("command number 17 xxxxxxxxxxxxxxxxx", 17_000_000).id;
+    history.forget(&[gone], 77).expect("forget");
+    ids(&history)
+}
+
+fn ids(history: &History) -> Vec<RecordId> {
+    let records = history.read_records(0, i64::MAX, usize::MAX);
+    let mut ids: Vec<RecordId> = records
+        .expect("read")
+        .iter()
+        .map(|(_, _, record)| record.id())
+        .collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_sound_database_is_read_whole() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let all = everything(&path);
+    let rescued = History::rescue(&path).expect("rescue");
+    assert_eq!(ids(&rescued), all);
+    assert!(rescued.losses().is_some_and(Losses::are_none));
+    let counts = History::open(&path).expect("open").counts();
+    assert_eq!(rescued.counts().expect("counts"), counts.expect("counts"));
+}
+
+#[test]
+fn whichever_page_is_damaged_only_what_it_held_is_missing_and_is_counted() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let all = everything(&path);
+    let sound = std::fs::read(&path).expect("the file");
+    let pages = sound.len() / PAGE;
+    let mut worst = 0;
+    // The first page is no page of records; one of four, and all near the beginning, where the roots are.
+    for page in (0..pages).filter(|page| *page < 30 || page % 4 == 0) {
+        let mut damaged = sound.clone();
+        damaged[page * PAGE..(page + 1) * PAGE].fill(0xa5);
+        let broken = dir.path().join("broken.db");
+        std::fs::write(&broken, damaged).expect("written");
+        let rescued = History::rescue(&broken).expect("something can be read");
+        let losses = *rescued.losses().expect("it was rescued");
+        let read: BTreeSet<RecordId> = ids(&rescued).into_iter().collect();
+        let missing = all.iter().filter(|id| !read.contains(id)).count();
+        assert!(read.iter().all(|id| all.contains(id)), "page {page}");
+        assert_eq!(losses.missing, missing as u64, "page {page}: {losses:?}");
+        assert!(
+            losses.exact || page == 0 || missing == 0,
+            "page {page}: {losses:?}"
+        );
+        worst = worst.max(missing);
+    }
+    assert!((1..200).contains(&worst), "a page held {worst} records");
+}
+
+#[test]
+fn what_is_only_in_the_journal_is_read_too() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let mut history = History::open(&path).expect("open");
+    let records = (0..500).map(|n| Record::Event(event(&format!("command {n}"), n)));
+    history
+        .insert_all(records, ApplyOptions::default())
+        .expect("insert");
+    // The process that holds the journal is killed: the files stay as they are.
+    for name in ["hx.db", "hx.db-wal"] {
+        let copy = dir.path().join(format!("dead-{name}"));
+        std::fs::copy(dir.path().join(name), copy).expect("copied");
+    }
+    let rescued = History::rescue(&dir.path().join("dead-hx.db")).expect("rescue");
+    assert_eq!(ids(&rescued).len(), 500);
+}
+
+#[test]
+fn what_is_no_database_gives_an_error() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    for (name, bytes) in [
+        ("text", b"this was a database once ".repeat(1000)),
+        ("zeros", vec![0; 10 * PAGE]),
+        ("nothing", Vec::new()),
+        ("leaves", vec![0x0d; 10 * PAGE + 5]),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        let error = History::rescue(&path).err().expect("nothing is there");
+        assert_eq!(error.kind(), HistoryErrorKind::Broken, "{name}");
+    }
+}
+
+#[test]
+fn any_bytes_are_survived() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    everything(&path);
+    let sound = std::fs::read(&path).expect("the file");
+    let mut seed = 7_u64;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..15 {
+        let mut damaged = sound.clone();
+        for _ in 0..200 {
+            let at = random(damaged.len());
+            damaged[at] ^= 1 << random(8);
+        }
+        let broken = dir.path().join("broken.db");
+        std::fs::write(&broken, damaged).expect("written");
+        let rescued = History::rescue(&broken).expect("most can be read");
+        assert!(ids(&rescued).len() > 400);
+    }
+}
