@@ -35,7 +35,7 @@ pub fn run_line(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exi
         Err(error) => return refuse(&error, arguments.iter().any(|word| word == "--json"), env),
     };
     let ui = Ui::new((&line.output).into(), env);
-    let outcome = dispatch(line, &ui, env);
+    let outcome = console::without_panic(|| dispatch(line, &ui, env));
     ui.finish(outcome)
 }
 

@@ -46,7 +46,7 @@ pub fn run_line(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exi
         None => line.output.into(),
     };
     let ui = Ui::new(options, env);
-    let outcome = dispatch(line, &ui, env);
+    let outcome = console::without_panic(|| dispatch(line, &ui, env));
     ui.finish(outcome)
 }
 
