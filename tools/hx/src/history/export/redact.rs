@@ -3,7 +3,8 @@
 //! What must hold: a text is never cut within a character; what is marked once stays as it is; references such as `$TOKEN` stay, for
 //! they are no secrets; a secret goes as a whole, however it is quoted.
 //!
-//! What it deliberately does not do: promise to find everything. It knows names, well-known forms of tokens, and long random texts.
+//! What it deliberately does not do: promise to find everything. What it knows is in tables: `names`, forms (`forms`), and programs
+//! (`programs/table`, `programs/places`).
 
 mod forms;
 mod here;
@@ -153,6 +154,8 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     // The name itself may be quoted, as in JSON.
     let rest = after.strip_prefix(['"', '\'']).unwrap_or(after);
     let value = if let Some(value) = rest.strip_prefix('=').or(rest.strip_prefix("+=")) {
+        value.strip_prefix('>').map_or(value, str::trim_start)
+    } else if let Some(value) = set_apart(rest) {
         value
     } else if let Some(value) = rest
         .strip_prefix(':')
@@ -175,6 +178,16 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     }
     // `--password --user x` has no value.
     (!text[start..].starts_with("--")).then(|| value_at(text, start))
+}
+
+/// The quoted value of `name = "value"` and `'name' => 'value'`, as programs have it; a shell's assignment has no blanks.
+fn set_apart(rest: &str) -> Option<&str> {
+    let rest = rest.trim_start_matches(' ');
+    let value = ["=>", ":=", "="]
+        .iter()
+        .find_map(|sign| rest.strip_prefix(sign))?
+        .trim_start_matches(' ');
+    value.starts_with(['"', '\'']).then_some(value)
 }
 
 /// The value that begins here: what is in the quotes, or up to a blank or a sign that ends a word.

@@ -122,6 +122,7 @@ pub(super) fn all(text: &str) -> Vec<Range<usize>> {
     spans.extend(parameters(text));
     spans.extend(in_sql(text));
     spans.extend(in_password_files(text));
+    spans.extend(in_dialogues(text));
     spans
 }
 
@@ -294,6 +295,40 @@ fn in_password_files(text: &str) -> Vec<Range<usize>> {
         }
     }
     spans
+}
+
+/// What is sent for a password: `send "…"` of `expect`, `user name …` of `ftp`, `.auth("name", "…")` of `mongosh`.
+fn in_dialogues(text: &str) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    if text.contains("assword") {
+        let after_send = text
+            .match_indices("send ")
+            .map(|(at, _)| at + "send ".len());
+        spans.extend(after_send.filter_map(|at| quoted_from(text, at)));
+    }
+    for (at, _) in text.match_indices(".auth(") {
+        let comma = text[at..].find(',').map(|comma| at + comma + 1);
+        spans.extend(comma.and_then(|at| quoted_from(text, at)));
+    }
+    if text.contains("ftp") {
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["user", _, secret, ..] = words.as_slice() {
+                let start = at + line.rfind(secret).unwrap_or_default();
+                spans.push(start..start + secret.len());
+            }
+            at += line.len();
+        }
+    }
+    spans
+}
+
+/// The text in quotes that begins here, after blanks, dashes and backslashes.
+fn quoted_from(text: &str, at: usize) -> Option<Range<usize>> {
+    let rest = text[at..].trim_start_matches([' ', '-', '\\']);
+    let start = text.len() - rest.len();
+    rest.starts_with(['"', '\'']).then(|| value_at(text, start))
 }
 
 fn fifth_field(text: &str, run: &Range<usize>) -> Option<Range<usize>> {

@@ -51,6 +51,9 @@ const NOT_PASS: &[&str] = &[
 /// Words that are secrets in names all in capitals, wherever they stand: `export DEPLOY_KEY=…`.
 const LOUD_WORDS: &[&str] = &["key", "keys", "pat"];
 
+/// Last words of such names: `REDISCLI_AUTH`.
+const LOUD_LAST: &[&str] = &["auth"];
+
 /// Names of sessions that are as good as a password, or how they begin.
 const SESSIONS: &[&str] = &[
     "bw_session",
@@ -188,6 +191,7 @@ pub(super) fn means_secret(name: &str) -> bool {
     PARTS.iter().any(|part| joined.contains(part))
         || LAST_ENDS.iter().any(ends_so)
         || LAST_WORDS.contains(last)
+        || (is_loud && LOUD_LAST.contains(last))
         || (is_loud && words.iter().any(|word| LOUD_WORDS.contains(word)))
 }
 

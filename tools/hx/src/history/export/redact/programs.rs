@@ -5,11 +5,13 @@
 //! What it deliberately does not do: tell a program's name from its arguments. A name counts wherever it stands in a command, so that
 //! `sudo`, `env` and `docker exec` before it do not hide it.
 
+mod places;
 mod table;
 
 use std::ops::Range;
 
-use self::table::{PLACES, Place, READERS, RULES, Reader, Rule, Takes, With};
+use self::places::{PLACES, Place, READERS, Reader, Takes, With};
+use self::table::{RULES, Rule};
 use super::names::means_secret;
 use super::shell::{Command, Word};
 use super::{here, readers};
@@ -41,9 +43,9 @@ pub(super) fn options(command: &Command) -> Vec<Range<usize>> {
     spans
 }
 
-/// A program's name without its directory.
+/// A program's name without its directory, also in `alias m='mysql …'`.
 fn base(word: &Word) -> &str {
-    word.plain.rsplit('/').next().unwrap_or(&word.plain)
+    word.plain.rsplit(['/', '=']).next().unwrap_or(&word.plain)
 }
 
 /// The word that has a secret for an option in word `index`, and where the secret begins in it.
@@ -143,7 +145,7 @@ fn at_place(place: &Place, words: &[Word]) -> Vec<Range<usize>> {
 
 /// Values of secret names after `set` or `config`.
 fn configured(words: &[Word]) -> Vec<Range<usize>> {
-    let is_set = |word: &Word| matches!(base(word), "set" | "config");
+    let is_set = |word: &Word| matches!(base(word), "set" | "config" | "setenv" | "--set");
     let from = words.iter().position(is_set).unwrap_or(words.len());
     let pairs = words[from..].windows(2);
     pairs
@@ -165,6 +167,10 @@ pub(super) fn piped(text: &str, commands: &[Command]) -> Vec<Range<usize>> {
     };
     let mut spans = Vec::new();
     for (index, command) in commands.iter().enumerate() {
+        spans.extend(formatted(command));
+        if command.aside_plain().any(is_secret_file) {
+            spans.extend(said(command));
+        }
         if !reads_secret(command) {
             continue;
         }
@@ -200,12 +206,42 @@ fn reads_secret(command: &Command) -> bool {
         reader.words.iter().all(|word| has(word))
             && (!reader.is_first || program == reader.words.first().copied())
     };
-    (has(&"sudo") && short_s) || READERS.iter().any(reads)
+    let is_into = |program: &str| match program {
+        // A variable, or a file, whose name says what it is for.
+        "read" => plain.iter().any(|word| means_secret(word)),
+        "tee" => plain.iter().any(|word| is_secret_file(word)),
+        _ => false,
+    };
+    (has(&"sudo") && short_s) || program.is_some_and(is_into) || READERS.iter().any(reads)
+}
+
+/// Whether a file's own name says that it holds a secret: `~/.vault_pass`.
+fn is_secret_file(path: &str) -> bool {
+    path != "-" && means_secret(readers::base(path))
+}
+
+/// The words that `printf 'TOKEN=%s' …` puts in the place of a secret.
+fn formatted(command: &Command) -> Vec<Range<usize>> {
+    let mut words = command
+        .words
+        .iter()
+        .skip_while(|word| base(word) != "printf");
+    let Some(format) = words.by_ref().skip(1).find(|word| word.plain.contains('%')) else {
+        return Vec::new();
+    };
+    let before_value = format.plain.split('%').next().unwrap_or_default();
+    let name = before_value.trim_end_matches(['=', ':', ' ', '"', '\'']);
+    let start = name.rfind(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c));
+    let name = &name[start.map_or(0, |at| at + 1)..];
+    if name.len() == before_value.len() || !means_secret(name) {
+        return Vec::new();
+    }
+    words.flat_map(|word| word.secret(0)).collect()
 }
 
 /// What `echo` or `printf` says.
 fn said(command: &Command) -> Option<Range<usize>> {
-    let speaks = |word: &Word| matches!(base(word), "echo" | "printf" | "print");
+    let speaks = |word: &Word| matches!(base(word), "echo" | "printf" | "print" | "yes");
     let program = command.words.iter().position(speaks)?;
     let is_option = |word: &&Word| {
         matches!(
