@@ -52,6 +52,7 @@ fn secrets(text: &str, depth: usize) -> Vec<Range<usize>> {
     spans.extend(programs::piped(text, &commands));
     for command in &commands {
         spans.extend(programs::options(command));
+        spans.extend(programs::in_place_of_files(text, &command.words));
         spans.extend(here::settings(text, command));
         if depth < DEPTH_MAX {
             let parts = here::commands_in(text, command);

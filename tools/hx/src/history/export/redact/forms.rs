@@ -114,6 +114,9 @@ const PLAIN_USERS: &[&str] = &[
     "admin",
 ];
 
+/// What stands for a password where the name is the token.
+const FILLERS: &[&str] = &["x-oauth-basic", "x"];
+
 /// Where a text shows secrets by their form.
 pub(super) fn all(text: &str) -> Vec<Range<usize>> {
     let mut spans = private_keys(text);
@@ -229,7 +232,12 @@ pub(super) fn in_quoted_url(word: &Word) -> Vec<Range<usize>> {
 fn user_secret(before: &str, authority: &str) -> Option<Range<usize>> {
     let user = &authority[..authority.rfind('@')?];
     if let Some(colon) = user.find(':') {
-        return Some(colon + 1..user.len());
+        let is_filler = FILLERS.contains(&&user[colon + 1..]);
+        return Some(if is_filler {
+            0..colon
+        } else {
+            colon + 1..user.len()
+        });
     }
     let is_web = before.ends_with("http") || before.ends_with("https");
     (is_web && !PLAIN_USERS.contains(&user)).then_some(0..user.len())

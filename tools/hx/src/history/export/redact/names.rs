@@ -24,6 +24,7 @@ const PARTS: &[&str] = &[
     "storagekey",
     "sharedkey",
     "licensekey",
+    "subscriptionkey",
     "mnemonic",
     "connectionstring",
 ];
@@ -204,6 +205,12 @@ pub(super) fn is_secret_option(name: &str) -> bool {
     let plain = simple(name);
     let last = plain.rsplit('_').next().unwrap_or_default();
     name.starts_with('-') && PARTS.contains(&last)
+}
+
+/// Whether this names a file that holds a secret: `--password-file`.
+pub(super) fn means_secret_file(name: &str) -> bool {
+    let joined = simple(name).replace('_', "");
+    PARTS.iter().any(|part| joined.contains(part))
 }
 
 /// Whether this is a parameter of an address that grants something.

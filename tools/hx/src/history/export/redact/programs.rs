@@ -12,8 +12,8 @@ use std::ops::Range;
 
 use self::places::{PLACES, Place, READERS, Reader, Takes, With};
 use self::table::{RULES, Rule};
-use super::names::means_secret;
-use super::shell::{Command, Word};
+use super::names::{means_secret, means_secret_file};
+use super::shell::{self, Command, Word};
 use super::{here, readers};
 
 /// Values of options, and of arguments that are known by their place.
@@ -126,11 +126,10 @@ fn at_place(place: &Place, words: &[Word]) -> Vec<Range<usize>> {
     match place.takes {
         _ if !fits => Vec::new(),
         Takes::Nth(number) => whole(arguments.nth(number)),
-        Takes::Last => whole(arguments.last()),
+        Takes::Last => whole(arguments.next_back()),
         Takes::All => arguments.flat_map(|word| word.secret(0)).collect(),
         Takes::After(sign) => {
-            let word = arguments.next();
-            let from = word.and_then(|word| Some((word, word.after_sign(0, sign)?)));
+            let from = arguments.find_map(|word| Some((word, word.after_sign(0, sign)?)));
             from.map(|(word, from)| word.secret(from))
                 .unwrap_or_default()
         }
@@ -203,7 +202,7 @@ fn reads_secret(command: &Command) -> bool {
         .iter()
         .any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('S'));
     let reads = |reader: &Reader| {
-        reader.words.iter().all(|word| has(word))
+        reader.words.iter().all(&has)
             && (!reader.is_first || program == reader.words.first().copied())
     };
     let is_into = |program: &str| match program {
@@ -213,6 +212,28 @@ fn reads_secret(command: &Command) -> bool {
         _ => false,
     };
     (has(&"sudo") && short_s) || program.is_some_and(is_into) || READERS.iter().any(reads)
+}
+
+/// What is said in the place of a file with a secret: `--password-file <(echo secret)`.
+pub(super) fn in_place_of_files(text: &str, words: &[Word]) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let Some(at) = word.plain.find("<(") else {
+            continue;
+        };
+        let before = index
+            .checked_sub(1)
+            .map_or("", |before| &*words[before].plain);
+        let name = if at > 0 { &word.plain[..at] } else { before };
+        if means_secret_file(name) {
+            for part in &word.substitutions {
+                let inner = shell::commands(&text[part.clone()]);
+                let said = inner.iter().filter_map(said);
+                spans.extend(said.map(|span| part.start + span.start..part.start + span.end));
+            }
+        }
+    }
+    spans
 }
 
 /// Whether a file's own name says that it holds a secret: `~/.vault_pass`.

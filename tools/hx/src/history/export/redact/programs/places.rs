@@ -37,6 +37,22 @@ pub(super) enum Takes {
     Follows(&'static str),
 }
 
+/// Programs that take `domain/name:secret@host`.
+const IMPACKET: &[&str] = &[
+    "impacket-secretsdump",
+    "impacket-psexec",
+    "impacket-wmiexec",
+    "impacket-smbexec",
+    "impacket-smbclient",
+    "impacket-GetUserSPNs",
+    "secretsdump.py",
+    "psexec.py",
+    "wmiexec.py",
+    "smbexec.py",
+    "smbclient.py",
+    "GetUserSPNs.py",
+];
+
 pub(super) const PLACES: &[Place] = &[
     place(&["htpasswd"], &[], With::Letter('b'), Takes::Last),
     place(
@@ -222,6 +238,26 @@ pub(super) const PLACES: &[Place] = &[
         With::Anything,
         Takes::Nth(1),
     ),
+    place(&["bundle"], &["config"], With::Anything, Takes::After(':')),
+    place(
+        &["composer"],
+        &["config"],
+        With::Word("github-oauth"),
+        Takes::Last,
+    ),
+    place(
+        &["samba-tool"],
+        &["user", "create"],
+        With::Anything,
+        Takes::Nth(1),
+    ),
+    place(
+        &["samba-tool"],
+        &["user", "add"],
+        With::Anything,
+        Takes::Nth(1),
+    ),
+    place(IMPACKET, &[], With::Anything, Takes::After(':')),
     place(&["net"], &["user"], With::Anything, Takes::Nth(1)),
 ];
 
@@ -286,6 +322,10 @@ pub(super) const READERS: &[Reader] = &[
     reader(&["secret-tool", "store"]),
     reader(&["ansible-vault", "encrypt_string"]),
     reader(&["kubeseal"]),
+    reader(&["--passwd-on-stdin"]),
+    reader(&["password_stdin"]),
+    program(&["keepassxc-cli"]),
+    program(&["lpass", "login"]),
     reader(&["op", "signin"]),
     reader(&["systemd-creds", "encrypt"]),
     reader(&["htpasswd", "-i"]),

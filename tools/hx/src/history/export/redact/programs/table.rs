@@ -83,6 +83,12 @@ pub(super) const RULES: &[Rule] = &[
             "useradd",
             "usermod",
             "rabbitmqadmin",
+            "cypher-shell",
+            "couchbase-cli",
+            "smbmap",
+            "fetchmail",
+            "hive",
+            "beeline",
             "esxcli",
             "evil-winrm",
             "crackmapexec",
@@ -131,6 +137,13 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         programs: &["http", "https", "xh"],
+        only_with: &["bearer"],
+        apart: &["-a", "--auth"],
+        ..NONE
+    },
+    Rule {
+        programs: &["http", "https", "xh"],
+        apart: &["--bearer"],
         half: &[("-a", ':'), ("--auth", ':')],
         ..NONE
     },
@@ -223,7 +236,13 @@ pub(super) const RULES: &[Rule] = &[
         ..NONE
     },
     Rule {
-        programs: &["ipmitool", "mosquitto_pub", "mosquitto_sub", "mosquitto_rr"],
+        programs: &[
+            "knife",
+            "ipmitool",
+            "mosquitto_pub",
+            "mosquitto_sub",
+            "mosquitto_rr",
+        ],
         apart: &["-P", "--pw"],
         glued: &["-P"],
         ..NONE

@@ -259,6 +259,9 @@ fn what_looks_alike_and_is_no_secret_stays() {
         "let a = \"b\"",
         "yes | apt install x",
         "smbclient -L //h -N",
+        "bundle config set path vendor/bundle",
+        "diff <(echo a) <(echo b)",
+        "tool --password-file <(pass show db)",
         "su - postgres -c 'psql -l'",
         "echo $((16#ff)) | tee x",
     ]);
