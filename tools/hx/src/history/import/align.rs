@@ -214,7 +214,9 @@ impl Runs {
         };
         let mut is_new = vec![true; file.len()];
         let mut spare: HashMap<u64, usize, IdHasher> = HashMap::default();
-        let mut place = self.runs[0].1;
+        // A line may be gone near the beginning: what the file has before the first run stands just before it among the known ones too.
+        let (head, first) = (self.runs[0].0, self.runs[0].1);
+        let mut place = first.saturating_sub(if head > 0 { head + RUNS_BELIEVED } else { 0 });
         let mut note = |range: Range<usize>| {
             for entry in &known[range] {
                 *spare.entry(*entry).or_default() += 1;

@@ -183,6 +183,15 @@ fn a_history_with_lines_taken_out_adds_only_its_end() {
 }
 
 #[test]
+fn a_history_that_was_cut_and_lost_a_line_near_its_beginning_adds_only_its_end() {
+    let mut history = History::in_memory().expect("open");
+    import(&mut history, ".bash_history", plain(0..300));
+    let file = (100..300).filter(|n| *n != 103).chain([400]);
+    let report = import(&mut history, ".bash_history", plain(file));
+    assert_eq!(report.added, 1, "{report:?}");
+}
+
+#[test]
 fn a_long_history_is_aligned_in_a_moment() {
     let line = |n: u32| format!("command {}\n", n.wrapping_mul(2_654_435_761) % 40_000);
     let file = |from: u32, to: u32| {
