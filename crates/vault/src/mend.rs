@@ -15,7 +15,7 @@ use crate::manifest::{ManifestRef, SegmentEntry, Takeover};
 use crate::push::check_line;
 use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
-use crate::state::{self, Garbage, Leaving, OwnState};
+use crate::state::{self, Leaving, OwnState};
 use crate::vault::MANIFESTS;
 use crate::verify::{Survey, VerifyReport, ids, live_keys};
 
@@ -188,11 +188,9 @@ impl<R: Replica> Device<'_, R> {
             let damaged = damaged(&next, report);
             let newest = next.newest.map(|newest| newest.key(next.node));
             next.stained |= shown.is_stained;
-            next.outdated |= next.live.len() < named
-                || damaged
-                    .iter()
-                    .any(|garbage| Some(&garbage.key) == newest.as_ref());
-            next.garbage.extend(damaged);
+            next.outdated |=
+                next.live.len() < named || damaged.iter().any(|key| Some(key) == newest.as_ref());
+            next.discard(damaged, i64::MIN, true);
         } else {
             next = next.reborn((self.options.new_node)(), true);
             changes.push(state::forget(self.state_keys.intent()));
@@ -207,17 +205,13 @@ impl<R: Replica> Device<'_, R> {
 }
 
 /// Objects of this device's own line whose bytes are wrong: nobody can use them, so they need not wait for slow readers.
-fn damaged(own: &OwnState, report: &RepairReport) -> Vec<Garbage> {
+fn damaged(own: &OwnState, report: &RepairReport) -> Vec<String> {
     let of_own = |key: &str| Place::parse(key).is_some_and(|(place, _)| place.node == own.node);
     report
         .problems
         .iter()
         .filter(|problem| problem.kind == ProblemKind::Corrupt && of_own(&problem.key))
-        .map(|problem| Garbage {
-            key: problem.key.clone(),
-            since_ms: i64::MIN,
-            forgotten: true,
-        })
+        .map(|problem| problem.key.clone())
         .collect()
 }
 

@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: hold keys; hold anything that the store's owner could use if it were lost.
 
+mod garbage;
 mod left;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::garbage::{Garbage, Unreadable};
 use crate::error::{Problem, VaultError};
 use crate::ids::{NodeId, ObjectHash, VaultId};
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, join_takeovers};
@@ -37,7 +39,8 @@ pub struct OwnState {
     /// Manifests that were removed not long ago: a listing that is behind may still show them.
     #[serde(default)]
     pub retired: Vec<Retired>,
-    /// Identities of this device that were given up after a conflict: their records are published again under this one.
+    /// Identities of this device that were given up after a conflict, or whose lines were not listed any more for long: their records
+    /// are published again under this one.
     #[serde(default)]
     pub former: Vec<NodeId>,
     /// Nodes whose records this one took over, as its newest manifest says.
@@ -65,6 +68,13 @@ pub struct OwnState {
     /// When its own line was last searched for what it did not write itself, in milliseconds since the Unix epoch by this device's clock.
     #[serde(default)]
     pub swept_ms: i64,
+    /// Lines of which objects wait for their removal and no manifest is listed, since when, in milliseconds since the Unix epoch by this
+    /// device's clock: after a while nothing of them can come any more.
+    #[serde(default)]
+    pub unlisted: BTreeMap<NodeId, i64>,
+    /// Segments that strayed into this device's lines, by key, and could not be read.
+    #[serde(default)]
+    pub unreadable: BTreeMap<String, Unreadable>,
     /// Set by a reset: the next pull takes the store as it is.
     #[serde(default)]
     pub lenient: bool,
@@ -104,18 +114,6 @@ pub struct OwnSegment {
     pub entry: SegmentEntry,
     /// Whether the local database can make it again. Not so for segments relearnt after a reset: those are never merged.
     pub local: bool,
-}
-
-/// An object that no manifest names any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Garbage {
-    /// Its key.
-    pub key: String,
-    /// Since when, in milliseconds since the Unix epoch by this device's clock.
-    pub since_ms: i64,
-    /// Whether it holds forgotten records: then its removal does not wait for company.
-    #[serde(default)]
-    pub forgotten: bool,
 }
 
 /// A node whose records are being taken over.
@@ -344,6 +342,8 @@ impl OwnState {
             held: BTreeMap::new(),
             searched_ms: 0,
             swept_ms: 0,
+            unlisted: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             lenient: false,
             full: false,
             outdated: false,
@@ -373,6 +373,8 @@ impl OwnState {
         next.left.insert(self.node, left);
         next.held.clone_from(&self.held);
         next.garbage.clone_from(&self.garbage);
+        next.unlisted.clone_from(&self.unlisted);
+        next.unreadable.clone_from(&self.unreadable);
         next.lacking = self.lacking;
         next.again = Some(self.in_vault());
         if disputed {
@@ -416,34 +418,8 @@ impl OwnState {
                 &mut self.removed,
                 inherited.chain([(node, leaving.takeover)]),
             );
-            self.garbage
-                .extend(leaving.keys.into_iter().map(|key| Garbage {
-                    key,
-                    since_ms: now_ms,
-                    forgotten: true,
-                }));
+            self.discard(leaving.keys, now_ms, true);
         }
-    }
-
-    /// Something was forgotten: what was replaced before may hold it too, so its removal does not wait for company.
-    pub(crate) fn hasten(&mut self) {
-        self.garbage
-            .iter_mut()
-            .for_each(|garbage| garbage.forgotten = true);
-    }
-
-    /// What was replaced in the future, by a clock that was wrong then or is now, was replaced today. Returns whether anything was.
-    pub(crate) fn redate(&mut self, now_ms: i64) -> bool {
-        let mut any = false;
-        for garbage in self
-            .garbage
-            .iter_mut()
-            .filter(|garbage| garbage.since_ms > now_ms)
-        {
-            garbage.since_ms = now_ms;
-            any = true;
-        }
-        any
     }
 
     /// The live segments as a manifest lists them.

@@ -221,8 +221,9 @@ impl Scene {
         if let Some(container) = &self.container {
             return container.bash(script);
         }
-        let mut command = Command::new("bash");
-        command.args(["-c", script]);
+        // Whoever started this may ignore signals, which then tells nothing of what the shell does to a command.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,QUIT", "bash", "-c", script]);
         command.current_dir(self.folder().join("work"));
         command
     }

@@ -4,7 +4,7 @@
 //! one over. A copy of this machine may have written a first manifest too, and its line may have been taken over and removed since:
 //! nobody would read what begins there anew, for its numbers are those that were taken over. All that may happen between the look and
 //! the manifest, while a push stalls; so it is asked once more afterwards, before the manifest counts as written.
-//! What it deliberately does not do: ask for later manifests, which the line itself vouches for, unless the push took very long.
+//! What it deliberately does not do: ask for later manifests, which the line itself vouches for, unless the push took long.
 
 use super::Draft;
 use crate::device::{Device, Listing};
@@ -12,9 +12,10 @@ use crate::error::VaultError;
 use crate::replica::Replica;
 use crate::state::OwnState;
 
-/// A push that takes longer than this (a day) from its look at the line to its manifest looks once more. A line that was taken over is
-/// there for a whole grace period, so a shorter one is told by the next push.
-const STALLED_MS: u64 = 24 * 3600 * 1000;
+/// A push that takes longer than this (ten minutes) from its look at the line to its manifest looks once more: a machine that slept
+/// may find its line taken over. A quicker one is spared the request: should a takeover have come in between all the same, then the line
+/// is there for a whole grace period, with this manifest beyond or beside what was taken over, and the next push is told.
+const STALLED_MS: u64 = 10 * 60 * 1000;
 
 impl<R: Replica> Device<'_, R> {
     /// Whether the first manifest of a line is about to be written, as far as can be said before anything is uploaded.

@@ -22,7 +22,7 @@ use crate::vault::MANIFESTS;
 const OLDER_KEPT: usize = 8;
 pub(super) const OLDER_MAX: usize = 32;
 /// No listing is behind by more than this: 30 days.
-const RETIRED_REMEMBERED_MS: i64 = 30 * 24 * 3600 * 1000;
+const BEHIND_MAX_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// What is to become of another line's objects that this device was about to remove.
 enum Verdict {
@@ -58,7 +58,7 @@ impl<R: Replica> Device<'_, R> {
         }
         self.observer.step(Step::Phase("clean up"));
         let (due, waiting): (Vec<Garbage>, Vec<Garbage>) = then.garbage.drain(..).partition(is_due);
-        let (mut keys, unsure) = self.sort_out(&then, due).await;
+        let (mut keys, unsure) = self.sort_out(&mut then, due).await;
         then.garbage = waiting;
         then.garbage.extend(unsure);
         let surplus = then.older.len().saturating_sub(OLDER_KEPT);
@@ -74,7 +74,7 @@ impl<R: Replica> Device<'_, R> {
             return Ok(());
         }
         then.retired
-            .retain(|retired| now_ms.saturating_sub(retired.since_ms) < RETIRED_REMEMBERED_MS);
+            .retain(|retired| now_ms.saturating_sub(retired.since_ms) < BEHIND_MAX_MS);
         then.retired
             .extend(then.older.drain(..surplus).map(|manifest| Retired {
                 manifest,
@@ -87,7 +87,11 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// The keys that may go, and what has to be asked about again. What belongs to somebody is in neither.
-    async fn sort_out(&mut self, own: &OwnState, due: Vec<Garbage>) -> (Vec<String>, Vec<Garbage>) {
+    async fn sort_out(
+        &mut self,
+        own: &mut OwnState,
+        due: Vec<Garbage>,
+    ) -> (Vec<String>, Vec<Garbage>) {
         let (mut keys, mut unsure) = (BTreeSet::new(), vec![]);
         let mut lines: BTreeMap<NodeId, Vec<Garbage>> = BTreeMap::new();
         for garbage in due {
@@ -100,7 +104,10 @@ impl<R: Replica> Device<'_, R> {
         }
         for (node, garbage) in lines {
             match self.verdict(own, node).await {
-                Ok(Verdict::Gone) => keys.extend(garbage.into_iter().map(|garbage| garbage.key)),
+                Ok(Verdict::Gone) => {
+                    own.has_removed(node, &garbage);
+                    keys.extend(garbage.into_iter().map(|garbage| garbage.key));
+                }
                 Ok(Verdict::But(live)) => keys.extend(
                     garbage
                         .into_iter()
@@ -128,13 +135,13 @@ impl<R: Replica> Device<'_, R> {
     /// Whether another's line is known to be gone as a whole: somebody took it over, and it has nothing beyond that.
     pub(super) async fn is_gone(
         &mut self,
-        own: &OwnState,
+        own: &mut OwnState,
         node: NodeId,
     ) -> Result<bool, VaultError> {
         Ok(matches!(self.verdict(own, node).await?, Verdict::Gone))
     }
 
-    async fn verdict(&mut self, own: &OwnState, node: NodeId) -> Result<Verdict, VaultError> {
+    async fn verdict(&mut self, own: &mut OwnState, node: NodeId) -> Result<Verdict, VaultError> {
         let listing = self.list_manifests(&format!("{MANIFESTS}{node}/")).await?;
         let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
         if let Some(takeover) = own.removed.get(&node) {
@@ -145,8 +152,12 @@ impl<R: Replica> Device<'_, R> {
             });
         }
         let Some(newest) = refs.last() else {
-            return self.verdict_on_unlisted(own, node).await;
+            return match self.verdict_on_unlisted(own, node).await? {
+                Verdict::Unsure => Ok(self.verdict_in_the_end(own, node)),
+                sure => Ok(sure),
+            };
         };
+        own.unlisted.remove(&node);
         let mut live = BTreeSet::new();
         for head in forks(refs).iter().chain([newest]) {
             let Ok(manifest) = self.fetch_manifest(node, *head).await? else {
@@ -189,5 +200,21 @@ impl<R: Replica> Device<'_, R> {
         } else {
             Verdict::TakenIn
         })
+    }
+
+    /// The end of all doubt about a line of which no manifest was listed at any look for so long that no listing is behind by as much:
+    /// whatever wrote there is gone, and what waits there is this device's own. Should a manifest come after all, that is known.
+    fn verdict_in_the_end(&self, own: &mut OwnState, node: NodeId) -> Verdict {
+        let now_ms = self.now_ms();
+        let since_ms = own.unlisted.entry(node).or_insert(now_ms);
+        // A clock that was wrong then says nothing.
+        *since_ms = now_ms.min(*since_ms);
+        if now_ms.saturating_sub(*since_ms) < BEHIND_MAX_MS || !own.earlier.contains(&node) {
+            return Verdict::Unsure;
+        }
+        if !own.is_ours_too(node) {
+            own.former.push(node);
+        }
+        Verdict::Gone
     }
 }

@@ -24,7 +24,7 @@ use crate::ids::{NodeId, from_hex, to_hex};
 use crate::manifest::{Manifest, ManifestRef, Takeover};
 use crate::replica::Replica;
 use crate::seal::{self, ObjectKind, Place, Sealed};
-use crate::state::{self, Garbage, Intent, NodeState, OwnSegment, OwnState};
+use crate::state::{self, Intent, NodeState, OwnSegment, OwnState};
 
 /// How a push treats what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,25 +384,18 @@ impl<R: Replica> Device<'_, R> {
         then.outdated = false;
         then.unclaimed = false;
         then.again = None;
-        then.garbage.extend(replaced(draft, now_ms));
+        then.discard(replaced(draft), now_ms, draft.forgets);
         if draft.forgets {
             then.hasten();
         }
-        let attempts = self.attempts()?;
-        then.garbage.extend(attempts.into_iter().map(|key| Garbage {
-            key,
-            since_ms: now_ms,
-            forgotten: true,
-        }));
+        then.discard(self.attempts()?, now_ms, true);
         // Names follow from content, so a segment that was replaced may have come back.
         let live: BTreeSet<String> = draft
             .live
             .iter()
             .map(|segment| segment.entry.key(own.node))
             .collect();
-        let mut seen = BTreeSet::new();
-        then.garbage
-            .retain(|garbage| !live.contains(&garbage.key) && seen.insert(garbage.key.clone()));
+        then.garbage.retain(|garbage| !live.contains(&garbage.key));
         let intent = Intent {
             key: sealed.key.clone(),
             object: to_hex(&sealed.bytes),
@@ -484,21 +477,18 @@ impl<R: Replica> Device<'_, R> {
 }
 
 /// The objects of this device that the next manifest does not name.
-fn replaced(draft: &Draft, now_ms: i64) -> Vec<Garbage> {
+fn replaced(draft: &Draft) -> Vec<String> {
     let kept: BTreeSet<_> = draft
         .live
         .iter()
         .map(|segment| segment.entry.hash)
         .collect();
-    draft
+    let replaced = draft
         .stored
         .iter()
-        .filter(|segment| !kept.contains(&segment.entry.hash))
-        .map(|segment| Garbage {
-            key: segment.entry.key(draft.own.node),
-            since_ms: now_ms,
-            forgotten: false,
-        })
+        .filter(|segment| !kept.contains(&segment.entry.hash));
+    replaced
+        .map(|segment| segment.entry.key(draft.own.node))
         .collect()
 }
 

@@ -6,7 +6,8 @@
 //! What must hold: nothing goes that was not read and made this device's own first, by the very push that notes it as garbage. Should the
 //! manifest that names it be under way after all, then its records are in this device's line. The own line is disputed in time; one that
 //! was given up is listed then, and is taken over like any other that somebody wrote to.
-//! What it deliberately does not do: fail a push because something cannot be read now; look more often than once a grace period.
+//! What it deliberately does not do: fail a push because something cannot be read now; look more often than once a grace period, and at
+//! what is damaged only now and then.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -15,8 +16,12 @@ use crate::error::VaultError;
 use crate::ids::{NodeId, ObjectHash};
 use crate::replica::Replica;
 use crate::seal::Place;
-use crate::state::{self, Garbage, OwnState, PushProgress};
+use crate::state::{self, OwnState, PushProgress};
 use crate::verify::ids;
+
+/// A stray that could not be read is read again once its size is another one, or after so many grace periods: it may be restored, or
+/// have come in pieces, but most likely it stays as it is.
+const UNREADABLE_PATIENCE: i64 = 8;
 
 impl<R: Replica> Device<'_, R> {
     /// Takes in what strayed into this device's lines, if it is time to look. The first time only sets the time.
@@ -50,15 +55,12 @@ impl<R: Replica> Device<'_, R> {
         let known = self.known_keys(own)?;
         let mut strays = self.segments_of(own.node).await?;
         strays.retain(|key, _| !known.contains(key));
+        self.leave_out_unreadable(own, own.node, &mut strays);
         let since_ms = self.now_ms();
         let adopted = self.adopt(own, &strays).await?;
         // A copy that is about to name them must find that the line has moved on, also where nothing in them was new.
         own.outdated |= !adopted.is_empty();
-        own.garbage.extend(adopted.into_iter().map(|key| Garbage {
-            key,
-            since_ms,
-            forgotten: true,
-        }));
+        own.discard(adopted, since_ms, true);
         Ok(())
     }
 
@@ -70,7 +72,7 @@ impl<R: Replica> Device<'_, R> {
         let waiting = own.garbage.iter().map(|garbage| &garbage.key);
         let waiting: BTreeSet<&String> = waiting.filter(|key| own.has_taken_in(key)).collect();
         strays.retain(|key, _| !waiting.contains(key));
-        self.take_in_left(own, node, &strays).await
+        self.take_in_left(own, node, strays).await
     }
 
     /// Takes in what came late to the lines that are gone, if it is time to look: two listings a line, once a grace period. Lines without
@@ -102,7 +104,7 @@ impl<R: Replica> Device<'_, R> {
         // What waits there was read before it became garbage, or is this device's own.
         let waiting: BTreeSet<&String> = own.garbage.iter().map(|garbage| &garbage.key).collect();
         late.retain(|key, _| !waiting.contains(key));
-        self.take_in_left(own, node, &late).await
+        self.take_in_left(own, node, late).await
     }
 
     /// Reads segments of a line that this device left or took over (keys and stored sizes), and makes all that they hold its own. What
@@ -111,27 +113,29 @@ impl<R: Replica> Device<'_, R> {
         &mut self,
         own: &mut OwnState,
         node: NodeId,
-        strays: &BTreeMap<String, u64>,
+        mut strays: BTreeMap<String, u64>,
     ) -> Result<(), VaultError> {
+        self.leave_out_unreadable(own, node, &mut strays);
         if strays.is_empty() {
             return Ok(());
         }
         let since_ms = self.now_ms();
-        let (mut next, mut held) = (own.clone(), HashSet::new());
-        self.read_segments(strays, |this, key, outcome| {
-            if let (Ok((_, batch)), Some((_, hash))) = (outcome, Place::parse(key)) {
-                held.extend(ids::<R>(&batch));
-                this.salvage(batch)?;
-                next.held.entry(node).or_default().insert(hash);
-                next.garbage.push(Garbage {
-                    key: key.to_owned(),
-                    since_ms,
-                    forgotten: true,
-                });
+        let (mut next, mut held, mut read) = (own.clone(), HashSet::new(), vec![]);
+        self.read_segments(&strays, |this, key, outcome| {
+            match (outcome, Place::parse(key)) {
+                (Ok((_, batch)), Some((_, hash))) => {
+                    held.extend(ids::<R>(&batch));
+                    this.salvage(batch)?;
+                    next.held.entry(node).or_default().insert(hash);
+                    read.push(key.to_owned());
+                }
+                (Err(problem), _) => next.note_unread(&problem, strays[key], since_ms),
+                (Ok(_), None) => {}
             }
             Ok(())
         })
         .await?;
+        next.discard(read, since_ms, true);
         if !held.is_empty() {
             // Nothing of it may be left to somebody who in turn may have read it there.
             let change = state::keep(self.state_keys.own(), &next);
@@ -144,6 +148,22 @@ impl<R: Replica> Device<'_, R> {
         }
         *own = next;
         Ok(())
+    }
+
+    /// Leaves out what could not be read not long ago, and forgets that of what is not there any more.
+    fn leave_out_unreadable(
+        &self,
+        own: &mut OwnState,
+        node: NodeId,
+        strays: &mut BTreeMap<String, u64>,
+    ) {
+        let is_there = |key: &String| {
+            let is_other = Place::parse(key).is_none_or(|(place, _)| place.node != node);
+            is_other || strays.contains_key(key)
+        };
+        own.unreadable.retain(|key, _| is_there(key));
+        let patience_ms = self.options.grace_ms * UNREADABLE_PATIENCE;
+        strays.retain(|key, bytes| !own.is_unreadable(key, *bytes, self.now_ms(), patience_ms));
     }
 
     /// Reads segments of this device's line that it does not know (keys and stored sizes) and makes their records its own. Returns those
@@ -159,14 +179,20 @@ impl<R: Replica> Device<'_, R> {
         }
         // What this device learnt again from its own line counts as learnt: a stray that repeats it makes none of it this device's own.
         let is_all_own = own.live.iter().all(|segment| segment.local);
+        let since_ms = self.now_ms();
         self.read_segments(strays, |this, key, outcome| {
-            if let Ok((_, batch)) = outcome {
-                this.salvage(batch)?;
-                adopted.push(key.to_owned());
-                if is_all_own {
-                    let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
-                    own.held.entry(own.node).or_default().extend(hash);
+            let (_, batch) = match outcome {
+                Ok(read) => read,
+                Err(problem) => {
+                    own.note_unread(&problem, strays[key], since_ms);
+                    return Ok(());
                 }
+            };
+            this.salvage(batch)?;
+            adopted.push(key.to_owned());
+            if is_all_own {
+                let hash: Option<ObjectHash> = Place::parse(key).map(|(_, hash)| hash);
+                own.held.entry(own.node).or_default().extend(hash);
             }
             Ok(())
         })

@@ -1,7 +1,8 @@
 //! What a device knows of the lines that it gave up, and of what others uploaded there.
 //!
 //! What must hold: a segment counts as held only if all its records are this device's own, or somebody's whose line is not in question;
-//! what is noted of a line is kept as long as anybody may write there.
+//! what is noted of a line that was given up is kept as long as anybody may write there. A reset that keeps the identity
+//! (`reset --local-only`) keeps it as well, but for which segments are held: these are read anew.
 //! What it deliberately does not do: ask the store.
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use super::{Garbage, Left, OwnState};
 use crate::ids::{NodeId, ObjectHash};
 use crate::manifest::ManifestRef;
-use crate::seal::Place;
+use crate::seal::{ObjectKind, Place};
 
 impl OwnState {
     /// Notes that the line of `node` was given up before its first manifest, or while that was under way (`first`). Should it never
@@ -24,11 +25,7 @@ impl OwnState {
         let left = self.left.entry(node).or_default();
         left.written = first;
         left.unpublished = true;
-        self.garbage.extend(segments.into_iter().map(|key| Garbage {
-            key,
-            since_ms: now_ms,
-            forgotten: true,
-        }));
+        self.discard(segments, now_ms, true);
     }
 
     /// Whether a line that this device gave up, and that ends in `newest` now, is known to end in what this device did not write there.
@@ -70,6 +67,18 @@ impl OwnState {
             let held = self.held.get(&place.node);
             held.is_some_and(|held| held.contains(&hash))
         })
+    }
+
+    /// Notes that objects of a line that was given up are removed: nobody misses them, should a manifest name them after all.
+    pub(crate) fn has_removed(&mut self, node: NodeId, objects: &[Garbage]) {
+        if self.earlier.contains(&node) {
+            let hashes = objects
+                .iter()
+                .filter_map(|object| Place::parse(&object.key))
+                .filter(|(place, _)| place.kind == ObjectKind::Segment)
+                .map(|(_, hash)| hash);
+            self.held.entry(node).or_default().extend(hashes);
+        }
     }
 
     /// The segments of a line that nobody misses should they be gone.

@@ -9,15 +9,18 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use store::Store;
 use testkit::{Faults, FaultyStore};
 use vault::{
-    Device, KdfCost, Keyring, NodeId, Observer, Options, OwnState, PullMode, PullReport, PushMode,
-    PushReport, RecordId, RepairReport, Replica, ResetMode, Secret, StateKeys, Vault, VaultError,
-    VaultFile, VerifyMode, VerifyReport,
+    Device, KdfCost, Keyring, NodeId, Observer, Options, OwnState, ProblemKind, PullMode,
+    PullReport, PushMode, PushReport, RecordId, RepairReport, Replica, ResetMode, Secret,
+    StateKeys, Vault, VaultError, VaultFile, VerifyMode, VerifyReport,
 };
 
 use crate::replica::{SimRecord, SimReplica};
 
 /// The grace period of every desk.
 pub(crate) const GRACE_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// After so many days its grace period is over.
+pub(crate) const WEEK_DAYS: i64 = GRACE_MS / (24 * 3600 * 1000) + 1;
 
 /// What `vault.json` of the tests is opened with.
 pub(crate) const PASSPHRASE: &str = "the tests' passphrase";
@@ -47,6 +50,21 @@ pub(crate) fn perfect_store() -> FaultyStore {
 /// The record that `n` stands for.
 pub(crate) fn id(n: u64) -> RecordId {
     RecordId(u128::from(n).to_be_bytes())
+}
+
+/// What lies in the line of `node`, below `kind`.
+pub(crate) fn line(store: &FaultyStore, kind: &str, node: NodeId) -> Vec<String> {
+    let line = format!("{kind}/{node}/");
+    let keys = store.objects().into_keys();
+    keys.filter(|key| key.starts_with(&line)).collect()
+}
+
+/// What a newcomer has, and of what kinds its problems are.
+pub(crate) fn newcomer(store: &FaultyStore) -> (BTreeSet<u64>, BTreeSet<ProblemKind>) {
+    let mut newcomer = Desk::at(9, store);
+    let pulled = wait(newcomer.pull()).expect("a perfect store");
+    let kinds = pulled.problems.into_iter().map(|problem| problem.kind);
+    (newcomer.kept(), kinds.collect())
 }
 
 /// Runs a future with a runtime of its own.
@@ -104,6 +122,23 @@ impl Desk {
     pub(crate) fn at(number: u64, store: &FaultyStore) -> Self {
         let store = store.for_device(number as usize);
         Self::new(number, Store::from_object_store(Arc::new(store), ""))
+    }
+
+    /// A copy of this machine, with a clock and new identities of its own: those of the `number`th device.
+    pub(crate) fn copied_to(&self, number: u64, store: &FaultyStore) -> Self {
+        let another = Self::at(number, store);
+        Self {
+            replica: self.replica.clone(),
+            vault: self.vault.clone(),
+            ..another
+        }
+    }
+
+    /// A week passes here, and this device syncs.
+    pub(crate) fn week_passes(&mut self) {
+        self.days_pass(WEEK_DAYS);
+        wait(self.pull()).expect("a perfect store");
+        wait(self.push()).expect("a perfect store");
     }
 
     /// Records are born here.

@@ -1,12 +1,10 @@
 //! Lines that a device itself left: what was forgotten does not stay in them, and whoever still lives under one loses nothing.
 
 use testkit::FaultyStore;
-use vault::{ObjectKind, Place, PushMode, Replica, ResetMode};
+use vault::{NodeId, ObjectKind, Place, PushMode, Replica, ResetMode};
 
-use crate::desk::{Desk, GRACE_MS, keys, perfect_store, wait};
+use crate::desk::{Desk, WEEK_DAYS, keys, line, newcomer, perfect_store, wait};
 use crate::replica::{SimRecord, SimReplica};
-
-const WEEK_DAYS: i64 = GRACE_MS / (24 * 3600 * 1000) + 1;
 
 /// The segments in the store that hold record `n`.
 fn holders(store: &FaultyStore, n: u64) -> Vec<String> {
@@ -28,12 +26,16 @@ fn holders(store: &FaultyStore, n: u64) -> Vec<String> {
         .collect()
 }
 
+/// Nothing of this line is left.
+fn expect_no_line(store: &FaultyStore, node: NodeId) {
+    for kind in ["manifests", "objects/segments"] {
+        assert_eq!(line(store, kind, node), Vec::<String>::new());
+    }
+}
+
 /// A newcomer has exactly these, and a verification finds nothing forgotten.
 fn expect_all(store: &FaultyStore, wanted: impl Iterator<Item = u64>) {
-    let mut newcomer = Desk::at(9, store);
-    let pulled = wait(newcomer.pull()).expect("a perfect store");
-    assert_eq!(pulled.problems, []);
-    assert_eq!(newcomer.kept(), wanted.collect());
+    assert_eq!(newcomer(store), (wanted.collect(), [].into()));
 }
 
 #[test]
@@ -64,8 +66,7 @@ fn what_was_forgotten_leaves_the_line_that_a_reset_left() {
             Vec::<String>::new(),
             "pulls: {pulls}, forces: {forces}"
         );
-        let line = format!("/{before}/");
-        assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        expect_no_line(&store, before);
         expect_all(&store, (0..10).filter(|n| *n != 3));
         assert_eq!(
             wait(one.verify()).expect("a perfect store").forgotten_left,
@@ -102,9 +103,7 @@ fn a_clone_under_an_identity_that_was_left_loses_nothing() {
         wait(clone.push()).expect("a perfect store");
         for _ in 0..3 {
             for desk in [&mut one, &mut clone] {
-                desk.days_pass(WEEK_DAYS);
-                wait(desk.pull()).expect("a perfect store");
-                wait(desk.push()).expect("a perfect store");
+                desk.week_passes();
             }
         }
         assert_eq!(holders(&store, 3), Vec::<String>::new(), "sleeps: {sleeps}");
@@ -129,8 +128,7 @@ fn a_copy_that_never_wrote_does_not_begin_a_line_that_came_and_went() {
         wait(one.push()).expect("a perfect store");
         one.days_pass(WEEK_DAYS);
         wait(one.push()).expect("a perfect store");
-        let line = format!("/{shared}/");
-        assert!(!store.objects().keys().any(|key| key.contains(&line)));
+        expect_no_line(&store, shared);
         // Whatever it wrote under the old identity would be numbered below the takeover.
         if resets {
             copy.reset(ResetMode::LocalOnly);
@@ -304,13 +302,9 @@ fn a_line_that_was_taken_over_and_written_to_once_more_goes_too() {
     );
     one.forget(21);
     for _ in 0..4 {
-        one.days_pass(WEEK_DAYS);
-        wait(one.pull()).expect("a perfect store");
-        wait(one.push()).expect("a perfect store");
+        one.week_passes();
     }
-    let line = format!("/{shared}/");
-    let left: Vec<String> = store.objects().into_keys().collect();
-    assert_eq!(left.iter().find(|key| key.contains(&line)), None);
+    expect_no_line(&store, shared);
     expect_all(
         &store,
         (0..12)
@@ -358,9 +352,44 @@ fn what_a_lost_copy_uploaded_under_the_same_identity_is_taken_in_and_goes() {
                 one.days_pass(WEEK_DAYS);
                 wait(one.push()).expect("a perfect store");
             }
-            let line = format!("/{shared}/");
-            assert!(!store.objects().keys().any(|key| key.contains(&line)));
+            expect_no_line(&store, shared);
         }
         expect_all(&store, (0..10).chain(20..25).filter(|n| *n != 21));
     }
+}
+
+#[test]
+fn what_waits_in_a_line_that_nobody_lists_any_more_goes_in_the_end() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..10);
+    wait(one.push()).expect("a perfect store");
+    one.forget(3);
+    wait(one.push()).expect("a perfect store");
+    let before = one.own().node;
+    one.reset(ResetMode::NewIdentity);
+    // Somebody removed them, or their listing is behind.
+    let manifests: Vec<_> = line(&store, "manifests", before)
+        .into_iter()
+        .map(|key| (key.clone(), store.objects()[&key].clone()))
+        .collect();
+    for (key, _) in &manifests {
+        store.remove_raw(key);
+    }
+    for week in 1..10 {
+        one.week_passes();
+        let is_there = !holders(&store, 3).is_empty();
+        assert_eq!(is_there, week < 5, "in week {week}");
+    }
+    expect_no_line(&store, before);
+    expect_all(&store, (0..10).filter(|n| *n != 3));
+    // They come after all.
+    for (key, object) in manifests {
+        store.put_raw(&key, object);
+    }
+    for _ in 0..5 {
+        one.week_passes();
+    }
+    expect_no_line(&store, before);
+    expect_all(&store, (0..10).filter(|n| *n != 3));
 }

@@ -8,17 +8,9 @@ use std::task::{Context, Waker};
 use testkit::FaultyStore;
 use vault::{NodeId, ProblemKind, PushMode, ResetMode, VaultError};
 
-use crate::desk::{Desk, GRACE_MS, perfect_store, wait};
+use crate::desk::{Desk, GRACE_MS, WEEK_DAYS, line, newcomer, perfect_store, wait};
 
-const WEEK_DAYS: i64 = GRACE_MS / (24 * 3600 * 1000) + 1;
 const WEEKS: usize = 5;
-
-/// What lies in the line of `node`, below `kind`.
-fn line(store: &FaultyStore, kind: &str, node: NodeId) -> Vec<String> {
-    let line = format!("{kind}/{node}/");
-    let keys = store.objects().into_keys();
-    keys.filter(|key| key.starts_with(&line)).collect()
-}
 
 /// Lets something run until the store shows it to be so far, and no further.
 fn run_until(mut future: Pin<&mut impl Future>, so_far: impl Fn() -> bool) {
@@ -31,18 +23,8 @@ fn run_until(mut future: Pin<&mut impl Future>, so_far: impl Fn() -> bool) {
 
 fn weeks_pass(desk: &mut Desk) {
     for _ in 0..WEEKS {
-        desk.days_pass(WEEK_DAYS);
-        wait(desk.pull()).expect("a perfect store");
-        wait(desk.push()).expect("a perfect store");
+        desk.week_passes();
     }
-}
-
-/// What a newcomer has, and of what kinds its problems are.
-fn newcomer(store: &FaultyStore) -> (BTreeSet<u64>, BTreeSet<ProblemKind>) {
-    let mut newcomer = Desk::at(9, store);
-    let pulled = wait(newcomer.pull()).expect("a perfect store");
-    let kinds = pulled.problems.into_iter().map(|problem| problem.kind);
-    (newcomer.kept(), kinds.collect())
 }
 
 /// Two machines with one identity, under which nobody wrote a manifest yet.
@@ -50,8 +32,7 @@ fn twins(store: &FaultyStore) -> (Desk, Desk) {
     store.set_yielding(true);
     let mut one = Desk::at(1, store);
     wait(one.push()).expect("nothing to do, but it has its identity");
-    let mut twin = one.clone();
-    twin.options = Desk::at(2, store).options;
+    let twin = one.copied_to(2, store);
     (one, twin)
 }
 
@@ -122,45 +103,95 @@ fn a_twin_whose_segments_were_cleared_away_before_its_first_manifest_loses_nothi
     }
 }
 
+/// A device that gave up the identity `shared`, and what a copy of it uploads there after all.
+struct Late {
+    one: Desk,
+    shared: NodeId,
+    objects: Vec<(String, bytes::Bytes)>,
+}
+
+impl Late {
+    fn new(store: &FaultyStore) -> Self {
+        store.set_yielding(true);
+        let mut one = Desk::at(1, store);
+        one.add(0..10);
+        wait(one.push()).expect("a perfect store");
+        let shared = one.own().node;
+        let mut copy = one.copied_to(2, store);
+        copy.add(20..25);
+        let before = line(store, "objects/segments", shared);
+        let uploaded = || {
+            let mut keys = line(store, "objects/segments", shared);
+            keys.retain(|key| !before.contains(key));
+            keys
+        };
+        // It has looked at its line, and its segment arrives after the takeover. Then it dies.
+        run_until(pin!(copy.push()), || !uploaded().is_empty());
+        let objects: Vec<_> = uploaded()
+            .into_iter()
+            .map(|key| (key.clone(), store.objects()[&key].clone()))
+            .collect();
+        for (key, _) in &objects {
+            store.remove_raw(key);
+        }
+        one.reset(ResetMode::NewIdentity);
+        wait(one.push()).expect("a perfect store");
+        Self {
+            one,
+            shared,
+            objects,
+        }
+    }
+}
+
 #[test]
 fn what_comes_late_to_a_line_that_was_taken_over_is_read_before_it_goes() {
     let store = perfect_store();
-    store.set_yielding(true);
-    let mut one = Desk::at(1, &store);
-    one.add(0..10);
-    wait(one.push()).expect("a perfect store");
-    let shared = one.own().node;
-    let mut copy = one.clone();
-    copy.options = Desk::at(2, &store).options;
-    copy.add(20..25);
-    let before = line(&store, "objects/segments", shared);
-    let late = || {
-        let mut keys = line(&store, "objects/segments", shared);
-        keys.retain(|key| !before.contains(key));
-        keys
-    };
-    let push = copy.push();
-    let mut push = Box::pin(push);
-    // It has looked at its line, and its segment arrives after the takeover.
-    run_until(push.as_mut(), || !late().is_empty());
-    let objects: Vec<_> = late()
-        .into_iter()
-        .map(|key| (store.objects()[&key].clone(), key))
-        .collect();
-    for (_, key) in &objects {
-        store.remove_raw(key);
-    }
-    one.reset(ResetMode::NewIdentity);
-    wait(one.push()).expect("a perfect store");
-    for (object, key) in objects {
+    let mut late = Late::new(&store);
+    for (key, object) in late.objects {
         store.put_raw(&key, object);
     }
-    weeks_pass(&mut one);
-    assert_eq!(late(), Vec::<String>::new(), "it was cleared away");
-    // The copy dies.
-    drop(push);
+    weeks_pass(&mut late.one);
+    let left = line(&store, "objects/segments", late.shared);
+    assert_eq!(left, Vec::<String>::new(), "it was cleared away");
     let everything = (0..10).chain(20..25).collect();
     assert_eq!(newcomer(&store), (everything, BTreeSet::new()));
+}
+
+#[test]
+fn what_comes_late_and_is_damaged_is_not_read_every_week() {
+    for is_cut in [true, false] {
+        let store = perfect_store();
+        let Late {
+            mut one, objects, ..
+        } = Late::new(&store);
+        for (key, object) in &objects {
+            let mut damaged = object.to_vec();
+            match is_cut {
+                true => damaged.truncate(object.len() / 2),
+                false => damaged[object.len() / 2] ^= 1,
+            }
+            store.put_raw(key, damaged);
+        }
+        weeks_pass(&mut one);
+        let handle = store.for_device(1);
+        let mut requests = || {
+            let before = handle.operations();
+            one.week_passes();
+            handle.operations() - before
+        };
+        let with = requests();
+        for (key, _) in &objects {
+            store.remove_raw(key);
+        }
+        assert_eq!(with, requests(), "it is not asked for");
+        // What is whole is read at once if it shows, and in time if it does not.
+        for (key, object) in objects {
+            store.put_raw(&key, object);
+        }
+        one.week_passes();
+        assert_eq!(newcomer(&store).0, (0..10).chain(20..25).collect());
+    }
 }
 
 #[test]
@@ -189,36 +220,39 @@ fn a_first_manifest_that_comes_after_its_line_came_and_went_is_told() {
 }
 
 #[test]
-fn a_manifest_that_comes_weeks_late_is_told_that_its_number_was_taken_over() {
-    let store = perfect_store();
-    store.set_yielding(true);
-    let mut one = Desk::at(1, &store);
-    one.add(0..3);
-    wait(one.push()).expect("a perfect store");
-    let shared = one.own().node;
-    let mut copy = one.clone();
-    let another = Desk::at(2, &store);
-    (copy.options, copy.clock) = (another.options, another.clock);
-    let clock = copy.clock.clone();
-    copy.add(20..25);
-    let before = line(&store, "objects/segments", shared);
-    let uploaded = || line(&store, "objects/segments", shared) != before;
-    let mut push = Box::pin(copy.push());
-    run_until(push.as_mut(), uploaded);
-    for n in 3..6 {
-        one.add(n..n + 1);
+fn a_manifest_that_comes_late_is_told_that_its_number_was_taken_over() {
+    const HALF_AN_HOUR_MS: i64 = 30 * 60 * 1000;
+    for late_ms in [HALF_AN_HOUR_MS, GRACE_MS] {
+        let store = perfect_store();
+        store.set_yielding(true);
+        let mut one = Desk::at(1, &store);
+        one.add(0..3);
         wait(one.push()).expect("a perfect store");
+        let shared = one.own().node;
+        let mut copy = one.copied_to(2, &store);
+        let clock = copy.clock.clone();
+        copy.add(20..25);
+        let before = line(&store, "objects/segments", shared);
+        let uploaded = || line(&store, "objects/segments", shared) != before;
+        let mut push = Box::pin(copy.push());
+        run_until(push.as_mut(), uploaded);
+        for n in 3..6 {
+            one.add(n..n + 1);
+            wait(one.push()).expect("a perfect store");
+        }
+        one.reset(ResetMode::NewIdentity);
+        wait(one.push()).expect("a perfect store");
+        if late_ms == GRACE_MS {
+            one.days_pass(WEEK_DAYS);
+            wait(one.push()).expect("a perfect store");
+            assert_eq!(line(&store, "manifests", shared), Vec::<String>::new());
+        }
+        clock.fetch_add(late_ms, std::sync::atomic::Ordering::Relaxed);
+        wait(push.as_mut()).expect("a perfect store");
+        drop(push);
+        assert_ne!(copy.own().node, shared, "{late_ms}");
+        assert_eq!(newcomer(&store).0, (0..6).chain(20..25).collect());
     }
-    one.reset(ResetMode::NewIdentity);
-    wait(one.push()).expect("a perfect store");
-    one.days_pass(WEEK_DAYS);
-    wait(one.push()).expect("a perfect store");
-    assert_eq!(line(&store, "manifests", shared), Vec::<String>::new());
-    clock.fetch_add(GRACE_MS, std::sync::atomic::Ordering::Relaxed);
-    wait(push.as_mut()).expect("a perfect store");
-    drop(push);
-    assert_ne!(copy.own().node, shared);
-    assert_eq!(newcomer(&store).0, (0..6).chain(20..25).collect());
 }
 
 #[test]
@@ -253,8 +287,7 @@ fn a_copy_that_stalls_until_its_segments_were_swept_is_told_and_nothing_is_lost(
     one.add(0..10);
     wait(one.push()).expect("a perfect store");
     let shared = one.own().node;
-    let mut copy = one.clone();
-    copy.options = Desk::at(2, &store).options;
+    let mut copy = one.copied_to(2, &store);
     copy.options.segment_records_max = 5;
     copy.add(20..25);
     let before = line(&store, "objects/segments", shared);

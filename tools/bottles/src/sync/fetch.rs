@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Keepers, Ledger, LedgerError, Limits,
-    Observer, Outcome, Proof, RunHeader, Standing, Steps, StopSignal,
+    Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Keepers, Ledger,
+    LedgerError, Limits, Observer, Outcome, Proof, RunHeader, Standing, Steps, StopSignal,
 };
 
 /// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and

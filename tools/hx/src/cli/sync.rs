@@ -3,6 +3,7 @@
 //! What must hold: pushes, pulls and everything that changes sync state hold the lock; a failed run is remembered for `status`.
 //! What it deliberately does not do: know how the vault works.
 
+mod cut;
 mod devices;
 mod diagnose;
 mod init;

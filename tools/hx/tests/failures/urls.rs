@@ -33,12 +33,34 @@ fn cut_at_an_unquoted_ampersand() {
         .shows("ended with 2");
     assert!(world.proxy().requests().is_empty());
     assert!(laptop.configuration().is_empty());
+}
+
+#[test]
+fn an_endpoint_alone_is_a_whole_url() {
+    let world = World::empty();
+    let laptop = world.laptop();
+    let url = format!("s3://hx-test/hx?endpoint={}", world.proxy().address());
+    let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    // Without keys it is the keys that are missing.
     laptop
-        .init("s3://hx-sync?endpoint=localhost:9000")
+        .init(&url)
         .without(&keys)
         .arg("--json")
         .run()
-        .fails_in_json(2, "cut-url");
+        .fails_in_json(13, "credentials");
+    // Nor does it say anything that a whole script runs in the background, or that it was said that nothing is missing.
+    for line in [
+        format!("sh -c 'hx sync init --store \"{url}\"; echo \"ended with $?\"' & wait"),
+        format!("(hx sync init --store '{url}'; echo \"ended with $?\") & wait"),
+        format!("hx sync init --whole-url --store '{url}' & wait %1; echo \"ended with $?\""),
+    ] {
+        laptop
+            .shell(&line)
+            .without(&keys)
+            .run()
+            .ok()
+            .shows("ended with 13");
+    }
 }
 
 #[test]

@@ -169,6 +169,26 @@ fn the_host_comes_from_the_flag_or_the_setting_or_the_machine() {
 }
 
 #[test]
+fn what_was_assumed_of_a_history_without_times_is_said() {
+    let device = Device::new();
+    device.write(".bash_history", "ls\ncd\nmake\n");
+    let first = device.hx(&["import"]).succeeds();
+    assert!(!first.out.contains("not sure"), "{first:?}");
+    device.write(".bash_history", "make\nls\nls\ngit push\n");
+    let ran = device.hx(&["import"]).succeeds();
+    assert_eq!(ran.err, "imported 3 new commands; 1 was there already\n");
+    for said in [
+        "not sure what in it is new",
+        "1 command was taken for the same as imported before",
+        "1 of the new ones was imported before too",
+    ] {
+        assert!(ran.out.contains(said), "{ran:?}");
+    }
+    let again = device.hx(&["import", "--json"]).succeeds();
+    assert!(again.out.contains("\"assumed\": null"), "{again:?}");
+}
+
+#[test]
 fn the_standard_input_can_be_imported() {
     let device = Device::new();
     let ran = device

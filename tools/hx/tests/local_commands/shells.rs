@@ -27,7 +27,9 @@ fn shell(device: &Device, program: &str, args: &[&str], script: &str) -> Output 
     let file = device.write(&format!("script.{program}"), script);
     let hx = std::path::Path::new(env!("CARGO_BIN_EXE_hx"));
     let bin = hx.parent().expect("a binary lies in a directory");
-    let output = Command::new(program)
+    // Whoever started the tests may ignore signals, which then tells nothing of what the shell does to a command.
+    let output = Command::new("env")
+        .args(["--default-signal=INT,QUIT", program])
         .args(args)
         .arg(file)
         .env_clear()
@@ -35,14 +37,18 @@ fn shell(device: &Device, program: &str, args: &[&str], script: &str) -> Output 
         .env("HX_HOST", "box")
         .env("LANG", "C.UTF-8")
         .env("TERM", "dumb")
-        .env("PATH", format!("{}:/usr/bin:/bin:/usr/local/bin", bin.display()))
+        .env(
+            "PATH",
+            format!("{}:/usr/bin:/bin:/usr/local/bin", bin.display()),
+        )
         .current_dir(device.path(""))
         .stdin(Stdio::null())
         .output()
-        .unwrap_or_else(|error| {
-            panic!("{program} cannot be started ({error}): install it, for example with `apt-get install {program}`, or run `cargo xtask test`")
-        });
-    assert!(output.status.success(), "{program}: {output:?}");
+        .expect("`env` starts");
+    assert!(
+        output.status.success(),
+        "{program}: {output:?}; if it is not there, install it, for example with `apt-get install {program}`, or run `cargo xtask test`"
+    );
     output
 }
 

@@ -10,7 +10,7 @@ use console::{Failure, Table, Ui, human};
 use serde_json::{Value, json};
 
 use crate::history::export::redact;
-use crate::history::import::ImportReport;
+use crate::history::import::{Assumed, ImportReport};
 
 /// A file and what became of it.
 pub(super) struct Imported {
@@ -159,6 +159,9 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             "{path} is not complete: {missing}. What it has was imported; look for a better copy."
         ));
     }
+    if let Some(assumed) = &report.assumed {
+        ui.out(format!("{path}: {}", assumption(assumed)));
+    }
     if report.escaped > 0 {
         let what = human::count(report.escaped, "command");
         ui.out(format!(
@@ -181,6 +184,33 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             human::count(report.erased, "command")
         ));
     }
+}
+
+/// What was assumed of commands without times, and what to do if that is wrong.
+fn assumption(assumed: &Assumed) -> String {
+    let same = match assumed.same {
+        0 => "no command was taken for one that was imported before".to_owned(),
+        n => format!(
+            "{} taken for the same as imported before",
+            counted(n, "command was", "commands were")
+        ),
+    };
+    let again = match assumed.again {
+        0 => String::new(),
+        n => format!(
+            "; {} imported before too, but taken for run again, so that nothing is lost (`hx forget` removes what is there twice)",
+            counted(n, "of the new ones was", "of the new ones were")
+        ),
+    };
+    format!("it has no times, so that it is not sure what in it is new: {same}{again}")
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!(
+        "{} {}",
+        human::number(count),
+        if count == 1 { one } else { many }
+    )
 }
 
 fn sentence(total: &Total, dry_run: bool) -> String {

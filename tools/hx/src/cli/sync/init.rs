@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use console::spec::Flags;
-use console::{Exit, Failure, Ui, human};
+use console::{Exit, Failure, human};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{Store, StoreKind, StoreUrl};
@@ -50,6 +50,9 @@ pub struct InitArgs {
     /// Where the vault is: s3://bucket/prefix?region=…, folder:/path [default: a folder in the data directory]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// The URL is whole: do not take it for one that the shell cut at its `&`, though `&` put this command into the background
+    #[arg(long, requires = "store")]
+    whole_url: bool,
     /// Read the passphrase from the first line of a file
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
@@ -91,7 +94,9 @@ pub(crate) enum How {
 /// Usage, the store's, or a wrong passphrase; then nothing was configured.
 pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     let url = store_url(context)?;
-    refuse_cut_url(&url, context)?;
+    if args.store.is_some() && !args.whole_url {
+        super::cut::refuse(&url, &context.ui)?;
+    }
     refuse_unfit(&url)?;
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "init", &context.ui)?;
@@ -120,25 +125,6 @@ fn store_url(context: &Context) -> Result<StoreUrl, Failure> {
     }
 }
 
-/// A shell takes an unquoted `&` for the end of the command and puts it into the background: what arrives is a URL cut there.
-///
-/// A URL with nothing but an endpoint is fine where credentials come from elsewhere, unless the shell put us into the background.
-fn refuse_cut_url(url: &StoreUrl, context: &Context) -> Result<(), Failure> {
-    let cut = url.looks_cut_at_ampersand()
-        && (in_background(&context.ui) || !has_credentials_elsewhere(context));
-    if !cut {
-        return Ok(());
-    }
-    Err(Failure::usage(
-        "the store URL looks as if it was cut at its `&`: the shell takes an unquoted `&` for the end of the command",
-    )
-    .kind("cut-url")
-    .hint(format!(
-        "Quote it: hx sync init --store {}",
-        url.quoted_example()
-    )))
-}
-
 /// Stores that can be named and cannot hold a vault.
 fn refuse_unfit(url: &StoreUrl) -> Result<(), Failure> {
     let (what, hint) = match url.kind() {
@@ -160,46 +146,6 @@ fn refuse_unfit(url: &StoreUrl) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     Err(Failure::usage(what).kind("unsupported").hint(hint))
-}
-
-fn has_credentials_elsewhere(context: &Context) -> bool {
-    const NAMES: [&str; 5] = [
-        "AWS_ACCESS_KEY_ID",
-        "AWS_PROFILE",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    ];
-    let file = match context.env.get("AWS_SHARED_CREDENTIALS_FILE") {
-        Some(file) => PathBuf::from(file),
-        None => PathBuf::from(context.env.get("HOME").unwrap_or_default()).join(".aws/credentials"),
-    };
-    NAMES.iter().any(|name| context.env.get(name).is_some()) || file.exists()
-}
-
-/// Whether a shell started this command with `&`.
-///
-/// With job control it is not in its terminal's foreground. Without, POSIX has the shell give it /dev/null for input and let it ignore
-/// SIGINT and SIGQUIT; a program that merely has no input (cron, a pipeline's runner) does not ignore these.
-fn in_background(ui: &Ui) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    if rustix::termios::isatty(std::io::stdin()) {
-        return !ui.can_prompt();
-    }
-    let null = std::fs::metadata("/dev/null").map(|null| null.rdev());
-    let input = rustix::fs::fstat(std::io::stdin()).map(|input| input.st_rdev);
-    matches!((null, input), (Ok(null), Ok(input)) if null == input) && ignores_keyboard()
-}
-
-/// Whether SIGINT and SIGQUIT are both ignored; false where the system does not tell.
-fn ignores_keyboard() -> bool {
-    const INT_AND_QUIT: u64 = 0b110;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & INT_AND_QUIT == INT_AND_QUIT)
 }
 
 fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> Result<(), Failure> {

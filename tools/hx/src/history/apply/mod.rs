@@ -135,6 +135,11 @@ impl<'c> Applier<'c> {
         Ok(outcome)
     }
 
+    /// Whether anything was forgotten before.
+    pub(crate) fn has_tombstones(&self) -> bool {
+        self.any_tombstones
+    }
+
     /// What would become of a record with this id, if that is told by what was in the database before; nothing is noted.
     pub(crate) fn fate(&mut self, id: RecordId) -> Result<Option<Outcome>, HistoryError> {
         if self.deferred.is_some() {

@@ -16,7 +16,9 @@ mod locate;
 mod ordinal;
 mod renamed;
 mod report;
+mod seen;
 mod shells;
+mod undated;
 pub(crate) mod zsh;
 
 use std::fs::File;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 pub use self::entry::SkipReason;
 pub use self::locate::{find_history_files, history_places};
 pub use self::renamed::{Renamed, renamed};
-pub use self::report::{ImportReport, Skipped};
+pub use self::report::{Assumed, ImportReport, Skipped};
 
 use self::detect::{Kind, Sample};
 use super::error::{HistoryError, HistoryErrorKind, shown};

@@ -5,6 +5,7 @@
 //! What it deliberately does not do: print.
 
 use super::SkipReason;
+use super::undated::Counts;
 
 /// So many examples of each reason are kept.
 const EXAMPLES_MAX: usize = 3;
@@ -18,6 +19,40 @@ pub struct Skipped {
     pub count: u64,
     /// The first ones: line in the file, and how it begins.
     pub examples: Vec<(u64, String)>,
+}
+
+/// What an import of entries without times had to assume, since more than one story fits.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Assumed {
+    /// So many entries were taken for the same as ones that were imported before.
+    pub same: u64,
+    /// So many that are equal to ones imported before were taken for new, so that nothing is lost.
+    pub again: u64,
+}
+
+impl Assumed {
+    /// Of a file's entries, what is new, given how many of each are known.
+    pub(super) fn new(is_new: &[bool], file: &[u64], mut left: Counts) -> Self {
+        let mut assumed = Self { same: 0, again: 0 };
+        // First what is taken for known takes from these; then what is new.
+        for new in [false, true] {
+            for (_, entry) in is_new
+                .iter()
+                .zip(file)
+                .filter(|(is_new, _)| **is_new == new)
+            {
+                if let Some(left) = left.get_mut(entry).filter(|left| **left > 0) {
+                    *left -= 1;
+                    *if new {
+                        &mut assumed.again
+                    } else {
+                        &mut assumed.same
+                    } += 1;
+                }
+            }
+        }
+        assumed
+    }
 }
 
 /// What an import did, or with `dry_run` would have done.
@@ -49,6 +84,8 @@ pub struct ImportReport {
     pub missing: u64,
     /// Whether all records that the file says it had are there, but not all are as they were written.
     pub altered: bool,
+    /// What had to be assumed of entries without times; none where nothing had to.
+    pub assumed: Option<Assumed>,
     /// The oldest time in the file, in microseconds since the Unix epoch.
     pub first_us: Option<i64>,
     /// The newest time in the file.
@@ -73,6 +110,7 @@ impl ImportReport {
             incomplete: false,
             missing: 0,
             altered: false,
+            assumed: None,
             first_us: None,
             last_us: None,
             dry_run,

@@ -9,8 +9,9 @@
 
 use std::ops::Range;
 
+use super::names::means_secret;
 use super::shell::{self, Command, HereDocument};
-use super::{means_secret, readers, value_at};
+use super::{readers, value_at};
 
 /// What of a command's documents may be commands: all of it for a shell; else each line by itself, with those that it goes on in, so
 /// that an apostrophe in a text does not reach beyond its line.
@@ -93,6 +94,7 @@ fn setting(
         .count();
     let (name, rest) = rest.split_at(length);
     let rest = rest.strip_prefix(['"', '\'']).unwrap_or(rest).trim_start();
+    let rest = rest.strip_prefix('+').unwrap_or(rest);
     let value = rest.strip_prefix(signs)?.trim_start();
     let start = line.end - value.len();
     if value.is_empty() || !means_secret(name) || (!is_literal && is_reference(value)) {

@@ -5,191 +5,47 @@
 //! What it deliberately does not do: tell a program's name from its arguments. A name counts wherever it stands in a command, so that
 //! `sudo`, `env` and `docker exec` before it do not hide it.
 
+mod places;
+mod table;
+
 use std::ops::Range;
 
-use super::shell::{Command, Word};
-use super::{here, is_secret_name};
-
-/// How a group of programs takes secrets.
-struct Rule {
-    programs: &'static [&'static str],
-    /// Only if this word stands behind the program.
-    only_with: Option<&'static str>,
-    /// Options whose value is the next word.
-    apart: &'static [&'static str],
-    /// Options whose value follows without a blank.
-    glued: &'static [&'static str],
-    /// Options whose next word is a name, one of these signs, and the secret.
-    half: &'static [(&'static str, char)],
-    /// Letters without a value that may stand before an option in one word: `-su name:secret`.
-    flags: &'static str,
-}
-
-const NONE: Rule = Rule {
-    programs: &[],
-    only_with: None,
-    apart: &[],
-    glued: &[],
-    half: &[],
-    flags: "",
-};
-
-const RULES: &[Rule] = &[
-    Rule {
-        programs: &[
-            "mysql",
-            "mysqldump",
-            "mysqladmin",
-            "mysqlimport",
-            "mysqlsh",
-            "mariadb",
-            "mariadb-dump",
-            "mariadb-admin",
-        ],
-        glued: &["-p"],
-        flags: "ABCEGHNLbcfinoqrstvwWX",
-        ..NONE
-    },
-    Rule {
-        programs: &[
-            "docker", "podman", "nerdctl", "buildah", "skopeo", "helm", "oras", "crane", "az",
-            "cf", "oc", "ibmcloud",
-        ],
-        only_with: Some("login"),
-        apart: &["-p"],
-        glued: &["-p"],
-        ..NONE
-    },
-    Rule {
-        programs: &[
-            "sshpass",
-            "mongo",
-            "mongosh",
-            "mongodump",
-            "mongorestore",
-            "twine",
-        ],
-        apart: &["-p"],
-        glued: &["-p"],
-        flags: "vV",
-        ..NONE
-    },
-    Rule {
-        programs: &["openssl"],
-        apart: &["-k", "-K"],
-        half: &[("-pass", ':'), ("-passin", ':'), ("-passout", ':')],
-        ..NONE
-    },
-    Rule {
-        programs: &["curl"],
-        half: &[
-            ("-u", ':'),
-            ("--user", ':'),
-            ("-U", ':'),
-            ("--proxy-user", ':'),
-        ],
-        apart: &["--oauth2-bearer"],
-        flags: "#0123456789afgGiIjJklLMnNOpqRsSvVZ",
-        ..NONE
-    },
-    Rule {
-        programs: &["http", "https", "xh"],
-        half: &[("-a", ':'), ("--auth", ':')],
-        ..NONE
-    },
-    Rule {
-        programs: &["smbclient", "rpcclient"],
-        half: &[("-U", '%'), ("--user", '%')],
-        ..NONE
-    },
-    Rule {
-        programs: &["lftp"],
-        half: &[("-u", ',')],
-        ..NONE
-    },
-    Rule {
-        programs: &["redis-cli"],
-        apart: &["-a", "--pass"],
-        ..NONE
-    },
-    Rule {
-        programs: &[
-            "ldapsearch",
-            "ldapadd",
-            "ldapmodify",
-            "ldapdelete",
-            "ldapwhoami",
-        ],
-        apart: &["-w"],
-        glued: &["-w"],
-        flags: "LxnvcZQ",
-        ..NONE
-    },
-    Rule {
-        programs: &["zip", "unzip", "sqlcmd", "bcp"],
-        apart: &["-P"],
-        glued: &["-P"],
-        flags: "0123456789AcCdDefFjJklLmopqrSTuvXyz",
-        ..NONE
-    },
-    Rule {
-        programs: &["7z", "7za", "7zz", "rar", "unrar"],
-        glued: &["-p", "-hp"],
-        ..NONE
-    },
-    Rule {
-        programs: &["ssh-keygen"],
-        apart: &["-N", "-P"],
-        ..NONE
-    },
-    Rule {
-        programs: &["keytool", "jarsigner"],
-        apart: &[
-            "-storepass",
-            "-keypass",
-            "-srcstorepass",
-            "-deststorepass",
-            "-new",
-        ],
-        ..NONE
-    },
-    Rule {
-        programs: &["xfreerdp", "wlfreerdp"],
-        glued: &["/p:"],
-        ..NONE
-    },
-    Rule {
-        programs: &["kubectl", "oc"],
-        half: &[("--from-literal", '=')],
-        ..NONE
-    },
-];
+use self::places::{PLACES, Place, READERS, Reader, Takes, With};
+use self::table::{RULES, Rule};
+use super::names::{means_secret, means_secret_file};
+use super::shell::{self, Command, Word};
+use super::{here, readers};
 
 /// Values of options, and of arguments that are known by their place.
 pub(super) fn options(command: &Command) -> Vec<Range<usize>> {
     let words = &command.words;
     let mut spans = by_place(words);
     let mut rules: Vec<&Rule> = Vec::new();
+    let mut is_value = false;
     for (index, word) in words.iter().enumerate() {
         let base = base(word);
         if !word.plain.starts_with('-') {
+            // After its first word of another kind such a program's options are another program's.
+            rules.retain(|rule| is_value || !rule.ends_at_a_word);
             rules.extend(RULES.iter().filter(|rule| rule.programs.contains(&base)));
         }
+        is_value = false;
         for rule in &rules {
-            let applies = rule
-                .only_with
-                .is_none_or(|with| words[..=index].iter().any(|word| word.plain == with));
+            let before = &words[..=index];
+            let stands_before = |with: &&str| before.iter().any(|word| word.plain == *with);
+            let applies = rule.only_with.iter().all(stands_before);
             if let Some((at, from)) = value(rule, words, index).filter(|_| applies) {
                 spans.extend(words[at].secret(from));
+                is_value |= at > index;
             }
         }
     }
     spans
 }
 
-/// A program's name without its directory.
+/// A program's name without its directory, also in `alias m='mysql …'`.
 fn base(word: &Word) -> &str {
-    word.plain.rsplit('/').next().unwrap_or(&word.plain)
+    word.plain.rsplit(['/', '=']).next().unwrap_or(&word.plain)
 }
 
 /// The word that has a secret for an option in word `index`, and where the secret begins in it.
@@ -199,6 +55,11 @@ fn value(rule: &Rule, words: &[Word], index: usize) -> Option<(usize, usize)> {
     let is_apart = |option: &&str| end_of(rule, plain, option) == Some(plain.len());
     if rule.apart.iter().any(is_apart) {
         return next.map(|next| (next, 0));
+    }
+    let after_sign = |option: &&str| plain.strip_prefix(*option)?.strip_prefix('=');
+    let long = rule.apart.iter().filter(|option| option.starts_with("--"));
+    if let Some(value) = long.filter_map(after_sign).next() {
+        return Some((index, plain.len() - value.len()));
     }
     for (option, sign) in rule.half {
         let (at, from) = match (end_of(rule, plain, option), next) {
@@ -232,39 +93,67 @@ fn end_of(rule: &Rule, plain: &str, option: &str) -> Option<usize> {
 
 /// `htpasswd -b file name secret`, `vault login secret`, `aws configure set aws_secret_access_key secret`.
 fn by_place(words: &[Word]) -> Vec<Range<usize>> {
-    let find = |from: usize, name: &str| {
-        let rest = words.get(from..).unwrap_or_default();
-        rest.iter()
-            .position(|word| base(word) == name)
-            .map(|at| from + at)
-    };
-    let mut spans = Vec::new();
-    if let Some(at) = find(0, "htpasswd")
-        && words[at..].iter().any(|word| is_batch(&word.plain))
-    {
-        spans.extend(words.last().map(|last| last.secret(0)).unwrap_or_default());
-    }
-    if let Some(at) = find(0, "vault").and_then(|at| find(at, "login")) {
-        let token = words[at + 1..]
-            .iter()
-            .find(|word| !word.plain.starts_with('-') && !word.plain.contains('='));
-        spans.extend(token.map(|token| token.secret(0)).unwrap_or_default());
-    }
-    if let Some(at) = find(0, "set").or_else(|| find(0, "config")) {
-        for pair in words[at..].windows(2) {
-            let name = pair[0].plain.to_ascii_lowercase().replace(['-', '.'], "_");
-            let is_value = !pair[0].plain.contains('=') && !pair[1].plain.starts_with('-');
-            if is_value && is_secret_name(&name) {
-                spans.extend(pair[1].secret(0));
-            }
+    let mut spans = configured(words);
+    for (index, word) in words.iter().enumerate() {
+        let base = base(word);
+        for place in PLACES.iter().filter(|place| place.programs.contains(&base)) {
+            spans.extend(at_place(place, &words[index + 1..]));
         }
     }
     spans
 }
 
-/// Whether an option of `htpasswd` has the password on the command line.
-fn is_batch(option: &str) -> bool {
-    option.starts_with('-') && !option.starts_with("--") && option.contains('b')
+/// What of a program's words is a secret by its place.
+fn at_place(place: &Place, words: &[Word]) -> Vec<Range<usize>> {
+    let fits = match place.with {
+        With::Anything => true,
+        With::Word(start) => words.iter().any(|word| word.plain.starts_with(start)),
+        With::Letter(letter) => words.iter().any(|word| {
+            word.plain.starts_with('-')
+                && !word.plain.starts_with("--")
+                && word.plain.contains(letter)
+        }),
+    };
+    let mut rest = words;
+    for name in place.after {
+        let Some(at) = rest.iter().position(|word| word.plain == *name) else {
+            return Vec::new();
+        };
+        rest = &rest[at + 1..];
+    }
+    let mut arguments = rest.iter().filter(|word| !word.plain.starts_with('-'));
+    let whole = |word: Option<&Word>| word.map(|word| word.secret(0)).unwrap_or_default();
+    match place.takes {
+        _ if !fits => Vec::new(),
+        Takes::Nth(number) => whole(arguments.nth(number)),
+        Takes::Last => whole(arguments.next_back()),
+        Takes::All => arguments.flat_map(|word| word.secret(0)).collect(),
+        Takes::After(sign) => {
+            let from = arguments.find_map(|word| Some((word, word.after_sign(0, sign)?)));
+            from.map(|(word, from)| word.secret(from))
+                .unwrap_or_default()
+        }
+        Takes::Values => arguments
+            .filter_map(|word| Some((word, word.after_sign(0, '=')?)))
+            .filter(|(word, from)| !word.plain[*from..].starts_with('@'))
+            .flat_map(|(word, from)| word.secret(from))
+            .collect(),
+        Takes::Follows(name) => whole(arguments.skip_while(|word| word.plain != name).nth(1)),
+    }
+}
+
+/// Values of secret names after `set` or `config`.
+fn configured(words: &[Word]) -> Vec<Range<usize>> {
+    let is_set = |word: &Word| matches!(base(word), "set" | "config" | "setenv" | "--set");
+    let from = words.iter().position(is_set).unwrap_or(words.len());
+    let pairs = words[from..].windows(2);
+    pairs
+        .filter(|pair| {
+            let (name, value) = (&pair[0].plain, &pair[1].plain);
+            !name.contains('=') && !value.starts_with('-') && means_secret(name)
+        })
+        .flat_map(|pair| pair[1].secret(0))
+        .collect()
 }
 
 /// What a program reads from a pipe, a here-string or a here-document: `echo secret | sudo -S ls`, `chpasswd <<< name:secret`.
@@ -277,6 +166,10 @@ pub(super) fn piped(text: &str, commands: &[Command]) -> Vec<Range<usize>> {
     };
     let mut spans = Vec::new();
     for (index, command) in commands.iter().enumerate() {
+        spans.extend(formatted(command));
+        if command.aside_plain().any(is_secret_file) {
+            spans.extend(said(command));
+        }
         if !reads_secret(command) {
             continue;
         }
@@ -298,30 +191,78 @@ pub(super) fn piped(text: &str, commands: &[Command]) -> Vec<Range<usize>> {
 /// Whether a command takes a secret from its standard input.
 fn reads_secret(command: &Command) -> bool {
     let words = &command.words;
-    let has = |text: &str| words.iter().any(|word| word.plain == text);
-    let short_s = words.iter().any(|word| {
-        word.plain.starts_with('-') && !word.plain.starts_with("--") && word.plain.contains('S')
-    });
-    (has("sudo") && (short_s || has("--stdin")))
-        || (has("passwd") && has("--stdin"))
-        || (has("openssl") && has("stdin"))
-        || ["chpasswd", "smbpasswd", "cryptsetup", "kinit"]
+    let plain: Vec<&str> = words.iter().map(|word| &*word.plain).collect();
+    let program = readers::unwrapped(&plain).map(|(program, _)| readers::base(program));
+    let has = |text: &&str| {
+        words
             .iter()
-            .any(|program| has(program))
-        || [
-            "--password-stdin",
-            "--passphrase-fd",
-            "--passphrase-fd=0",
-            "--with-token",
-            "--secret-stdin",
-        ]
+            .any(|word| base(word) == *text || word.plain == *text)
+    };
+    let short_s = plain
         .iter()
-        .any(|option| has(option))
+        .any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('S'));
+    let reads = |reader: &Reader| {
+        reader.words.iter().all(&has)
+            && (!reader.is_first || program == reader.words.first().copied())
+    };
+    let is_into = |program: &str| match program {
+        // A variable, or a file, whose name says what it is for.
+        "read" => plain.iter().any(|word| means_secret(word)),
+        "tee" => plain.iter().any(|word| is_secret_file(word)),
+        _ => false,
+    };
+    (has(&"sudo") && short_s) || program.is_some_and(is_into) || READERS.iter().any(reads)
+}
+
+/// What is said in the place of a file with a secret: `--password-file <(echo secret)`.
+pub(super) fn in_place_of_files(text: &str, words: &[Word]) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let Some(at) = word.plain.find("<(") else {
+            continue;
+        };
+        let before = index
+            .checked_sub(1)
+            .map_or("", |before| &*words[before].plain);
+        let name = if at > 0 { &word.plain[..at] } else { before };
+        if means_secret_file(name) {
+            for part in &word.substitutions {
+                let inner = shell::commands(&text[part.clone()]);
+                let said = inner.iter().filter_map(said);
+                spans.extend(said.map(|span| part.start + span.start..part.start + span.end));
+            }
+        }
+    }
+    spans
+}
+
+/// Whether a file's own name says that it holds a secret: `~/.vault_pass`.
+fn is_secret_file(path: &str) -> bool {
+    path != "-" && means_secret(readers::base(path))
+}
+
+/// The words that `printf 'TOKEN=%s' …` puts in the place of a secret.
+fn formatted(command: &Command) -> Vec<Range<usize>> {
+    let mut words = command
+        .words
+        .iter()
+        .skip_while(|word| base(word) != "printf");
+    let Some(format) = words.by_ref().skip(1).find(|word| word.plain.contains('%')) else {
+        return Vec::new();
+    };
+    let before_value = format.plain.split('%').next().unwrap_or_default();
+    let name = before_value.trim_end_matches(['=', ':', ' ', '"', '\'']);
+    let start = name.rfind(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c));
+    let name = &name[start.map_or(0, |at| at + 1)..];
+    if name.len() == before_value.len() || !means_secret(name) {
+        return Vec::new();
+    }
+    words.flat_map(|word| word.secret(0)).collect()
 }
 
 /// What `echo` or `printf` says.
 fn said(command: &Command) -> Option<Range<usize>> {
-    let speaks = |word: &Word| matches!(base(word), "echo" | "printf" | "print");
+    let speaks = |word: &Word| matches!(base(word), "echo" | "printf" | "print" | "yes");
     let program = command.words.iter().position(speaks)?;
     let is_option = |word: &&Word| {
         matches!(

@@ -49,12 +49,12 @@ pub(super) fn is_shell(words: &[Word]) -> bool {
     }
 }
 
-fn base(word: &str) -> &str {
+pub(super) fn base(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
 
 /// The first word that is a program of its own, and those after it.
-fn unwrapped<'w>(words: &'w [&'w str]) -> Option<(&'w str, &'w [&'w str])> {
+pub(super) fn unwrapped<'w>(words: &'w [&'w str]) -> Option<(&'w str, &'w [&'w str])> {
     let mut after_wrapper = false;
     let mut rest = words;
     while let Some((word, next)) = rest.split_first() {
@@ -107,10 +107,13 @@ fn at_host<'w>(words: &'w [&'w str]) -> Option<&'w [&'w str]> {
 /// Whether what `ssh` is given to run is a shell: nothing is, as well.
 fn is_remote_shell(words: &[&str]) -> bool {
     let line = words.join(" ");
+    if line.trim().is_empty() {
+        return true;
+    }
     match shell::commands(&line).as_slice() {
         [command] => {
             let words: Vec<&str> = command.words.iter().map(|word| &*word.plain).collect();
-            words.is_empty() || is_local_shell(&words)
+            is_local_shell(&words)
         }
         _ => false,
     }

@@ -33,6 +33,11 @@ impl Command {
     pub(super) fn all(&self) -> impl Iterator<Item = &Word> {
         self.words.iter().chain(&self.here).chain(&self.aside)
     }
+
+    /// What the targets of its redirections say.
+    pub(super) fn aside_plain(&self) -> impl Iterator<Item = &str> {
+        self.aside.iter().map(|word| &*word.plain)
+    }
 }
 
 /// A here-document.

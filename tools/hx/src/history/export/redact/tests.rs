@@ -1,5 +1,8 @@
 //! Secrets in commands as people type them. Each must go, and what stands beside it must stay.
 
+mod commands;
+mod more;
+
 use proptest::prelude::*;
 
 use super::redact;

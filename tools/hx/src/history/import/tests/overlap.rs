@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{events, import};
+use super::{events, import, options};
 use crate::history::History;
 use crate::history::import::{ImportOptions, Shell, import_bytes};
 use crate::history::model::{Record, Tombstone};
@@ -75,15 +75,181 @@ fn undated_files_that_overlap_add_only_what_is_new() {
     check(plain((0..50).chain([3, 3])), 2, and(&[3, 3]));
     // It lost its head, and grew.
     check(plain((30..50).chain([7, 60])), 2, and(&[7, 60]));
-    // A part of it; the whole shuffled; edited; and something else.
+    // A part of it; edited; and something else.
     check(plain(10..20), 0, and(&[]));
-    check(plain((0..50).rev()), 0, and(&[]));
     check(
         plain((0..50).filter(|n| n % 7 != 0).chain([99])),
         1,
         and(&[99]),
     );
     check(plain([100, 101]), 2, and(&[100, 101]));
+}
+
+/// Imports files of bash one after the other, words for commands; `+` before a file says how many of it must be added, and `?` that it
+/// must be said that this is not sure. Each file is imported a second time, which must add nothing.
+fn sequence(files: &[&str]) {
+    let mut history = History::in_memory().expect("open");
+    let mut all: Vec<String> = Vec::new();
+    for file in files {
+        let (expected, words) = file.split_once(": ").expect("a number and words");
+        let added: usize = expected.trim_end_matches('?').parse().expect("a number");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let text = words.join("\n");
+        let report = import(&mut history, ".bash_history", &text);
+        assert_eq!(
+            report.added as usize, added,
+            "{file} of {files:?}: {report:?}"
+        );
+        assert_eq!(
+            report.assumed.is_some(),
+            expected.ends_with('?'),
+            "{file} of {files:?}: {report:?}"
+        );
+        let again = import(&mut history, ".bash_history", &text);
+        assert_eq!(
+            (again.added, again.assumed),
+            (0, None),
+            "{file} of {files:?}, again"
+        );
+        all.extend(words[words.len() - added..].iter().map(ToString::to_string));
+        let texts: Vec<String> = events(&history)
+            .iter()
+            .map(|event| event.command.to_string())
+            .collect();
+        assert_eq!(texts, all, "{file} of {files:?}");
+    }
+}
+
+#[test]
+fn a_history_that_was_cut_at_its_beginning_loses_no_repeats() {
+    sequence(&["3: ls cd make", "3?: make ls ls git"]);
+    sequence(&["3: ls cd make", "3?: cd make ls cd make"]);
+    sequence(&["3: ls cd make", "3?: ls ls cd", "2?: cd git ls"]);
+    sequence(&["6: a b c d e f", "5: c d e f c d a b c"]);
+    sequence(&["6: a b c d e f", "5?: f a b c d e"]);
+    // All that was known is gone from it, and what is in it was run before too.
+    sequence(&["4: ls cd make git", "3?: ls git cd"]);
+    sequence(&["4: ls cd make git", "2: vi less"]);
+}
+
+#[test]
+fn a_history_that_grew_by_repeats_adds_them() {
+    sequence(&["1: ls", "1: ls ls", "2: ls ls ls ls"]);
+    sequence(&[
+        "3: ls cd make",
+        "3: ls cd make ls cd make",
+        "1: ls cd make ls cd make ls",
+    ]);
+    // Between the two it was another file, that ends with what the first goes on with.
+    sequence(&["4: a b c d", "4: x y z ls", "2: a b c d ls x"]);
+    sequence(&["5: a b c d e", "1?: a b c d ls", "1: a b c d e ls"]);
+}
+
+#[test]
+fn a_history_without_earlier_equals_adds_what_was_run_again() {
+    sequence(&["7: ls a ls b ls c ls", "1: a b c ls vi"]);
+    sequence(&["4: a b c d", "1?: b c d a"]);
+    sequence(&["6: a b c d e f", "2: b d e f a c"]);
+    sequence(&["6: a b c d e f", "3?: d f x e b"]);
+}
+
+#[test]
+fn a_history_with_lines_taken_out_adds_only_its_end() {
+    let mut history = History::in_memory().expect("open");
+    import(
+        &mut history,
+        ".bash_history",
+        plain((0..300).map(|n| n * n / 7 % 90)),
+    );
+    let kept = (0..300).filter(|n| n % 11 != 5).map(|n| n * n / 7 % 90);
+    let report = import(
+        &mut history,
+        ".bash_history",
+        plain(kept.clone().chain([3, 400])),
+    );
+    assert_eq!(report.added, 2, "{report:?}");
+    // A line more in the middle is new once.
+    let more: Vec<u32> = kept
+        .clone()
+        .take(100)
+        .chain([500])
+        .chain(kept.skip(100))
+        .collect();
+    let more = plain(more.into_iter().chain([3, 400]));
+    for added in [1, 0] {
+        let report = import(&mut history, ".bash_history", &more);
+        assert_eq!(report.added, added, "{report:?}");
+    }
+}
+
+#[test]
+fn a_history_that_was_cut_and_lost_a_line_near_its_beginning_adds_only_its_end() {
+    let mut history = History::in_memory().expect("open");
+    import(&mut history, ".bash_history", plain(0..300));
+    let file = (100..300).filter(|n| *n != 103).chain([400]);
+    let report = import(&mut history, ".bash_history", plain(file));
+    assert_eq!(report.added, 1, "{report:?}");
+}
+
+#[test]
+fn a_long_history_is_aligned_in_a_moment() {
+    let line = |n: u32| format!("command {}\n", n.wrapping_mul(2_654_435_761) % 40_000);
+    let file = |from: u32, to: u32| {
+        (from..to)
+            .filter(|n| n % 1000 != 7)
+            .map(line)
+            .collect::<String>()
+    };
+    let mut history = History::in_memory().expect("open");
+    import(
+        &mut history,
+        ".bash_history",
+        (0..60_000).map(line).collect::<String>(),
+    );
+    let started = std::time::Instant::now();
+    assert_eq!(
+        import(&mut history, ".bash_history", file(100, 60_000)).added,
+        0
+    );
+    assert_eq!(
+        import(&mut history, ".bash_history", file(5000, 60_050)).added,
+        49
+    );
+    let periodic = "ls\ncd\nls\n".repeat(20_000);
+    assert!(import(&mut history, ".bash_history", &periodic).added >= 59_997);
+    assert!(started.elapsed().as_secs() < 60);
+}
+
+#[test]
+fn equal_commands_of_two_shells_are_two() {
+    let mut history = History::in_memory().expect("open");
+    let mut import_of = |shell: Shell, file: &str| {
+        let options = ImportOptions {
+            shell: Some(shell),
+            ..options(None)
+        };
+        let report = import_bytes(&mut history, "history", file.as_bytes(), &options);
+        report.expect("import").added
+    };
+    assert_eq!(import_of(Shell::Bash, "ls\ncd\n"), 2);
+    assert_eq!(import_of(Shell::Zsh, "ls\nls\n"), 2);
+    assert_eq!(import_of(Shell::Bash, "ls\ncd\nls\n"), 1);
+    assert_eq!(import_of(Shell::Zsh, "ls\nls\n"), 0);
+}
+
+#[test]
+fn what_was_forgotten_of_several_equal_commands_stays_away_and_is_no_hindrance() {
+    let mut history = History::in_memory().expect("open");
+    import(&mut history, ".bash_history", "ls\ncd\nls\nls\n");
+    let second = events(&history)[2].id;
+    history.forget(&[second], 1).expect("forget");
+    for file in ["ls\ncd\nls\nls\n", "cd\nls\nls\n"] {
+        let report = import(&mut history, ".bash_history", file);
+        assert_eq!(report.added, 0, "{report:?}");
+    }
+    let report = import(&mut history, ".bash_history", "ls\ncd\nls\nls\nls\n");
+    assert_eq!(report.added, 1, "it was run again since: {report:?}");
+    assert_eq!(events(&history).len(), 4);
 }
 
 #[test]
@@ -209,7 +375,7 @@ fn different_bytes_are_different_commands() {
     assert_eq!(import(&mut history, ".zsh_history", file).added, 3);
     assert_eq!(import(&mut history, ".zsh_history", file).added, 0);
     let plain = b"ls\necho caf\xe9\n".as_slice();
-    let other = b"ls\necho caf\xe8\n".as_slice();
+    let other = b"ls\necho caf\xe9\necho caf\xe8\n".as_slice();
     import(&mut history, ".bash_history", plain);
     let report = import(&mut history, ".bash_history", other);
     assert_eq!(report.added, 1, "another byte is another command");
