@@ -6,6 +6,7 @@
 //! It deliberately does no work of its own: that is in the modules beside it.
 
 pub mod args;
+mod bundles;
 mod client_env;
 mod failures;
 mod generations;
@@ -63,6 +64,7 @@ async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::Serve(args) => serving::run(&args, &place, ui, env).await,
         Command::Misses => serving::misses(&place, ui),
         Command::ClientEnv(args) => client_env::run(&args, ui),
+        Command::Bundle(command) => bundles::run(&command, &place, ui, env).await,
         Command::TestPermissions => mirror::test_permissions(&place, ui, env).await,
         Command::SampleUpstream(args) => serving::sample_upstream(&args, ui).await,
         Command::Quickstart(args) => quickstart::run(&args, ui, env).await,

@@ -6,6 +6,7 @@
 //! It deliberately leaves copying to `transfer` and everything about buckets to `store`, and changes no file of Homebrew's: they are signed.
 
 pub mod api;
+pub mod bundle;
 pub mod cli;
 pub mod diff;
 pub mod hashfile;

@@ -148,7 +148,8 @@ impl GenerationId {
             .unwrap_or(0)
     }
 
-    fn parse(text: &str) -> Option<GenerationId> {
+    /// Reads a name; nothing if the text is none.
+    pub(crate) fn parse(text: &str) -> Option<GenerationId> {
         let (number, sum) = text.split_once('-')?;
         let is_one = number.len() == 8
             && number.bytes().all(|byte| byte.is_ascii_digit())
@@ -227,6 +228,12 @@ impl Generation {
             .map(|held| (held.blob_key(), held.size))
             .collect();
         blobs.values().sum()
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn id(&self) -> GenerationId {
+        self.encode().0
     }
 
     fn encode(&self) -> (GenerationId, Vec<u8>) {
@@ -311,13 +318,20 @@ impl Log {
 /// If it is not there, or not what its name says.
 pub async fn read(store: &Store, id: &GenerationId) -> Result<Generation, LogError> {
     let packed = store.get(&generation_key(id)).await?;
+    decode(&packed, id, &store.describe())
+}
+
+/// Reads a generation that came from somewhere.
+///
+/// # Errors
+/// If it is not what its name says.
+pub fn decode(packed: &[u8], id: &GenerationId, place: &str) -> Result<Generation, LogError> {
     let damaged = |why: String| LogError::Damaged {
         id: id.to_string(),
-        place: store.describe(),
+        place: place.to_owned(),
         why,
     };
-    let text =
-        zstd::stream::decode_all(packed.as_ref()).map_err(|error| damaged(error.to_string()))?;
+    let text = zstd::stream::decode_all(packed).map_err(|error| damaged(error.to_string()))?;
     let sum = Digest::of(&text).to_string();
     if !id.as_str().ends_with(&sum[..16]) {
         return Err(damaged("its contents do not fit its name".to_owned()));
@@ -368,7 +382,9 @@ pub async fn forget(store: &Store, log: &Log, ids: &[GenerationId]) -> Result<()
     store.delete(&generations).await
 }
 
-fn generation_key(id: &GenerationId) -> String {
+/// Returns the key of a generation.
+#[must_use]
+pub fn generation_key(id: &GenerationId) -> String {
     format!("{LOG}/generation-{id}.json.zst")
 }
 

@@ -3,7 +3,7 @@
 //! What must hold: nothing is published unless all of it is there, but for what a person asked to be left out by name; whatever a run dies
 //! at, the mirror serves what it served before, and the next run fetches again at most what was under way.
 
-mod fetch;
+pub mod fetch;
 mod merge;
 
 use crate::api::jws::PublicKey;
@@ -12,7 +12,8 @@ use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::plan::{FormulaFailure, Plan, PlanError, Planner};
 use crate::publish;
 use crate::selection::Selection;
-use crate::upstream::Upstream;
+use crate::upstream::{Registry, Upstream};
+use fetch::FetchOptions;
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -155,7 +156,15 @@ pub async fn run(
         }
         return Ok(finished(store, report));
     }
-    let fetched = fetch::fetch(store, upstream, options, &plan, observer, stop).await?;
+    let fetching = FetchOptions {
+        concurrency: options.concurrency,
+        retry: options.retry,
+        state_dir: options.state_dir.clone(),
+        observer,
+        stop,
+    };
+    let source = Arc::new(Registry(upstream.clone()));
+    let fetched = fetch::store_all(store, source, &fetching, &plan.missing).await?;
     report.fetched = fetched.stored;
     report.fetched_bytes = fetched.bytes;
     report.stopped = fetched.is_stopped;

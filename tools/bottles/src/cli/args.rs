@@ -44,6 +44,9 @@ pub enum Command {
     Misses,
     /// Print what to set in a client's environment
     ClientEnv(ClientEnvArgs),
+    /// Carry the mirror across an air gap, in signed files
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Try what the store allows: put, get, list, delete
     TestPermissions,
     /// Serve a small sample upstream on loopback, to try a mirror on; it is signed with a key of its own, which no real client trusts
@@ -192,6 +195,51 @@ pub struct ClientEnvArgs {
     pub client: String,
 }
 
+/// What can be done with bundles.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BundleCommand {
+    /// Make a key that signs bundles; its public half goes to FILE.pub
+    Keygen {
+        /// Where the private key goes
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Write what the far side lacks into files
+    Export(BundleExportArgs),
+    /// Take a bundle in, and make its generation the current one
+    Import(BundleImportArgs),
+}
+
+/// Arguments of `bundle export`.
+#[derive(Clone, Debug, Args)]
+pub struct BundleExportArgs {
+    /// The generation that the far side has, by its number; without it everything is carried
+    #[arg(long, value_name = "GEN")]
+    pub since: Option<u64>,
+    /// The directory that the bundle is written into
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The largest file
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size)]
+    pub split: u64,
+    /// The private key that signs
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+/// Arguments of `bundle import`.
+#[derive(Clone, Debug, Args)]
+pub struct BundleImportArgs {
+    /// The bundle's directory
+    pub dir: PathBuf,
+    /// A public key whose bundles are taken; may be given several times
+    #[arg(long, value_name = "FILE", required = true)]
+    pub trust: Vec<PathBuf>,
+    /// Only check that it is whole, signed and fits
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Arguments of `sample-upstream`.
 #[derive(Clone, Debug, Args)]
 pub struct SampleUpstreamArgs {
@@ -213,4 +261,12 @@ pub struct QuickstartArgs {
 
 fn duration(text: &str) -> Result<Duration, String> {
     console::parse::duration(text).map_err(|error| error.to_string())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size = console::parse::size(text).map_err(|error| error.to_string())?;
+    match size {
+        0 => Err("a file of no bytes holds nothing".to_owned()),
+        size => Ok(size),
+    }
 }

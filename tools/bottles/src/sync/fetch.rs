@@ -3,19 +3,20 @@
 //! What must hold: a blob whose digest is not the one that its key says is never in the store; what an earlier run left under way is given
 //! up before a new one begins.
 
-use super::{SyncError, SyncOptions};
+use super::SyncError;
 use crate::log::Held;
-use crate::plan::{FormulaFailure, Plan};
-use crate::upstream::{Registry, Upstream};
+use crate::plan::FormulaFailure;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Attributes, Store};
 use transfer::{
     Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Keepers, Ledger,
-    LedgerError, Limits, Observer, Outcome, Proof, RunHeader, Standing, Steps, StopSignal,
+    LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing, Steps,
+    StopSignal,
 };
 
 /// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and
@@ -26,26 +27,42 @@ const NOTHING_LIES_HERE: &str = ".syncline/mirror/nothing";
 const FAILURES_MAX: u64 = 200;
 
 /// What was fetched.
-pub(super) struct Fetched {
-    pub(super) stored: u64,
-    pub(super) bytes: u64,
-    pub(super) is_stopped: bool,
-    pub(super) failures: BTreeSet<FormulaFailure>,
+pub(crate) struct Fetched {
+    pub(crate) stored: u64,
+    pub(crate) bytes: u64,
+    pub(crate) is_stopped: bool,
+    pub(crate) failures: BTreeSet<FormulaFailure>,
 }
 
-pub(super) async fn fetch(
+/// How bottles are stored.
+pub struct FetchOptions {
+    /// So many at once.
+    pub concurrency: usize,
+    /// How often a failure of the store that may pass is waited for.
+    pub retry: Retry,
+    /// Where the journals of runs lie.
+    pub state_dir: PathBuf,
+    /// Who hears of progress.
+    pub observer: Arc<dyn Observer>,
+    /// Who may ask to stop.
+    pub stop: StopSignal,
+}
+
+/// Stores bottles from a source, each under its digest and only if it has that.
+///
+/// # Errors
+/// If it cannot go on. What fails of single bottles is in the answer.
+pub(crate) async fn store_all(
     store: &Store,
-    upstream: &Arc<Upstream>,
-    options: &SyncOptions,
-    plan: &Plan,
-    observer: Arc<dyn Observer>,
-    stop: StopSignal,
+    source: Arc<dyn Source>,
+    options: &FetchOptions,
+    missing: &[Held],
 ) -> Result<Fetched, SyncError> {
-    if plan.missing.is_empty() {
+    if missing.is_empty() {
         return Ok(Fetched {
             stored: 0,
             bytes: 0,
-            is_stopped: stop.is_raised(),
+            is_stopped: options.stop.is_raised(),
             failures: BTreeSet::new(),
         });
     }
@@ -56,13 +73,13 @@ pub(super) async fn fetch(
     store::file::create_dir_durably(&options.state_dir).map_err(state)?;
     let parts = |journal: Journal| EngineParts {
         journal,
-        source: Arc::new(Registry(upstream.clone())),
+        source: source.clone(),
         target: store.clone(),
         ledger: Arc::new(NoLedger),
         limits: limits(options),
         proof: Proof::Checksum,
-        observer: observer.clone(),
-        stop: stop.clone(),
+        observer: options.observer.clone(),
+        stop: options.stop.clone(),
         mirror: None,
         prefixes: vec![NOTHING_LIES_HERE.to_owned()],
         keepers: Keepers::default(),
@@ -82,14 +99,14 @@ pub(super) async fn fetch(
     }
     let (journal, path) = new_journal(store, options)?;
     let mut engine = Engine::new(parts(journal));
-    let items: Vec<Item> = plan.missing.iter().map(item).collect();
+    let items: Vec<Item> = missing.iter().map(item).collect();
     let done = engine
         .run(stream::iter(items.into_iter().map(Ok)).boxed())
         .await?;
     drop(engine);
     std::fs::remove_file(&path).map_err(state)?;
     let failures = done.exceptions.iter().map(|exception| FormulaFailure {
-        formula: formula_of(plan, &exception.item),
+        formula: formula_of(missing, &exception.item),
         what: format!("{}: {}", exception.key, exception.message),
         remedy:
             "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME"
@@ -103,7 +120,7 @@ pub(super) async fn fetch(
     })
 }
 
-fn limits(options: &SyncOptions) -> Limits {
+fn limits(options: &FetchOptions) -> Limits {
     Limits {
         parallel: options.concurrency.max(1),
         max_failures: Some(FAILURES_MAX),
@@ -132,8 +149,8 @@ fn item(held: &Held) -> Item {
     }
 }
 
-fn formula_of(plan: &Plan, key: &str) -> String {
-    let held = plan.missing.iter().find(|held| held.blob_key() == key);
+fn formula_of(missing: &[Held], key: &str) -> String {
+    let held = missing.iter().find(|held| held.blob_key() == key);
     held.map_or_else(|| key.to_owned(), |held| held.formula.clone())
 }
 
@@ -152,7 +169,7 @@ fn left_behind(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn new_journal(store: &Store, options: &SyncOptions) -> Result<(Journal, PathBuf), SyncError> {
+fn new_journal(store: &Store, options: &FetchOptions) -> Result<(Journal, PathBuf), SyncError> {
     let mut random = [0; 4];
     // Without it, the process's number still tells two runs apart.
     let _ = getrandom::fill(&mut random);
@@ -166,7 +183,7 @@ fn new_journal(store: &Store, options: &SyncOptions) -> Result<(Journal, PathBuf
         run_id,
         tool: "homebrew-sync".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: options.now,
+        started: Timestamp::now(),
         parameters: serde_json::json!({"store": store.describe()}),
     };
     Ok((Journal::create(&path, header)?, path))

@@ -1,0 +1,271 @@
+//! Taking a bundle in.
+//!
+//! What must hold: the signature first; then all parts; then what the far side has; only then is anything stored. An object is stored under a key
+//! that a mirror can have, and nowhere else. The generation becomes current last.
+
+use super::reading::{self, BundleSource, FromBundle, Stream};
+use super::{
+    BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey, file_error,
+};
+use crate::log::{self, Generation, GenerationId, Held, Log};
+use crate::plan::{api_key, is_right};
+use crate::publish;
+use crate::sync::fetch::{self, FetchOptions};
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use store::Store;
+use transfer::Digest;
+
+/// How a bundle is taken in.
+pub struct ImportOptions<'i> {
+    /// The bundle's directory.
+    pub dir: &'i Path,
+    /// Whose signatures are taken.
+    pub trusted: &'i [TrustedKey],
+    /// Only look.
+    pub dry_run: bool,
+    /// How the bottles are stored.
+    pub fetching: FetchOptions,
+}
+
+/// What was taken in.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Imported {
+    /// The generation that is current now.
+    pub generation: String,
+    /// Whether it was current before.
+    pub already_there: bool,
+    /// Objects that were stored.
+    pub stored: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects that were there.
+    pub kept: u64,
+}
+
+/// Takes a bundle in. It can be repeated, and goes on where it was cut off.
+///
+/// # Errors
+/// If the bundle is not whole, not signed by whom this side trusts, leads back, or builds on what is not here.
+pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Imported, BundleError> {
+    let index = read_index(&options)?;
+    let id = GenerationId::parse(&index.generation)
+        .ok_or_else(|| BundleError::Form(format!("{:?} names no generation", index.generation)))?;
+    let mut imported = Imported {
+        generation: id.to_string(),
+        ..Imported::default()
+    };
+    let log = Log::read(store).await?;
+    if log.current() == Some(&id) {
+        imported.already_there = true;
+        return Ok(imported);
+    }
+    if let Some(here) = log.current().filter(|here| here.number() >= id.number()) {
+        return Err(BundleError::Downgrade {
+            here: here.clone(),
+            theirs: id,
+        });
+    }
+    for part in &index.parts {
+        reading::check(options.dir, part)?;
+    }
+    let present = crate::sync::listed(store).await?;
+    let next = generation_in(&options, &index, &id)?;
+    let base = match log.current() {
+        Some(id) => log::read(store, id).await?,
+        None => Generation::empty(next.created),
+    };
+    check_whole(&index, &next, &base, &present)?;
+    if options.dry_run {
+        return Ok(imported);
+    }
+    let (small, missing) = sort_out(store, &options, &index, &next, &present).await?;
+    let source = Arc::new(FromBundle(Arc::new(BundleSource::new(options.dir, &index))));
+    let stored = fetch::store_all(store, source, &options.fetching, &missing).await?;
+    imported.stored = stored.stored;
+    imported.bytes = stored.bytes;
+    imported.kept = (index.objects.len() - small.len()) as u64 - missing.len() as u64;
+    if let Some(failure) = stored.failures.first() {
+        return Err(BundleError::NotStored {
+            what: failure.what.clone(),
+        });
+    }
+    if stored.is_stopped {
+        return Err(BundleError::Stopped);
+    }
+    let files = |keys: &mut dyn Iterator<Item = (String, String)>| -> BTreeMap<String, Bytes> {
+        keys.filter_map(|(name, key)| Some((name, small.get(&key)?.clone())))
+            .collect()
+    };
+    let manifests = files(&mut next.manifests.keys().map(|key| (key.clone(), key.clone())));
+    let api = files(&mut next.api.keys().map(|path| (path.clone(), api_key(path))));
+    publish::publish(store, &log, &base, &next, &manifests, &api).await?;
+    Ok(imported)
+}
+
+/// Reads the index, if whom this side trusts has signed it, and if it names nothing that a bundle cannot hold.
+fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
+    let path = options.dir.join(INDEX);
+    let bytes = std::fs::read(&path).map_err(file_error(&path))?;
+    let path = options.dir.join(SIGNATURE);
+    let signature = std::fs::read_to_string(&path).map_err(file_error(&path))?;
+    if !options
+        .trusted
+        .iter()
+        .any(|key| key.fits(&bytes, &signature))
+    {
+        return Err(BundleError::ForeignSignature);
+    }
+    let index: BundleIndex =
+        serde_json::from_slice(&bytes).map_err(|error| BundleError::Form(error.to_string()))?;
+    if index.format != FORMAT {
+        return Err(BundleError::Form(format!(
+            "it has format {}, and this program knows {FORMAT}",
+            index.format
+        )));
+    }
+    for (number, part) in index.parts.iter().enumerate() {
+        if part.file != format!("part-{number:04}") {
+            return Err(BundleError::Form(format!(
+                "{:?} is no part {number}",
+                part.file
+            )));
+        }
+    }
+    let parts: u64 = index.parts.iter().map(|part| part.size).sum();
+    let objects: u64 = index.objects.iter().map(|object| object.size).sum();
+    match parts == objects {
+        true => Ok(index),
+        false => Err(BundleError::Form(format!(
+            "its parts have {parts} bytes and its objects {objects}"
+        ))),
+    }
+}
+
+/// Reads the generation itself out of the parts.
+fn generation_in(
+    options: &ImportOptions<'_>,
+    index: &BundleIndex,
+    id: &GenerationId,
+) -> Result<Generation, BundleError> {
+    let wanted = log::generation_key(id);
+    let mut stream = Stream::new(options.dir, &index.parts);
+    for object in &index.objects {
+        if object.key != wanted {
+            stream.skip(object.size)?;
+            continue;
+        }
+        let bytes = whole(&mut stream, object)?;
+        return Ok(log::decode(&bytes, id, INDEX)?);
+    }
+    Err(BundleError::Form(format!("generation {id} is not in it")))
+}
+
+fn whole(stream: &mut Stream<'_>, object: &BundleObject) -> Result<Bytes, BundleError> {
+    let mut bytes = BytesMut::new();
+    while (bytes.len() as u64) < object.size {
+        let piece = stream.read(object.size - bytes.len() as u64)?;
+        if piece.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    match Digest::of(&bytes) == object.sha256 {
+        true => Ok(bytes.freeze()),
+        false => Err(BundleError::Part {
+            file: object.key.clone(),
+            what: "damaged in the bundle".to_owned(),
+        }),
+    }
+}
+
+/// Looks that everything that the generation names is in the bundle or here, and that the bundle has nothing else.
+fn check_whole(
+    index: &BundleIndex,
+    next: &Generation,
+    base: &Generation,
+    present: &HashMap<String, u64>,
+) -> Result<(), BundleError> {
+    let carried: BTreeMap<&str, Digest> = index
+        .objects
+        .iter()
+        .map(|object| (object.key.as_str(), object.sha256))
+        .collect();
+    let mut named = BTreeSet::new();
+    let mut missing = Vec::new();
+    for held in &next.bottles {
+        let key = held.blob_key();
+        let is_carried = carried
+            .get(key.as_str())
+            .is_some_and(|sha256| sha256.to_string() == held.sha256);
+        if !is_carried && present.get(&key) != Some(&held.size) {
+            missing.push(key.clone());
+        }
+        named.insert(key);
+    }
+    for (key, entry) in &next.manifests {
+        if carried.get(key.as_str()) != Some(&entry.sha256)
+            && base.manifests.get(key) != Some(entry)
+        {
+            missing.push(key.clone());
+        }
+        named.insert(key.clone());
+    }
+    for (path, entry) in &next.api {
+        let key = api_key(path);
+        let known = base.api.get(path).map(|entry| &entry.file);
+        if carried.get(key.as_str()) != Some(&entry.file.sha256) && known != Some(&entry.file) {
+            missing.push(key.clone());
+        }
+        named.insert(key);
+    }
+    if let Some(example) = missing.first() {
+        return Err(BundleError::Gap {
+            missing: missing.len() as u64,
+            example: example.clone(),
+        });
+    }
+    let own = log::generation_key(&next.id());
+    let foreign = index
+        .objects
+        .iter()
+        .find(|object| object.key != own && !named.contains(&object.key));
+    match foreign {
+        Some(object) => Err(BundleError::Form(format!(
+            "it holds {:?}, which its generation does not name",
+            object.key
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Reads the small files, and finds out which blobs are to be stored: one that is here already is proved before it is relied on.
+async fn sort_out(
+    store: &Store,
+    options: &ImportOptions<'_>,
+    index: &BundleIndex,
+    next: &Generation,
+    present: &HashMap<String, u64>,
+) -> Result<(HashMap<String, Bytes>, Vec<Held>), BundleError> {
+    let blobs: HashMap<String, &Held> = next
+        .bottles
+        .iter()
+        .map(|held| (held.blob_key(), held))
+        .collect();
+    let (mut small, mut missing) = (HashMap::new(), Vec::new());
+    let mut stream = Stream::new(options.dir, &index.parts);
+    for object in &index.objects {
+        let Some(held) = blobs.get(&object.key) else {
+            small.insert(object.key.clone(), whole(&mut stream, object)?);
+            continue;
+        };
+        stream.skip(object.size)?;
+        let is_listed = present.get(&object.key) == Some(&object.size);
+        if !is_listed || !is_right(store, &object.key, &held.sha256).await? {
+            missing.push((*held).clone());
+        }
+    }
+    Ok((small, missing))
+}

@@ -1,0 +1,176 @@
+//! `homebrew-sync bundle`: keys, export, import.
+
+use super::args::{BundleCommand, BundleExportArgs, BundleImportArgs};
+use super::mirror::Place;
+use super::{failures, signals};
+use crate::bundle::{self, BundleError, ExportOptions, ImportOptions, SigningKey, TrustedKey};
+use crate::sync::fetch::FetchOptions;
+use console::{Env, Exit, Failure, Ui, human};
+use std::error::Error;
+use std::sync::Arc;
+use transfer::{Retry, Silent, StopSignal};
+
+pub(super) async fn run(
+    command: &BundleCommand,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    match command {
+        BundleCommand::Keygen { out } => {
+            SigningKey::create(out).map_err(|error| failure(&error))?;
+            ui.out(format!(
+                "The private key is {}; keep it on the side that exports.",
+                out.display()
+            ));
+            ui.out(format!("The public key is {}.pub; carry it to the other side once, by a way that you trust.", out.display()));
+            Ok(Exit::Ok)
+        }
+        BundleCommand::Export(args) => export(args, place, ui, env).await,
+        BundleCommand::Import(args) => import(args, place, ui, env).await,
+    }
+}
+
+async fn export(
+    args: &BundleExportArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let store = place.open(env).await?;
+    let key = SigningKey::read(&args.key).map_err(|error| failure(&error))?;
+    let options = ExportOptions {
+        since: args.since,
+        dir: &args.out,
+        split: args.split,
+        key: &key,
+    };
+    let made = bundle::export(&store, options)
+        .await
+        .map_err(|error| failure(&error))?;
+    if ui.is_json() {
+        ui.json(&made);
+        return Ok(Exit::Ok);
+    }
+    ui.out(format!(
+        "Wrote {} of generation {} to {}: {} in {}.",
+        human::count(made.objects, "object"),
+        made.generation,
+        args.out.display(),
+        human::bytes(made.bytes),
+        human::count(made.parts, "part"),
+    ));
+    if made.parts_kept > 0 {
+        ui.status(format!(
+            "{} had been written before.",
+            human::count(made.parts_kept, "part")
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn import(
+    args: &BundleImportArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let store = place.open(env).await?;
+    let keys = args
+        .trust
+        .iter()
+        .map(|path| TrustedKey::read(path).map_err(|error| failure(&error)));
+    let trusted = keys.collect::<Result<Vec<_>, _>>()?;
+    let stop = StopSignal::new();
+    let _listening = signals::listen(ui, &stop)?;
+    let options = ImportOptions {
+        dir: &args.dir,
+        trusted: &trusted,
+        dry_run: args.dry_run,
+        fetching: FetchOptions {
+            concurrency: 8,
+            retry: Retry::default(),
+            state_dir: place.state_dir.clone(),
+            observer: Arc::new(Silent),
+            stop,
+        },
+    };
+    let taken = bundle::import(&store, options)
+        .await
+        .map_err(|error| failure(&error))?;
+    if ui.is_json() {
+        ui.json(&taken);
+        return Ok(Exit::Ok);
+    }
+    match (taken.already_there, args.dry_run) {
+        (true, _) => ui.out(format!(
+            "Generation {} is the current one already.",
+            taken.generation
+        )),
+        (false, true) => ui.out(format!(
+            "The bundle is whole, signed and fits: it would bring generation {}.",
+            taken.generation
+        )),
+        (false, false) => ui.out(format!(
+            "Generation {} is the current one now: {} of {} came from the bundle, {} were here.",
+            taken.generation,
+            human::count(taken.stored, "bottle"),
+            human::bytes(taken.bytes),
+            human::number(taken.kept),
+        )),
+    }
+    Ok(Exit::Ok)
+}
+
+fn failure(error: &BundleError) -> Failure {
+    let (code, hint) = match error {
+        BundleError::Store(error) => return failures::of_store(error),
+        BundleError::Log(error) => return failures::of_log(error),
+        BundleError::Fetch(error) => return failures::of_sync(error),
+        BundleError::File { error, path } => return Failure::io("read or write", path, error),
+        BundleError::Nothing => (Exit::NoStore, "run `homebrew-sync sync` first"),
+        BundleError::NoSuchGeneration(_) => (
+            Exit::Failed,
+            "`homebrew-sync generations` lists those that are there; without --since everything is carried",
+        ),
+        BundleError::DamagedHere { .. } => (
+            Exit::Corrupt,
+            "run `homebrew-sync scrub`, remove what is damaged, then `homebrew-sync sync --check`",
+        ),
+        BundleError::ForeignSignature => (
+            Exit::WrongKey,
+            "name the other side's public key with --trust FILE; do not take the bundle in if it is another's",
+        ),
+        BundleError::Key { .. } => (
+            Exit::WrongKey,
+            "`homebrew-sync bundle keygen --out FILE` makes a key, and FILE.pub beside it",
+        ),
+        BundleError::Form(_) => (
+            Exit::Corrupt,
+            "copy the bundle from its source once more; if it stays, make it anew",
+        ),
+        BundleError::Part { .. } => (
+            Exit::Corrupt,
+            "copy that part from its source once more, then import again: what is stored stays",
+        ),
+        BundleError::NotStored { .. } => (
+            Exit::Partial,
+            "see the cause, then import again: what is stored stays",
+        ),
+        BundleError::Stopped => (
+            Exit::Interrupted,
+            "import again to go on: what is stored stays",
+        ),
+        BundleError::Downgrade { .. } => (
+            Exit::Conflict,
+            "to go back to an earlier generation on purpose, use `homebrew-sync rollback N` there",
+        ),
+        BundleError::Gap { .. } => (
+            Exit::Conflict,
+            "export with --since and the number that `homebrew-sync generations` shows here, or without --since",
+        ),
+    };
+    Failure::new(code, error)
+        .with_causes(error.source())
+        .hint(hint)
+}
