@@ -158,6 +158,24 @@ impl Paths {
         }
     }
 
+    /// Returns every way in which somebody may write the upload path: as the application has it, with and without `./`, and as it is on this
+    /// machine or another that a path map names.
+    #[must_use]
+    pub fn upload_spellings(&self) -> Vec<String> {
+        let upload = self.upload();
+        let bare = upload.trim_start_matches("./");
+        let mut all = vec![upload.to_owned(), bare.to_owned()];
+        if !bare.starts_with('/') {
+            all.push(format!("./{bare}"));
+        }
+        all.push(self.upload_here().to_string_lossy().into_owned());
+        for map in &self.maps {
+            all.push(map.from.trim_end_matches('/').to_owned());
+            all.push(map.to.to_string_lossy().trim_end_matches('/').to_owned());
+        }
+        all
+    }
+
     /// Returns where a path of the database is here.
     #[must_use]
     pub fn here(&self, path: &str) -> PathBuf {

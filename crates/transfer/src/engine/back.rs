@@ -65,7 +65,7 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
         }
         let mut entries = read(shared, places.to_vec()).await?;
         if was_lost {
-            entries = only_switched(shared, entries).await?;
+            entries = only_named(shared, entries).await?;
         }
         let good = make_good(shared, entries).await?;
         switch_back(shared, good, &mut checked).await?;
@@ -78,12 +78,12 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
     remove_objects(shared, &checked).await
 }
 
-/// Leaves only items whose rows name their objects: of those that somebody had changed, which were named then, only these are of use.
-async fn only_switched(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
+/// Leaves only items whose objects a row names: of those that somebody had changed, which were told then, these are not settled.
+async fn only_named(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
     let standing = shared.standing(&items_of(&entries)).await?;
     let entries = entries.into_iter().zip(standing);
-    let switched = entries.filter(|(_, standing)| *standing == Standing::Switched);
-    Ok(switched.map(|(entry, _)| entry).collect())
+    let named = entries.filter(|(_, standing)| *standing != Standing::Unnamed);
+    Ok(named.map(|(entry, _)| entry).collect())
 }
 
 fn items_of(entries: &[Entry]) -> Vec<Item> {
@@ -285,10 +285,11 @@ async fn switch_back(
     shared.steps.take("switched back")?;
     let mut n_back = 0;
     for (item, outcome) in items.iter().zip(&outcomes) {
-        if matches!(outcome, Outcome::Changed(_)) {
-            let message =
-                "it does not point to the object of this run any more; its object was kept";
-            let remedy = "see what it points to now; if that is right, nothing is to be done";
+        if let Outcome::Changed(now) = outcome {
+            let message = format!(
+                "it does not point to the object of this run any more: {now}; it was left alone, and its object was kept"
+            );
+            let remedy = "see what it points to now; if that is right, nothing is to be done; else mend it, then roll back again";
             let kind = ExceptionKind::ItemChanged;
             shared.remark(item_exception(item, kind, message, remedy))?;
             shared.report().changed += 1;
