@@ -73,7 +73,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     session.check_user().await?;
     let target = match session.line.action.no_s3 {
         true => None,
-        false => Some(session.target().await?),
+        false => Some(parts::open_target(session).await?),
     };
     let there = match &target {
         Some(target) => Some(listed(target).await?),

@@ -30,3 +30,4 @@ pub mod status;
 pub mod storage_test;
 pub mod template;
 pub mod verify;
+pub mod witness;

@@ -200,6 +200,31 @@ impl Paths {
         self.here(self.upload())
     }
 
+    /// Returns the upload path as rows are to have it: as the application has it, and so against the direction of the path maps if it was given
+    /// as it is here. None if there are path maps and none leads to it or from it.
+    #[must_use]
+    pub fn upload_in_rows(&self) -> Option<String> {
+        let upload = self.upload();
+        let is_told = |map: &PathMap| below(upload, &map.from).is_some();
+        // One that leads to itself only says where files may be changed.
+        let is_elsewhere = |map: &PathMap| Path::new(&map.from) != map.to;
+        if self.maps.iter().any(is_told) || !self.maps.iter().any(is_elsewhere) {
+            return Some(upload.to_owned());
+        }
+        let here = self.upload_here();
+        let fits = self.maps.iter().filter_map(|map| {
+            let to = self.base.join(&map.to);
+            let rest = here.strip_prefix(&to).ok()?.to_str()?.to_owned();
+            Some((to.components().count(), map, rest))
+        });
+        let (_, map, rest) = fits.max_by_key(|(length, ..)| *length)?;
+        let from = map.from.trim_end_matches('/');
+        Some(match rest.as_str() {
+            "" => from.to_owned(),
+            rest => format!("{from}/{rest}"),
+        })
+    }
+
     /// Looks for a row's file, as the application does.
     #[must_use]
     pub fn find(&self, mapping: &Mapping, row: &Row) -> Found {

@@ -10,6 +10,7 @@ pub mod choose;
 pub mod command;
 pub mod existing;
 pub mod failures;
+pub mod journals;
 pub mod parts;
 pub mod record;
 pub mod session;
@@ -36,6 +37,7 @@ use crate::cli::args::DirectionArg;
 use crate::reconcile::Balance;
 use crate::report::{self, RunReport};
 use crate::state::RunState;
+use crate::witness::Witness;
 use failures::{database_failure, journal_failure, run_failure};
 use parts::Ends;
 use record::{Record, TOOL};
@@ -75,6 +77,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
             .clone_from(&record.summary.parameters.user);
     }
     let mut ends = Ends::open(&session).await?;
+    ends.planner = ends.planner.witnessed(Witness::gather(&session).await?);
     let next = record.next_command(RunState::Stopped);
     ends.vouch_for(&session, &journal, &next).await?;
     parts::clear_halves(&ends.paths);

@@ -178,6 +178,8 @@ async fn move_everything(
             item.blobs[0].source, item.blobs[0].key,
             "below the upload path it has the key's name"
         );
+        let change = &item.context["changes"][0];
+        assert_eq!(change["old"], change["new"], "no row changes");
     }
     assert_eq!(back.len(), items.len());
     keys

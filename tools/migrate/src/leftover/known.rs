@@ -5,15 +5,13 @@
 //!
 //! What it deliberately does not do: compare upload paths or users. Whoever's document it was and wherever it lay, its row is explained.
 
-use std::collections::BTreeSet;
-
 use console::Failure;
 use transfer::{Journal, KeySet, State};
 
 use crate::cli::args::DirectionArg;
-use crate::run::failures::journal_failure;
-use crate::run::session::{MIRROR, Session, direction_named};
-use crate::state::{Parameters, run_age};
+use crate::run::journals;
+use crate::run::session::{Session, direction_named};
+use crate::state::Parameters;
 
 /// Collects the items that another run has switched, or may have.
 ///
@@ -22,51 +20,15 @@ use crate::state::{Parameters, run_age};
 pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<KeySet, Failure> {
     let parameters = session.parameters()?;
     let mirror = session.mirror().await?;
-    let mirrored = Journal::mirrored_runs(&mirror, MIRROR).await;
-    let mirrored = BTreeSet::from_iter(mirrored.map_err(|error| journal_failure(&error))?);
-    let here = session.state.runs()?;
-    let mut runs = mirrored.clone();
-    runs.extend(here.iter().map(|files| files.run.clone()));
-    runs.remove(&journal.header().run_id);
-    let mut runs = Vec::from_iter(runs);
-    runs.sort_by_key(|run| std::cmp::Reverse(run_age(run)));
     let mut known = Known::default();
-    for run in runs {
-        let opened = match here.iter().find(|files| files.run == run) {
-            Some(files) => Journal::read_only(&files.journal),
-            None => copied(&mirror, &run).await?,
-        };
-        match opened {
-            // The copy lies in the bucket of the run, whatever name that had then.
-            Ok(other) => {
-                let way = way_of(&other, &parameters, mirrored.contains(&run));
-                if let Some(Err(error)) = way.map(|way| known.take_in(&other, way)) {
-                    say_useless(session, &run, &error);
-                }
-            }
-            Err(error) => say_useless(session, &run, &error),
-        }
-    }
+    let take_in = |other: &Journal, is_copied| match way_of(other, &parameters, is_copied) {
+        // The copy lies in the bucket of the run, whatever name that had then.
+        Some(way) => known.take_in(other, way),
+        None => Ok(()),
+    };
+    let own = &journal.header().run_id;
+    journals::newest_first(session, &mirror, Some(own), take_in).await?;
     Ok(known.brought)
-}
-
-/// Whoever can write to the bucket can put a journal there that cannot be read: it must not keep a rollback from its end.
-fn say_useless(session: &Session, run: &str, error: &transfer::JournalError) {
-    session.ui.warn(format!(
-        "the journal of run {run} explains no row, or not all it could: {error}"
-    ));
-}
-
-/// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
-/// would look like a run of this machine.
-async fn copied(
-    mirror: &store::Store,
-    run: &str,
-) -> Result<Result<Journal, transfer::JournalError>, Failure> {
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Failure::io("make a directory in", &std::env::temp_dir(), &error))?;
-    let copy = scratch.path().join("copy.journal");
-    Ok(Journal::from_mirror(mirror, MIRROR, run, &copy).await)
 }
 
 /// Which way a run brought rows.

@@ -311,7 +311,10 @@ pub fn direction(direction: DirectionArg) -> Direction {
 }
 
 /// A folder that the application reads gets plain files; a folder that stands for a bucket is a store.
-async fn open_target(session: &Session) -> Result<Store, Failure> {
+///
+/// # Errors
+/// If it cannot be opened, or the rows would not lead to it.
+pub async fn open_target(session: &Session) -> Result<Store, Failure> {
     if session.settings.direction != DirectionArg::S3ToLocal {
         return session.target().await;
     }
@@ -319,6 +322,7 @@ async fn open_target(session: &Session) -> Result<Store, Failure> {
     match (url.kind(), url.folder()) {
         (StoreKind::Folder, Some(folder)) => {
             check_directory(folder)?;
+            check_rows_lead_to(&paths(session)?, folder)?;
             Ok(match session.settings.symlinks {
                 SymlinksArg::All => Store::plain_folder_with_links(folder),
                 SymlinksArg::None | SymlinksArg::Inside => Store::plain_folder(folder),
@@ -337,6 +341,34 @@ fn check_directory(folder: &Path) -> Result<(), Failure> {
             "make it, or name the application's upload directory with UPLOAD_PATH or --upload-path",
         ),
     )
+}
+
+/// Rows are written as the application has its paths; read by the path maps they must lead to the files that are put down.
+fn check_rows_lead_to(paths: &Paths, folder: &Path) -> Result<(), Failure> {
+    let shown = paths.upload_in_rows().ok_or_else(|| {
+        Failure::usage(format!(
+            "no --path-map leads to the upload path {}, so nothing says how the application has it in its rows",
+            paths.upload()
+        ))
+        .hint(format!(
+            "add --path-map FROM={0}, with the application's own path for FROM; --path-map {0}={0} if it has the same",
+            folder.display()
+        ))
+    })?;
+    let here = paths.here(&shown);
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if real(&here) == real(folder) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the rows would name {shown}, which is {} on this machine, and the files would go to {}",
+        here.display(),
+        folder.display()
+    ))
+    .hint(format!(
+        "say how the application has that directory: --path-map {shown}={}",
+        folder.display()
+    )))
 }
 
 fn wrong_target(url: &StoreUrl) -> Failure {

@@ -2,26 +2,7 @@
 //!
 //! What must hold: as long as a row names an object, in whatever spelling, that object is there, and no command ends with 0.
 
-use std::fs;
-
 use crate::world::{BUCKET, Site};
-
-/// A document with a copy among the failed ones and with a processed image.
-fn with_followers() -> Site {
-    let site = Site::new(3);
-    let document = &site.fleet.documents[0];
-    let (id, path) = (&document.id, &document.path);
-    let image = format!("{}/processed_images/{id}_processed.png", site.fleet.shown);
-    fs::write(&image, b"a picture").expect("writes");
-    site.sql(&format!(
-        "INSERT INTO failed_documents (user_id, filename, file_path, original_path, failure_reason, failure_stage, ingestion_source) \
-         SELECT user_id, filename, file_path, file_path, 'other', 'ocr', 'upload' FROM documents WHERE id = '{id}'; \
-         INSERT INTO processed_images (document_id, user_id, original_image_path, processed_image_path, processing_steps, \
-         image_width, image_height, file_size) \
-         SELECT id, user_id, '{path}', '{image}', '{{deskew}}', 1, 1, 9 FROM documents WHERE id = '{id}'"
-    ));
-    site
-}
 
 /// What a person does by hand who has lost the state file, to every column or to the documents only.
 fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
@@ -44,7 +25,7 @@ const ALL: [(&str, &str); 5] = [
 
 #[test]
 fn a_rollback_mends_every_spelling_that_is_known() {
-    let site = with_followers();
+    let site = Site::with_followers(3);
     let before = site.moment();
     let own = format!("{}/", site.fleet.shown);
     for prefix in ["/app/uploads/", "./uploads/", "uploads/", "", &own] {
@@ -60,7 +41,7 @@ fn a_rollback_mends_every_spelling_that_is_known() {
 #[test]
 fn a_rollback_keeps_what_a_row_names_in_a_spelling_that_nobody_knows() {
     for columns in [&DOCUMENTS[..], &ALL] {
-        let site = with_followers();
+        let site = Site::with_followers(3);
         let before = site.moment();
         site.run(&[]).assert_code(0);
         let objects = site.moment().bucket;
@@ -84,7 +65,7 @@ fn a_rollback_keeps_what_a_row_names_in_a_spelling_that_nobody_knows() {
 
 #[test]
 fn a_bent_row_that_came_after_the_migration_keeps_its_object() {
-    let site = with_followers();
+    let site = Site::with_followers(3);
     site.run(&[]).assert_code(0);
     let late = |path: &str| {
         site.sql(&format!(
@@ -101,14 +82,7 @@ fn a_bent_row_that_came_after_the_migration_keeps_its_object() {
     late(&format!("./uploads/{key}"));
     let run = site.journals()[1].with_extension("json");
     let run = run.display().to_string();
-    site.run(&[
-        "--delete-source",
-        "--state-file",
-        &run,
-        "--older-than",
-        "0s",
-    ])
-    .assert_code(3);
+    site.delete_source(&run, &[]).assert_code(3);
     let object = site.s3.root().join(BUCKET).join(&key);
     assert!(object.exists(), "a row names it");
     let other = site.s3.root().join(BUCKET);
@@ -120,18 +94,14 @@ fn a_bent_row_that_came_after_the_migration_keeps_its_object() {
 
 #[test]
 fn a_file_that_a_row_bent_forward_needs_is_not_removed() {
-    let site = with_followers();
+    let site = Site::with_followers(3);
     let own = format!("{}/", site.fleet.shown);
     bend(&site, &DOCUMENTS, &own, "s3://");
     // What is still local is moved: the copy among the failed documents, and the processed image.
     site.run(&[])
         .assert_code(3)
         .assert_says(&["object missing"]);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
-    let delete = ["--delete-source", "--state-file", &latest];
-    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
-        .assert_code(3);
+    site.delete_source(&site.latest(), &[]).assert_code(3);
     for document in &site.fleet.documents {
         assert!(document.file.exists(), "no object has it: {}", document.id);
     }

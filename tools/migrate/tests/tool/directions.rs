@@ -12,19 +12,7 @@ fn from_the_bucket_to_the_disk_and_undone() {
     let site = Site::new(25);
     let start = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site
-        .state()
-        .join("migration_state_LATEST.json")
-        .display()
-        .to_string();
-    site.run(&[
-        "--delete-source",
-        "--state-file",
-        &latest,
-        "--older-than",
-        "0s",
-    ])
-    .assert_code(0);
+    site.delete_source(&site.latest(), &[]).assert_code(0);
     let in_s3 = site.moment();
     site.run(&["--direction", "s3-to-local"]).assert_code(0);
     assert_eq!(site.switched(), 0);
@@ -48,6 +36,99 @@ fn from_the_bucket_to_the_disk_and_undone() {
     in_s3
         .bucket
         .assert_same(&undone.bucket, "after the rollback: the objects");
+}
+
+#[test]
+fn a_container_s_rows_come_back_as_the_container_has_them() {
+    let site = Site::shown_as(8, "/app/uploads");
+    let start = site.moment();
+    let host = site.fleet.uploads.display().to_string();
+    let map = format!("/app/uploads={host}");
+    let known = ["--path-map", &map];
+    // As the rows have it, and as this machine has it.
+    for upload in ["/app/uploads", &host] {
+        let known = [&known[..], &["--upload-path", upload]].concat();
+        let run = |more: &[&str]| site.run(&[&known[..], more].concat());
+        run(&["--fresh-start"]).assert_code(0);
+        site.delete_source(&site.latest(), &known).assert_code(0);
+        let in_s3 = site.moment();
+        run(&["--direction", "s3-to-local"]).assert_code(0);
+        let back = site.moment();
+        start.tables.assert_same(&back.tables, upload);
+        let names = |snapshot: &Snapshot| snapshot.names().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(names(&back.tree), names(&start.tree), "{upload}");
+        run(&["--rollback"]).assert_code(0);
+        in_s3.tables.assert_same(&site.moment().tables, upload);
+        run(&["--rollback"]).assert_code(0);
+        start.assert_same(&site.moment(), upload);
+    }
+    run_refused(
+        &site,
+        &["--upload-path", &host, "--path-map", "/srv/other=/nowhere"],
+    );
+    let folder = site.folder().join("another");
+    std::fs::create_dir(&folder).expect("makes");
+    let target = format!("folder:{}", folder.display());
+    run_refused(&site, &["--path-map", &map, "--target", &target]);
+}
+
+/// Rows that would lead nowhere are not written.
+fn run_refused(site: &Site, flags: &[&str]) {
+    for what in [&["--dry-run"][..], &[]] {
+        let arguments = [&["--direction", "s3-to-local"], flags, what].concat();
+        site.run(&arguments)
+            .assert_code(2)
+            .assert_says(&["--path-map", "hint:"]);
+    }
+}
+
+#[test]
+fn a_damaged_picture_is_known_by_the_journal_that_brought_it() {
+    for is_here in [true, false] {
+        let site = Site::with_followers(12);
+        site.run(&[]).assert_code(0);
+        site.delete_source(&site.latest(), &[]).assert_code(0);
+        let with_thumbnail = site
+            .fleet
+            .documents
+            .iter()
+            .find(|one| one.thumbnail.is_some());
+        let with_thumbnail = &with_thumbnail.expect("one has a thumbnail").id;
+        let objects = site.moment().bucket;
+        let image = format!("{}.png", site.fleet.documents[0].id);
+        let thumbnail = format!("{with_thumbnail}_thumb.jpg");
+        for name in [&image, &thumbnail] {
+            let key = objects.names().find(|key| key.ends_with(name.as_str()));
+            let path = site.s3.root().join(BUCKET).join(key.expect("it was moved"));
+            let mut bytes = std::fs::read(&path).expect("reads");
+            bytes[0] ^= 1;
+            std::fs::write(&path, bytes).expect("writes");
+        }
+        if !is_here {
+            std::fs::remove_dir_all(site.state()).expect("removes");
+        }
+        let ended = site
+            .run(&["--direction", "s3-to-local", "--json"])
+            .assert_code(3);
+        let exceptions = ended.json()["exceptions"].clone();
+        let damaged = |key: &str| {
+            let list = exceptions.as_array().expect("a list").iter();
+            let mut of = list.filter(|one| one["kind"] == "wrong_digest");
+            of.any(|one| {
+                one["source"]
+                    .as_str()
+                    .is_some_and(|source| source.ends_with(key))
+            })
+        };
+        assert!(damaged(&image) && damaged(&thumbnail), "{exceptions:#}");
+        let tree = site.moment().tree;
+        let is_there = |name: &str| tree.names().any(|file| file.ends_with(name));
+        assert!(!is_there(&image) && !is_there(&thumbnail), "not switched");
+        let left =
+            "SELECT count(*) FROM processed_images WHERE processed_image_path LIKE 's3://%.png'";
+        assert_ne!(site.sql(left), "0");
+        assert_eq!(site.switched(), 0, "the documents are whole");
+    }
 }
 
 #[test]
