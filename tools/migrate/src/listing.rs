@@ -39,9 +39,13 @@ impl Listing {
                 listing.bytes += entry.size;
             }
         }
-        listing.objects.sort_unstable();
-        listing.objects.dedup_by_key(|object| object.0);
-        Ok(listing)
+        Ok(listing.in_order())
+    }
+
+    fn in_order(mut self) -> Listing {
+        self.objects.sort_unstable();
+        self.objects.dedup_by_key(|object| object.0);
+        self
     }
 
     /// Returns an object's length in bytes, or none if there is no such object.
@@ -76,6 +80,17 @@ impl Listing {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+impl<'k> FromIterator<(&'k str, u64)> for Listing {
+    fn from_iter<I: IntoIterator<Item = (&'k str, u64)>>(objects: I) -> Listing {
+        let mut listing = Listing::default();
+        for (key, size) in objects {
+            listing.objects.push((hash(key), size));
+            listing.bytes += size;
+        }
+        listing.in_order()
     }
 }
 

@@ -13,6 +13,7 @@ mod notes;
 pub use notes::{Estimate, Notes};
 
 use crate::db::{Database, Page, Row, Which};
+use crate::listing::Listing;
 use crate::mapping::{CopyColumn, Mapping, Table};
 use crate::resolve::Paths;
 use crate::witness::Witness;
@@ -61,8 +62,8 @@ pub struct PlanOptions {
     pub any_content: bool,
     /// The storage class of new objects, as S3 names it.
     pub storage_class: Option<String>,
-    /// The keys of the bucket that files come from. Without it, thumbnails stay there: no row names them.
-    pub objects: Option<Arc<KeySet>>,
+    /// What is in the bucket that files come from. Without it, thumbnails stay there: no row names them.
+    pub objects: Option<Arc<Listing>>,
 }
 
 /// What the ledger needs to know about an item: kept in the journal as its context.

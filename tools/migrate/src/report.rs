@@ -62,6 +62,14 @@ impl RunReport {
         write_json(path, self)
     }
 
+    /// Counts the exceptions that are listed: there is one number, wherever it stands.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        let n = listed(&self.exceptions, self.balance.as_ref()).count() as u64;
+        (self.counts.exceptions, self.this_time.exception_count) = (n, n);
+        self
+    }
+
     /// Shows the report.
     pub fn show(&self, ui: &Ui) {
         if ui.is_json() {
@@ -151,6 +159,15 @@ impl RunReport {
         said.map(|(n, noun, what)| format!("{} {what}", human::count(n, noun)))
             .collect()
     }
+}
+
+/// Everything that a report lists: the exceptions, and those of the balance that none of them explains.
+pub fn listed<'e>(
+    exceptions: &'e [Exception],
+    balance: Option<&'e Balance>,
+) -> impl Iterator<Item = &'e Exception> {
+    let unexplained = balance.into_iter().flat_map(|balance| &balance.exceptions);
+    exceptions.iter().chain(unexplained)
 }
 
 /// Writes what a command reports as JSON to the file of `--report`.

@@ -316,8 +316,9 @@ impl Parameters {
 
 impl Summary {
     /// Takes the first exceptions of a report over.
-    pub fn set_exceptions(&mut self, exceptions: &[Exception]) {
-        self.exceptions = exceptions.iter().take(EXCEPTIONS_MAX).cloned().collect();
+    pub fn set_exceptions<'e>(&mut self, exceptions: impl IntoIterator<Item = &'e Exception>) {
+        let first = exceptions.into_iter().take(EXCEPTIONS_MAX);
+        self.exceptions = first.cloned().collect();
     }
 }
 

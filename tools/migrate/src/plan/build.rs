@@ -271,12 +271,8 @@ impl Builder {
                 (file.path.to_str()?.to_owned(), stored)
             }
             direction => {
-                self.options
-                    .objects
-                    .as_ref()?
-                    .contains(&stored)
-                    .then_some(())?;
-                page.file(&derived.role, 0);
+                let bucket = self.options.objects.as_ref()?;
+                page.file(&derived.role, bucket.size(&stored)?);
                 match direction {
                     Direction::S3ToS3 => (stored.clone(), stored),
                     _ => (stored, self.derived_on_disk(derived, row, &route.new_path)?),

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use console::{Exit, Failure, FailureExt};
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use store::{Store, StoreKind, StoreUrl};
 use transfer::{
     EngineParts, Exception, Files, Item, Journal, KeySet, Limits, Mirror, Objects, Observer,
@@ -22,6 +22,7 @@ use super::failures::{database_failure, journal_failure, run_failure};
 use super::session::{MIRROR, Session};
 use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
 use crate::ledger::DbLedger;
+use crate::listing::Listing;
 use crate::plan::{Direction, Notes, PlanOptions, Planner};
 use crate::reconcile::{Balance, ReconcileError, ReconcileOptions, reconcile};
 use crate::resolve::{PathMap, Paths, Symlinks};
@@ -69,7 +70,9 @@ impl Ends {
         };
         let objects = match direction {
             Direction::LocalToS3 => None,
-            _ => Some(Arc::new(listed(&session.bucket().await?).await?)),
+            _ => Some(Arc::new(
+                Listing::read(&session.bucket().await?, &[]).await?,
+            )),
         };
         let options = PlanOptions {
             direction,
@@ -225,14 +228,50 @@ pub async fn balance(
     let options = ReconcileOptions {
         direction: direction(session.settings.direction),
         user: session.line.run.user_id.clone(),
+        is_before: false,
     };
+    drawn(session, &ends.paths, &ends.mirror, &options, exceptions).await
+}
+
+/// Looks what a run will not put right: rows that it would find neither where they come from nor where they go. What is among the exceptions
+/// already is not repeated.
+///
+/// # Errors
+/// If the database or the bucket cannot be asked.
+pub async fn balance_before(
+    session: &Session,
+    paths: &Arc<Paths>,
+    bucket: &Store,
+    exceptions: &[Exception],
+) -> Result<Vec<Exception>, Failure> {
+    let options = ReconcileOptions {
+        direction: direction(session.settings.direction),
+        user: session.line.run.user_id.clone(),
+        is_before: true,
+    };
+    let balance = drawn(session, paths, bucket, &options, exceptions).await?;
+    Ok(balance.exceptions)
+}
+
+async fn drawn(
+    session: &Session,
+    paths: &Arc<Paths>,
+    bucket: &Store,
+    options: &ReconcileOptions,
+    exceptions: &[Exception],
+) -> Result<Balance, Failure> {
     let (database, mapping) = (&*session.database, &session.mapping);
-    let drawn = reconcile(database, mapping, &ends.paths, &ends.mirror, &options).await;
+    let drawn = reconcile(database, mapping, paths, bucket, options).await;
+    let done = match options.is_before {
+        true => "",
+        false => "; the run itself is done",
+    };
     let mut balance = drawn.map_err(|error| match &error {
         ReconcileError::Database(error) => database_failure(error)
-            .context("the rows could not be read for the balance; the run itself is done"),
-        ReconcileError::Store(below) => Failure::from(below)
-            .context("the bucket could not be listed for the balance; the run itself is done"),
+            .context(format!("the rows could not be read for the balance{done}")),
+        ReconcileError::Store(below) => Failure::from(below).context(format!(
+            "the bucket could not be listed for the balance{done}"
+        )),
     })?;
     let named: HashSet<&str> = exceptions
         .iter()
@@ -376,16 +415,6 @@ fn wrong_target(url: &StoreUrl) -> Failure {
         .hint("with --direction s3-to-local, leave --target out or write --target folder:/PATH")
 }
 
-/// Every key of the bucket that files come from, as hashes.
-async fn listed(bucket: &Store) -> Result<KeySet, Failure> {
-    let mut keys = KeySet::new();
-    let mut entries = bucket.list_stream("").boxed();
-    while let Some(entry) = entries.try_next().await? {
-        keys.insert(&entry.key);
-    }
-    Ok(keys)
-}
-
 fn limits(session: &Session) -> Limits {
     let of = &session.settings.limits;
     Limits {
@@ -406,7 +435,8 @@ fn limits(session: &Session) -> Limits {
 }
 
 /// What stands before every key of the plan; a target that others use too need not be listed in whole.
-fn prefixes(session: &Session) -> Vec<String> {
+#[must_use]
+pub fn prefixes(session: &Session) -> Vec<String> {
     if session.settings.direction != DirectionArg::LocalToS3 {
         return vec![];
     }

@@ -27,7 +27,7 @@ fn there_and_back_leaves_everything_as_it_was() {
 fn a_dry_run_touches_nothing_and_needs_no_bucket() {
     let site = Site::with_traps(20);
     let before = site.moment();
-    let report = site.run(&["--dry-run", "--json"]).assert_code(0).json();
+    let report = site.run(&["--dry-run", "--json"]).assert_code(3).json();
     assert!(report["documents"].as_u64() > Some(20), "{report:#}");
     for name in [
         "missing",
@@ -48,8 +48,8 @@ fn a_dry_run_touches_nothing_and_needs_no_bucket() {
         command.env_remove(name);
     }
     Ended::of(command, &["--dry-run", "--no-s3"])
-        .assert_code(0)
-        .assert_says(&["was not asked", "requests", "time"]);
+        .assert_code(3)
+        .assert_says(&["was not asked", "requests", "time: under 1 s"]);
     before.assert_same(&site.moment(), "after a dry run");
     assert_eq!(
         std::fs::read_dir(site.state()).expect("lists").count(),

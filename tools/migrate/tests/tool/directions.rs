@@ -132,6 +132,34 @@ fn a_damaged_picture_is_known_by_the_journal_that_brought_it() {
 }
 
 #[test]
+fn a_dry_run_counts_what_the_run_stores_in_every_direction() {
+    for direction in ["local-to-s3", "s3-to-s3", "s3-to-local"] {
+        let site = Site::with_followers(8);
+        if direction != "local-to-s3" {
+            site.run(&[]).assert_code(0);
+            site.delete_source(&site.latest(), &[]).assert_code(0);
+        }
+        site.s3.create_bucket("other");
+        let target = site.s3.store_url("other", "");
+        let mut run = vec!["--direction", direction, "--json"];
+        if direction == "s3-to-s3" {
+            run.extend(["--target", &target]);
+        }
+        let before = site.moment();
+        let tried = site.run(&[&run[..], &["--dry-run"]].concat());
+        let tried = tried.assert_code(0).json();
+        before.assert_same(&site.moment(), "after a dry run");
+        let done = site.run(&run).assert_code(0).json();
+        assert_eq!(
+            tried["documents"], done["this_time"]["committed"],
+            "{direction}"
+        );
+        assert_eq!(tried["objects"], done["this_time"]["stored"], "{direction}");
+        assert_eq!(tried["bytes"], done["this_time"]["bytes"], "{direction}");
+    }
+}
+
+#[test]
 fn from_bucket_to_bucket() {
     let site = Site::new(15);
     site.run(&[]).assert_code(0);
