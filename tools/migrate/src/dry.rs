@@ -88,8 +88,9 @@ struct Known {
 /// If database or target cannot be read. What the run would leave out is no error but gives [`Exit::Partial`], as the run would.
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
     session.check_user().await?;
-    let known = Known::of(session).await?;
     let paths = Arc::new(parts::paths(session)?);
+    parts::check_upload(session, &paths)?;
+    let known = Known::of(session).await?;
     let direction = parts::direction(session.settings.direction);
     let options = PlanOptions {
         direction,

@@ -11,6 +11,7 @@ pub mod bent;
 pub mod cli;
 pub mod db;
 pub mod delete;
+pub mod digests;
 pub mod dry;
 pub mod keys;
 pub mod ledger;

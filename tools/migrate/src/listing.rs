@@ -11,6 +11,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use store::{Store, StoreError};
 
+/// Below this prefix of a bucket are our own journals and probes, which are no objects of the application.
+const OUR_OWN: &str = ".syncline/";
+
 /// The keys below some prefixes, and the lengths of their objects.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
@@ -35,6 +38,9 @@ impl Listing {
             let mut entries = store.list_stream(prefix);
             while let Some(entry) = entries.next().await {
                 let entry = entry?;
+                if entry.key.starts_with(OUR_OWN) {
+                    continue;
+                }
                 listing.objects.push((hash(&entry.key), entry.size));
                 listing.bytes += entry.size;
             }

@@ -62,6 +62,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .await
         .map_err(|error| database_failure(&error))?;
     check_before(&session)?;
+    parts::check_upload(&session, &parts::paths(&session)?)?;
     crate::rollback::check_between(&session)?;
     session.check_user().await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.

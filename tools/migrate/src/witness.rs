@@ -4,23 +4,18 @@
 //!
 //! What it deliberately does not do: speak for a document whose row notes its digest. The row is nearer to the application.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-
 use console::Failure;
-use transfer::{Blob, Digest, Journal, JournalError, State};
+use transfer::{Blob, Journal, JournalError, State};
 
 use crate::cli::args::DirectionArg;
+use crate::digests::Digests;
 use crate::run::journals;
 use crate::run::session::{Session, direction_name};
 use crate::state::Parameters;
 
-/// Lengths and digests of objects, by the hashes of their keys.
+/// Lengths and digests of objects, by their keys.
 #[derive(Debug, Default)]
-pub struct Witness {
-    known: HashMap<u64, (u64, Digest)>,
-    hasher: RandomState,
-}
+pub struct Witness(Digests);
 
 impl Witness {
     /// Gathers what the journals know of the application's bucket.
@@ -50,9 +45,7 @@ impl Witness {
             for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
                 // What the row noted then it notes now.
                 if let (None, Some(stored)) = (&blob.sha256, stored) {
-                    let key = self.hasher.hash_one(&blob.key);
-                    let said = (stored.size, stored.sha256);
-                    self.known.entry(key).or_insert(said);
+                    self.0.add(&blob.key, stored.size, stored.sha256);
                 }
             }
         }
@@ -61,9 +54,8 @@ impl Witness {
 
     /// Fills in what is known of a blob that comes out of the bucket and whose row knows nothing.
     pub fn testify(&self, blob: &mut Blob) {
-        let said = self.known.get(&self.hasher.hash_one(&blob.source));
-        if let (None, Some((size, sha256))) = (blob.sha256, said) {
-            (blob.size, blob.sha256) = (Some(*size), Some(*sha256));
+        if let (None, Some((size, sha256))) = (blob.sha256, self.0.get(&blob.source)) {
+            (blob.size, blob.sha256) = (Some(size), Some(sha256));
         }
     }
 }

@@ -18,7 +18,10 @@ pub const MEANINGS: [(Exit, &str); 14] = [
         Exit::Usage,
         "the command line is wrong, or an unfinished run needs `--resume` or `--fresh-start`",
     ),
-    (Exit::Partial, "done in part; each exception is named"),
+    (
+        Exit::Partial,
+        "done in part, or (`--dry-run`) would be; each exception is named",
+    ),
     (
         Exit::Config,
         "a setting is wrong, or the database has no such tables",

@@ -84,6 +84,7 @@ fn other_run(files: &RunFiles, what: &str) -> Failure {
 /// # Errors
 /// If it leads to no journal, here or there.
 pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure> {
+    let file = &session.state.meant(file);
     let failure = match session.state.resolve(file) {
         Ok(files) => return Ok(files),
         Err(failure) => failure,

@@ -360,7 +360,7 @@ pub async fn open_target(session: &Session) -> Result<Store, Failure> {
     let url = session.target_url()?;
     match (url.kind(), url.folder()) {
         (StoreKind::Folder, Some(folder)) => {
-            check_directory(folder)?;
+            check_directory(folder, "")?;
             check_rows_lead_to(&paths(session)?, folder)?;
             Ok(match session.settings.symlinks {
                 SymlinksArg::All => Store::plain_folder_with_links(folder),
@@ -371,14 +371,33 @@ pub async fn open_target(session: &Session) -> Result<Store, Failure> {
     }
 }
 
-fn check_directory(folder: &Path) -> Result<(), Failure> {
+/// Fails if there is no upload directory to find files in: everything would be missing, or nothing would be there to do.
+///
+/// # Errors
+/// Of configuration.
+pub fn check_upload(session: &Session, paths: &Paths) -> Result<(), Failure> {
+    if session.settings.direction != DirectionArg::LocalToS3 {
+        return Ok(());
+    }
+    let here = paths.upload_here();
+    let shown = match here.as_path() == Path::new(paths.upload()) {
+        true => String::new(),
+        false => format!(", the upload path {} here,", paths.upload()),
+    };
+    check_directory(&here, &shown)
+}
+
+fn check_directory(folder: &Path, shown: &str) -> Result<(), Failure> {
     if folder.is_dir() {
         return Ok(());
     }
     Err(
-        Failure::config(format!("{} is no directory", folder.display())).hint(
-            "make it, or name the application's upload directory with UPLOAD_PATH or --upload-path",
-        ),
+        Failure::config(format!("{}{shown} is no directory", folder.display()))
+            .kind("no-upload-path")
+            .hint(
+                "name the application's upload directory with UPLOAD_PATH or --upload-path, and with --path-map FROM=TO where it lies on this \
+                 machine, if that is elsewhere; or make it",
+            ),
     )
 }
 

@@ -190,6 +190,33 @@ fn sources_go_in_a_later_step_and_come_back() {
 }
 
 #[test]
+fn an_audit_names_a_migrated_file_that_was_changed_since() {
+    for has_journal in [true, false] {
+        let site = Site::new(6);
+        site.run(&[]).assert_code(0);
+        if !has_journal {
+            std::fs::remove_dir_all(site.state()).expect("removes");
+        }
+        site.run(&["--audit-files"])
+            .assert_code(0)
+            .assert_says(&["agree", "waits for --delete-source"]);
+        let noted = |one: &&testkit::readur::Document| {
+            one.hash.is_some() && !one.mime.starts_with("image/")
+        };
+        let changed = site.fleet.documents.iter().find(noted).expect("a document");
+        let mut bytes = fs::read(&changed.file).expect("reads");
+        bytes[0] ^= 1;
+        fs::write(&changed.file, bytes).expect("writes");
+        let report = site.run(&["--audit-files", "--json"]).json();
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let mut named = findings.filter(|one| one["kind"] == "migrated_source_differs");
+        let path = changed.file.display().to_string();
+        assert_eq!(named.next().map(|one| &one["path"]), Some(&path.into()));
+        assert_eq!(named.next(), None, "{report:#}");
+    }
+}
+
+#[test]
 fn a_rollback_works_with_the_machine_gone() {
     let site = Site::new(15);
     let before = site.moment();
