@@ -258,10 +258,7 @@ impl Migration {
         if self.journal.tally().total() == 0 {
             // Nothing was taken on, so nothing has to be resumed.
             self.record.discard()?;
-            return Err(run_failure(
-                error,
-                &self.record.next_command(RunState::RolledBack),
-            ));
+            return Err(run_failure(error, &self.record.begin_command()));
         }
         // The journal may be what failed.
         let exceptions = self.exceptions().unwrap_or_default();

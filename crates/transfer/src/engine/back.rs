@@ -153,7 +153,7 @@ async fn make_source_good(
 ) -> Result<(), Failure> {
     let failed = |error| shared.source_failure(item, blob, error);
     let found = shared
-        .patiently_source(|| shared.source.digest(blob))
+        .patiently_source(|| shared.digest_of_named(blob))
         .await
         .map_err(failed)?;
     if is_good(item, blob, stored, found)? {
@@ -162,7 +162,7 @@ async fn make_source_good(
     // Two items may have one source: the second finds what the first has restored.
     let _turn = shared.restoring(&blob.source).await;
     let found = shared
-        .patiently_source(|| shared.source.digest(blob))
+        .patiently_source(|| shared.digest_of_named(blob))
         .await
         .map_err(failed)?;
     if is_good(item, blob, stored, found)? {
@@ -215,7 +215,9 @@ async fn restore_proved(
     for _ in 0..RESTORES_MAX {
         restore(shared, item, blob, stored).await?;
         for _ in 0..READS_MAX {
-            let read = shared.patiently_source(|| shared.source.digest(blob)).await;
+            let read = shared
+                .patiently_source(|| shared.digest_of_named(blob))
+                .await;
             let read = read.map_err(|error| shared.source_failure(item, blob, error))?;
             if read == Some((stored.size, stored.sha256)) {
                 return Ok(());
@@ -452,7 +454,9 @@ impl Made {
     /// that is gone.
     async fn source_digest(&self, blob: &Blob) -> Result<Option<SourceDigest>, RunError> {
         let (shared, item) = (&self.shared, &self.entry.item);
-        let found = shared.patiently_source(|| shared.source.digest(blob)).await;
+        let found = shared
+            .patiently_source(|| shared.digest_of_named(blob))
+            .await;
         let found = found.map_err(|error| shared.source_failure(item, blob, error));
         match refused::judge(shared, item, blob, found).await {
             Ok(found) => Ok(Some(found)),

@@ -149,9 +149,17 @@ impl Record {
             RunState::Finished => {
                 format!("migrate_to_s3 --verify-state --state-file {file}{known}{typed}")
             }
-            RunState::FinishedWithExceptions => format!("migrate_to_s3 --audit-files{typed}"),
-            RunState::RolledBack => format!("migrate_to_s3{new}{typed}"),
+            RunState::FinishedWithExceptions | RunState::RolledBack => {
+                format!("migrate_to_s3 --audit-files{typed}")
+            }
         }
+    }
+
+    /// Returns what to type to begin a run like this one.
+    #[must_use]
+    pub fn begin_command(&self) -> String {
+        let new = self.summary.parameters.flags(Flags::New);
+        format!("migrate_to_s3{new}{}", self.typed)
     }
 }
 

@@ -161,11 +161,7 @@ fn sources_go_in_a_later_step_and_come_back() {
     let site = Site::new(25);
     let before = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site
-        .state()
-        .join("migration_state_LATEST.json")
-        .display()
-        .to_string();
+    let latest = site.latest();
     let delete = ["--delete-source", "--state-file", &latest];
     site.run(&delete)
         .assert_code(0)

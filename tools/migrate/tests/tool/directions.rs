@@ -7,6 +7,15 @@ use testkit::s3::{ACCESS_KEY, SECRET_KEY};
 
 use crate::world::{BUCKET, Ended, Site};
 
+/// A site that is migrated, and the URL of another bucket.
+fn beside_another(documents: usize) -> (Site, String) {
+    let site = Site::new(documents);
+    site.run(&[]).assert_code(0);
+    site.s3.create_bucket("other");
+    let target = site.s3.store_url("other", "");
+    (site, target)
+}
+
 #[test]
 fn from_the_bucket_to_the_disk_and_undone() {
     let site = Site::new(25);
@@ -161,11 +170,8 @@ fn a_dry_run_counts_what_the_run_stores_in_every_direction() {
 
 #[test]
 fn from_bucket_to_bucket() {
-    let site = Site::new(15);
-    site.run(&[]).assert_code(0);
+    let (site, target) = beside_another(15);
     let before = site.moment();
-    site.s3.create_bucket("other");
-    let target = site.s3.store_url("other", "");
     let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
     site.run(&direction).assert_code(0);
     let other = Snapshot::bucket(site.s3.root(), "other");
@@ -196,6 +202,34 @@ fn from_bucket_to_bucket() {
 }
 
 #[test]
+fn a_run_between_buckets_is_undone_with_the_machine_gone() {
+    for is_named in [true, false] {
+        let (site, target) = beside_another(5);
+        let known = ["--target", target.as_str()];
+        let done = site
+            .run(&[&["--direction", "s3-to-s3"], &known[..]].concat())
+            .assert_code(0);
+        assert!(!done.out.contains("whose row"), "{}", done.all());
+        let name = site.journals()[1].display().to_string();
+        std::fs::remove_dir_all(site.state()).expect("removes");
+        let mut undo = vec!["--remove-copies", "--rollback"];
+        if is_named {
+            undo.push(&name);
+        }
+        site.run(&[&known[..], &undo].concat())
+            .assert_code(0)
+            .assert_says(&[
+                "from the bucket",
+                "Rolled back 5 documents",
+                "--audit-files",
+            ]);
+        let left = Snapshot::bucket(site.s3.root(), "other");
+        assert!(left.is_empty());
+        assert_eq!(site.switched(), 5);
+    }
+}
+
+#[test]
 fn copies_are_removed_between_buckets_only() {
     let site = Site::new(2);
     site.run(&["--remove-copies"])
@@ -212,11 +246,8 @@ fn copies_are_removed_between_buckets_only() {
 fn a_file_that_was_written_since_is_not_removed_with_the_run_that_made_it() {
     let site = Site::new(4);
     site.run(&[]).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
-    let delete = ["--delete-source", "--state-file", &latest];
-    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
-        .assert_code(0);
+    let latest = site.latest();
+    site.delete_source(&latest, &[]).assert_code(0);
     site.run(&["--direction", "s3-to-local"]).assert_code(0);
     let path = site.sql("SELECT file_path FROM documents ORDER BY id LIMIT 1");
     std::fs::write(&path, b"written by the application since").expect("writes");
@@ -257,10 +288,7 @@ fn pasted_with(site: &Site, ended: &Ended, flag: &str) -> Ended {
 
 #[test]
 fn the_next_command_that_is_printed_works_between_buckets() {
-    let site = Site::new(15);
-    site.run(&[]).assert_code(0);
-    site.s3.create_bucket("other");
-    let target = site.s3.store_url("other", "");
+    let (site, target) = beside_another(15);
     let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
     let arguments = [&direction[..], &["--batch-size", "3"]].concat();
     let mut cut = site.command(&arguments);
@@ -369,15 +397,11 @@ fn after_a_failure_the_commands_that_are_printed_work_between_buckets() {
 
 #[test]
 fn the_old_buckets_objects_go_once_the_application_has_moved() {
-    let site = Site::new(6);
-    site.run(&[]).assert_code(0);
+    let (site, target) = beside_another(6);
     let before = site.moment();
-    site.s3.create_bucket("other");
-    let target = site.s3.store_url("other", "");
     let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
     site.run(&direction).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
+    let latest = site.latest();
     let delete = [
         "--target",
         &target,
@@ -392,7 +416,8 @@ fn the_old_buckets_objects_go_once_the_application_has_moved() {
         .assert_says(&["--application-moved", "hint:"]);
     before.assert_same(&site.moment(), "nothing was removed");
     site.run(&[&delete[..], &["--application-moved"]].concat())
-        .assert_code(0);
+        .assert_code(0)
+        .assert_says(&["Removed", "objects in"]);
     assert!(site.moment().bucket.is_empty(), "the old objects are gone");
     site.run(&["--target", &target, "--rollback", &latest])
         .assert_code(0);
@@ -407,8 +432,7 @@ fn a_bucket_that_is_its_own_target_loses_nothing() {
     let to_other = site.s3.store_url("other", "");
     site.run(&["--direction", "s3-to-s3", "--target", &to_other])
         .assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
+    let latest = site.latest();
     let before = site.moment();
     let n_journals = site.journals().len();
     let target = site.s3.store_url("docs", "");

@@ -356,8 +356,31 @@ fn the_state_directory_cannot_be_made() {
     std::fs::write(&blocked, "").expect("writes");
     let blocked = blocked.join("state").display().to_string();
     site.run(&["--state-dir", &blocked])
-        .assert_code(1)
+        .assert_code(4)
         .assert_says(&["state files", "--state-dir"]);
+}
+
+#[test]
+fn the_state_directory_may_not_be_written() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let site = Site::new(1);
+    let before = site.moment();
+    let allow = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("sets the mode");
+    };
+    allow(site.folder(), 0o755);
+    allow(&site.state(), 0o555);
+    let mut command = site.command(&[]);
+    // Whoever may do everything becomes somebody who may not.
+    if site.folder().metadata().expect("is there").uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    Ended::of(command, &[])
+        .assert_code(13)
+        .assert_says(&["state", "hint:", "--state-dir"]);
+    before.assert_same(&site.moment(), "nothing was begun");
 }
 
 #[test]

@@ -150,8 +150,7 @@ impl Site {
 
     /// Removes what a run has copied, however young that is.
     pub fn delete_source(&self, run: &str, more: &[&str]) -> Ended {
-        let delete = ["--delete-source", "--state-file", run, "--older-than", "0s"];
-        self.run(&[&delete[..], more].concat())
+        self.run(&[&removal(run)[..], more].concat())
     }
 
     /// The site's scratch folder.
@@ -218,6 +217,11 @@ impl Site {
         let count = "SELECT count(*) FROM documents WHERE file_path LIKE 's3://%'";
         self.sql(count).parse().expect("a number")
     }
+}
+
+/// What is typed to remove at once what a run has copied.
+pub fn removal(run: &str) -> [&str; 5] {
+    ["--delete-source", "--state-file", run, "--older-than", "0s"]
 }
 
 /// A fleet like every other, of so many documents.
