@@ -24,13 +24,13 @@ pub const MEANINGS: [(Exit, &str); 14] = [
     ),
     (
         Exit::Config,
-        "a setting is wrong, such as an upload path or state directory that is none, or the database has no such tables",
+        "a setting is wrong, no directory has that name, or the database has no such tables",
     ),
     (Exit::NoStore, "no bucket there, or no run"),
     (Exit::Locked, "another process is at it"),
     (
         Exit::Denied,
-        "credentials missing or wrong, or permission refused, by the store, the database or the file system",
+        "credentials missing or wrong, or permission refused (by the file system too)",
     ),
     (
         Exit::Network,

@@ -8,9 +8,15 @@ use crate::world::{Ended, Site};
 fn there_and_back_leaves_everything_as_it_was() {
     let site = Site::new(40);
     let before = site.moment();
-    site.run(&["--enable-rollback"])
+    let done = site
+        .run(&["--enable-rollback"])
         .assert_code(0)
         .assert_says(&["Migrated", "Balance"]);
+    assert!(
+        !done.err.contains("a restart may empty"),
+        "somebody has named the state directory: {}",
+        done.err
+    );
     site.run(&["--verify-state", "--full"])
         .assert_code(0)
         .assert_says(&["agree"]);
