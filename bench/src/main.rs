@@ -1,4 +1,4 @@
-//! Side-by-side measurements: `cargo xtask bench hx`, `cargo xtask bench migrate`.
+//! Side-by-side measurements: `cargo xtask bench hx`, `cargo xtask bench migrate`, `cargo xtask bench bottles`.
 //!
 //! What must hold: the peer and we do the same work on the same input in the same run, and only ratios are judged; nothing is
 //! measured that is not printed with its bar.
@@ -10,6 +10,7 @@
     reason = "this is a program for a developer's terminal"
 )]
 
+mod bottles;
 mod hx;
 mod migrate;
 mod run;
@@ -26,8 +27,9 @@ fn main() -> ExitCode {
     let missed = match name {
         "hx" => hx::bench(),
         "migrate" => migrate::bench(rest),
+        "bottles" => bottles::bench(rest),
         other => {
-            eprintln!("error: no benchmark is called `{other}`\nhint: hx, migrate");
+            eprintln!("error: no benchmark is called `{other}`\nhint: hx, migrate, bottles");
             return ExitCode::from(2);
         }
     };

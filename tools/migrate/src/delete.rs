@@ -16,6 +16,7 @@ use crate::report;
 use crate::run::apart::check_apart;
 use crate::run::command;
 use crate::run::existing::{Named, Purpose};
+use crate::run::kindred;
 use crate::run::record::Record;
 use crate::run::session::Session;
 use crate::run::workbench::Workbench;
@@ -45,6 +46,7 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
     check_state(&bench.record)?;
     check_moved(&bench)?;
     check_apart(&bench.session).await?;
+    kindred::warn(&bench.session).await?;
     let options = RemoveOptions {
         switched_before: Some(moment_before(grace)?),
         dry_run: bench.session.line.action.dry_run,

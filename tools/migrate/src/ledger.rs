@@ -135,28 +135,28 @@ impl DbLedger {
         columns
     }
 
-    /// Finds the items of which a row holds the stored path, or a bent form of it. `stored` are the paths with their items; what is also a path in
-    /// `local` is a row's file on the disk.
+    /// Finds the stored paths that a row holds, or of which it holds a bent form. `stored` are the paths, each with the number that stands for it in
+    /// the answer; what is also a path in `local` is a row's file on the disk.
     async fn named(
         &self,
         stored: impl Iterator<Item = (usize, String)>,
         local: &HashSet<&str>,
     ) -> Result<HashSet<usize>, LedgerError> {
-        let mut items: HashMap<String, Vec<usize>> = HashMap::new();
-        for (item, path) in stored {
+        let mut numbers: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, path) in stored {
             let forms = bent::forms(&self.mapping, &self.paths, &path).into_iter();
             let forms = forms.filter(|form| !local.contains(form.as_str()));
             for spelled in forms.chain([path]) {
-                items.entry(spelled).or_default().push(item);
+                numbers.entry(spelled).or_default().push(number);
             }
         }
-        if items.is_empty() {
+        if numbers.is_empty() {
             return Ok(HashSet::new());
         }
-        let spelled: Vec<String> = items.keys().cloned().collect();
+        let spelled: Vec<String> = numbers.keys().cloned().collect();
         let holders = self.db.holders(&self.naming_columns(), &spelled).await;
         let held = holders.map_err(failed)?.into_iter();
-        let held = held.filter_map(|holder| items.get(&holder.path));
+        let held = held.filter_map(|holder| numbers.get(&holder.path));
         Ok(held.flatten().copied().collect())
     }
 
@@ -215,38 +215,29 @@ impl Ledger for DbLedger {
     }
 
     async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
-        let mut batch = self.batch(items, false)?;
-        // A row that holds the same before and after says nothing: which bucket is meant is not in it.
-        let telling = batch.changes.iter().zip(&batch.items);
-        let telling = telling.filter(|(change, _)| change.old != change.new);
-        let (changes, places) = telling
-            .map(|(change, place)| (change.clone(), *place))
-            .unzip();
-        (batch.changes, batch.items) = (changes, places);
+        let batch = self.batch(items, false)?;
         let answers = self.db.peek(&batch.changes).await.map_err(failed)?;
         let olds = batch.changes.iter().map(|change| change.old.as_str());
         let news = batch.changes.iter().map(|change| change.new.clone());
-        let named = self
-            .named(batch.items.iter().copied().zip(news), &olds.collect())
-            .await?;
+        let named = self.named(news.enumerate(), &olds.collect()).await?;
         let mut standing = vec![Standing::Unnamed; items.len()];
-        named
-            .into_iter()
-            .for_each(|place| standing[place] = Standing::Named);
         let mut seen = vec![false; items.len()];
-        for ((place, change), answer) in batch.items.iter().zip(&batch.changes).zip(&answers) {
+        let changes = batch.items.iter().zip(&batch.changes).zip(&answers);
+        for (at, ((place, change), answer)) in changes.enumerate() {
             let is_own = !std::mem::replace(&mut seen[*place], true);
-            let slot = &mut standing[*place];
-            match answer {
-                Switched::AlreadyDone if is_own => *slot = Standing::Switched,
-                Switched::Changed(current)
-                    if *slot == Standing::Unnamed
-                        && bent::names(&self.mapping, current, &change.new) =>
-                {
-                    *slot = Standing::Named;
-                }
-                _ => {}
-            }
+            let is_named = match answer {
+                Switched::AlreadyDone => true,
+                Switched::Changed(current) => bent::names(&self.mapping, current, &change.new),
+                Switched::Done | Switched::Gone => false,
+            };
+            let found = match (is_named || named.contains(&at), answer) {
+                (false, _) => Standing::Unnamed,
+                // A row that holds the same before and after does not say which bucket is meant.
+                (true, _) if change.old == change.new => Standing::Alike,
+                (true, Switched::AlreadyDone) if is_own => Standing::Switched,
+                (true, _) => Standing::Named,
+            };
+            standing[*place] = standing[*place].min(found);
         }
         Ok(standing)
     }

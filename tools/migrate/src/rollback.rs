@@ -2,7 +2,7 @@
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
 //! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made
-//! and no row names it. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! and no row names it. A run is not undone below a later one that moved the same rows. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
 //! journal knows of it, and then the command does not end with 0.
 //!
 //! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
@@ -20,6 +20,7 @@ use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::record;
 use crate::run::session::Session;
+use crate::run::upon::check_newest;
 use crate::run::workbench::Workbench;
 use crate::state::{Flags, RunState};
 
@@ -35,7 +36,19 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     };
     let mut bench = Workbench::open(session, named, "rollback", "rolling back").await?;
     check_between(&bench.session)?;
-    let options = options(&bench.session);
+    check_newest(
+        &bench.session,
+        &bench.record.files,
+        &bench.journal,
+        is_forced,
+    )
+    .await?;
+    let mut options = options(&bench.session);
+    let is_elsewhere = is_over_another(&bench)?;
+    if is_elsewhere {
+        // Its own rows may name them still.
+        options.objects = MadeObjects::Keep;
+    }
     if options.objects != MadeObjects::Keep {
         check_apart(&bench.session).await?;
     }
@@ -45,7 +58,10 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
             engine.rollback(options)
         })
         .await?;
-    let state = state_after(&bench, &report, options);
+    let state = match is_elsewhere {
+        true => RunState::RollingBack,
+        false => state_after(&bench, &report, options),
+    };
     if report.ended == Ended::Complete {
         let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
         left.add_to(&mut report.exceptions, &bench.session.ui);
@@ -57,8 +73,8 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     }
     let exit = match (report.ended, report.exceptions.is_empty()) {
         (Ended::Stopped, _) => Exit::Interrupted,
-        (_, true) => Exit::Ok,
-        (_, false) => Exit::Partial,
+        (_, true) if !is_elsewhere => Exit::Ok,
+        _ => Exit::Partial,
     };
     let next = match state {
         RunState::RollingBack => go_on(&bench),
@@ -70,6 +86,22 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     }
     name_earlier_runs(&bench)?;
     Ok(exit)
+}
+
+/// Tells, and says, whether a run that is forced was over another database than this: a clone of it, or that from which this was restored.
+fn is_over_another(bench: &Workbench) -> Result<bool, Failure> {
+    let (of, here) = (
+        &bench.record.summary.parameters,
+        bench.session.parameters()?,
+    );
+    let is_another = of.is_surely_other(&here);
+    if is_another {
+        bench.session.ui.warn(format!(
+            "the run was over {}, whose rows may name its objects: they stay. Roll it back over that database to have them removed",
+            of.database_in_words()
+        ));
+    }
+    Ok(is_another)
 }
 
 /// Says what a rollback does with what the run made.

@@ -11,12 +11,13 @@ pub mod command;
 pub mod existing;
 pub mod failures;
 pub mod journals;
+pub mod kindred;
 pub mod parts;
 pub mod record;
 pub mod session;
 mod signals;
 pub mod sound;
-mod upon;
+pub mod upon;
 mod watch;
 pub mod wording;
 pub mod workbench;
@@ -69,7 +70,8 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
     // It is asked for what probes of a killed process have left, which is cleared away.
     session.target().await?.clear_probes().await?;
     apart::check_apart(&session).await?;
-    let (record, journal) = choose::choose(&session).await?;
+    kindred::warn(&session).await?;
+    let (record, journal) = choose::choose(&mut session).await?;
     if session.line.run.user_id.is_none() {
         session
             .line
@@ -124,7 +126,7 @@ impl Migration {
             journal.clone(),
             watch.clone(),
             stop.clone(),
-        ));
+        )?);
         Ok(Self {
             session,
             ends,

@@ -137,6 +137,20 @@ pub struct Parameters {
     /// The only user whose documents are moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What tells the database from a clone of it. None in journals of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Where a database is. A clone has its name, and may have its number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The address, without user or password. The same database may have several.
+    pub place: String,
+    /// The number that the server's files were given when they were made; none if the server does not tell it. A database that was restored from a
+    /// dump has another one, a copy of the files the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
 }
 
 /// The summary of a run.
@@ -305,6 +319,46 @@ impl Parameters {
         self.direction == "s3-to-local"
     }
 
+    /// Tells whether both are certainly over two databases: they differ by name or number, or lie in two servers' files.
+    #[must_use]
+    pub fn is_surely_other(&self, other: &Parameters) -> bool {
+        let cluster = |of: &Parameters| of.origin.as_ref()?.cluster.clone();
+        let clusters = cluster(self).zip(cluster(other));
+        self.database != other.database || clusters.is_some_and(|(mine, theirs)| mine != theirs)
+    }
+
+    /// Tells whether nothing says that both are over two databases, or of two applications.
+    #[must_use]
+    pub fn is_kin(&self, other: &Parameters) -> bool {
+        let origins = self.origin.as_ref().zip(other.origin.as_ref());
+        let is_one_place = origins.is_none_or(|(mine, theirs)| mine == theirs);
+        is_one_place && !self.is_surely_other(other) && self.application == other.application
+    }
+
+    /// Tells whether everything that can be known says that both are over one database.
+    #[must_use]
+    pub fn is_surely_same(&self, other: &Parameters) -> bool {
+        self.origin.is_some() && other.origin.is_some() && self.is_kin(other)
+    }
+
+    /// Returns the bucket at which the way ends or begins that is not a local folder; the one that the copies go to, if both are buckets.
+    #[must_use]
+    pub fn bucket(&self) -> &str {
+        match self.is_to_disk() {
+            true => &self.source,
+            false => &self.target,
+        }
+    }
+
+    /// Names the database to a person.
+    #[must_use]
+    pub fn database_in_words(&self) -> String {
+        match &self.origin {
+            Some(origin) => format!("the database {} ({})", self.database, origin.place),
+            None => format!("the database {}", self.database),
+        }
+    }
+
     /// Returns the flags, each with a space before it, without which a command would not mean the way of this run.
     #[must_use]
     pub fn flags(&self, with: Flags) -> String {
@@ -322,6 +376,10 @@ impl Parameters {
     /// Says in what another run's parameters differ; none if it may go on with this run.
     #[must_use]
     pub fn difference(&self, other: &Parameters) -> Option<String> {
+        if self.database == other.database && self.is_surely_other(other) {
+            let (mine, theirs) = (self.database_in_words(), other.database_in_words());
+            return Some(format!("{mine}, not its clone {theirs}"));
+        }
         let pairs = [
             ("the direction", &self.direction, &other.direction),
             ("the database", &self.database, &other.database),

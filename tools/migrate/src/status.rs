@@ -6,6 +6,7 @@
 
 use console::{Exit, Failure, Table, human};
 use serde::Serialize;
+use transfer::Journal;
 
 use crate::db::Count;
 use crate::run::command;
@@ -83,13 +84,18 @@ pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
 fn summaries(session: &Session) -> Result<Vec<Summary>, Failure> {
     let mut found = vec![];
     for (files, summary) in existing::all(session)? {
-        match summary {
-            Some(summary) => found.push(summary),
-            None => session.ui.warn(format!(
-                "{} cannot be read as a journal of this tool",
-                files.journal.display()
-            )),
+        if let Err(error) = Journal::header_of(&files.journal) {
+            let look = format!(
+                " --verify-state --state-file {}",
+                command::path(&files.summary)
+            );
+            session.ui.warn(format!(
+                "{error}: it is damaged, or it is that of another tool. If the bucket has a copy that is whole, this takes it: \
+                 migrate_to_s3{look}{}",
+                session.typed()
+            ));
         }
+        found.extend(summary);
     }
     Ok(found)
 }

@@ -1,7 +1,7 @@
 //! `--verify-state`: a run's journal against the database and against the bucket.
 //!
 //! What must hold: it changes no row, file or object; every object and every row that is not as the journal says is named, and so is
-//! every row that a run must have switched and no journal knows. A journal that lost its tail gives way to the bucket's copy of it. Only who
+//! every row that a run must have switched and no journal knows. `--full` compares the bucket's copy of the journal, too. A journal that lost its tail gives way to the bucket's copy of it. Only who
 //! looked at everything says that all agrees.
 //!
 //! What it deliberately does not do: look at what no run touched; `--audit-files` does. Nor wait for the lock: it takes it only while it
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use console::{Exit, Failure, Ui, human};
 use serde::Serialize;
 use transfer::{
-    Ended, Engine, Entry, Exception, ExceptionKind, Journal, Sample, State, StopSignal,
+    CopyFound, Ended, Engine, Entry, Exception, ExceptionKind, Journal, Sample, State, StopSignal,
     VerifyOptions, VerifyReport,
 };
 
@@ -26,7 +26,7 @@ use crate::run::existing::{self, Named, Purpose};
 use crate::run::failures::{database_failure, journal_failure, run_failure};
 use crate::run::parts::{self, Ends};
 use crate::run::record::Record;
-use crate::run::session::Session;
+use crate::run::session::{MIRROR, Session};
 use crate::run::{Watch, listen};
 use crate::state::{Flags, RunState};
 
@@ -41,6 +41,9 @@ struct StateReport {
     rows_differing: u64,
     objects: VerifyReport,
     leftover: LookedFor,
+    /// What `--full` found of the bucket's copy of the journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copy: Option<CopyFound>,
     exceptions: Vec<Exception>,
 }
 
@@ -91,7 +94,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         journal.clone(),
         watch.clone(),
         stop.clone(),
-    );
+    )?;
     let mut objects = Engine::new(parts)
         .verify(options)
         .await
@@ -107,6 +110,10 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         }
         outcome = add_leftover(&session, &journal, &ends, &mut exceptions) => outcome?,
     };
+    let copy = match session.line.action.full && !stop.is_raised() {
+        true => Some(compare_copy(&journal, &ends).await?),
+        false => None,
+    };
     let report = StateReport {
         run: record.files.run.clone(),
         state: record.summary.state,
@@ -114,6 +121,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         rows_differing: rows.differing,
         objects,
         leftover,
+        copy,
         exceptions,
     };
     show(&session.ui, &report, &again(&session, &record));
@@ -125,13 +133,22 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
 
 impl StateReport {
     fn exit(&self) -> Exit {
-        let is_whole = self.leftover == LookedFor::Done;
+        let is_copied = !matches!(
+            self.copy,
+            Some(CopyFound::Missing | CopyFound::Differs { .. })
+        );
+        let is_whole = self.leftover == LookedFor::Done && is_copied;
         match (self.objects.ended, is_whole && self.exceptions.is_empty()) {
             (Ended::Stopped, _) => Exit::Interrupted,
             (_, true) => Exit::Ok,
             (_, false) => Exit::Partial,
         }
     }
+}
+
+async fn compare_copy(journal: &Journal, ends: &Ends) -> Result<CopyFound, Failure> {
+    let found = journal.compare_with_mirror(&ends.mirror, MIRROR).await;
+    found.map_err(|error| journal_failure(&error))
 }
 
 /// The command that verifies the same run again.
@@ -280,6 +297,9 @@ fn show(ui: &Ui, report: &StateReport, again: &str) {
         human::number(report.objects.missing),
         human::number(report.objects.differing)
     ));
+    if let Some(copy) = &report.copy {
+        show_copy(ui, &report.run, copy);
+    }
     show_exceptions(ui, &report.exceptions);
     match report.exit() {
         Exit::Interrupted => {
@@ -292,4 +312,24 @@ fn show(ui: &Ui, report: &StateReport, again: &str) {
         Exit::Ok => ui.out("Journal, database and bucket agree."),
         _ => {}
     }
+}
+
+fn show_copy(ui: &Ui, run: &str, copy: &CopyFound) {
+    let bytes = |n: &u64| human::count(*n, "byte");
+    let words = match copy {
+        CopyFound::Equal { bytes: n } => format!("equal ({})", bytes(n)),
+        CopyFound::Behind { bytes: n, of } => format!(
+            "equal as far as it goes ({} of {}); the next command that writes the journal brings it up to date",
+            human::number(*n),
+            bytes(of)
+        ),
+        CopyFound::Missing => {
+            "missing: the next command that writes the journal makes it anew".to_owned()
+        }
+        CopyFound::Differs { why } => format!(
+            "differs: {why}. Look who writes there; once everything below {MIRROR}/{run}/ is removed, the next command that writes the \
+             journal makes it anew"
+        ),
+    };
+    ui.out(format!("  copy of the journal in the bucket: {words}"));
 }

@@ -34,7 +34,7 @@ impl Witness {
                 true => witness.take_in(journal),
                 false => Ok(()),
             };
-        journals::newest_first(session, &bucket, None, take_in).await?;
+        journals::newest_first(session, &bucket, None, "vouches for no object", take_in).await?;
         Ok(witness)
     }
 

@@ -161,6 +161,7 @@ impl Scene {
             observer: Arc::new(Silent),
             stop: StopSignal::new(),
             mirror: None,
+            keepers: transfer::Keepers::default(),
             prefixes: Vec::new(),
             steps,
         });

@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, StoreError};
 use crate::tuning::{Environment, Tuning};
 use crate::url::StoreUrl;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, ClientBuilder, NoProxy, Proxy};
 use std::time::Duration;
 
@@ -30,9 +31,37 @@ pub(super) fn client(
     tuning: &Tuning,
     env: &Environment,
 ) -> Result<reqwest::Client, StoreError> {
+    let place = url.to_string();
+    build(&place, needs_tls(url, env), tuning, env, |builder| {
+        builder.redirect(Policy::none())
+    })
+}
+
+/// Makes a client for a server that is no store, such as a registry that a mirror reads: with the same certificates, proxies and limits as
+/// a store's, and redirects followed.
+///
+/// # Errors
+/// Of kind `Tls` if there are no certificates although they are needed, `Connection` if a proxy's address is none.
+pub fn http_client(
+    url: &url::Url,
+    tuning: &Tuning,
+    env: &Environment,
+) -> Result<reqwest::Client, StoreError> {
+    let is_plain = url.scheme() == "http";
+    build(url.as_str(), !is_plain, tuning, env, |builder| {
+        builder.read_timeout(tuning.read_timeout)
+    })
+}
+
+fn build(
+    place: &str,
+    needs_tls: bool,
+    tuning: &Tuning,
+    env: &Environment,
+    finish: impl Fn(ClientBuilder) -> ClientBuilder,
+) -> Result<reqwest::Client, StoreError> {
     // It fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let place = url.to_string();
     let authorities = authorities(env)?;
     let builder = || -> Result<ClientBuilder, StoreError> {
         let builder = reqwest::Client::builder()
@@ -42,12 +71,11 @@ pub(super) fn client(
             .pool_max_idle_per_host(tuning.max_connections)
             .tcp_nodelay(true)
             .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(std::sync::Arc::new(Resolver))
             .no_proxy();
-        with_proxies(builder, env)
+        with_proxies(finish(builder), env)
     };
-    let built = match needs_tls(url, env) {
+    let built = match needs_tls {
         true => builder()?.tls_certs_merge(authorities.clone()).build(),
         false => builder()?.tls_certs_only(authorities.clone()).build(),
     };
@@ -56,7 +84,7 @@ pub(super) fn client(
         Err(_) if !authorities.is_empty() => builder()?.tls_certs_only(authorities).build(),
         built => built,
     };
-    built.map_err(|error| StoreError::new(ErrorKind::Tls, "open", Some(&place), Deepest::new(Box::new(error))).with_headline("the HTTP client could not be set up").with_remedy(
+    built.map_err(|error| StoreError::new(ErrorKind::Tls, "open", Some(place), Deepest::new(Box::new(error))).with_headline("the HTTP client could not be set up").with_remedy(
         "install the system's certificates (package ca-certificates), or set AWS_CA_BUNDLE to a certificate file",
     ))
 }

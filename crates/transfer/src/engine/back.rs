@@ -1,8 +1,8 @@
 //! The way back: sources are made good, items are switched back, then objects are removed.
 //!
 //! What must hold: an item is switched back only when every source of it is there and equal, which one that was restored has shown by being read
-//! back; an object is removed only if this run made it, it is still what the run stored, no row names it, whichever run made that so, and its
-//! source is there and equal. An item that was only planned was never switched by this run: its row is left alone.
+//! back; an object is removed only if this run made it, it is still what the run stored, no row names it, whichever run made that so, no run of
+//! others needs it, and its source is there and equal. An item that was only planned was never switched by this run: its row is left alone.
 
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
 use super::{MadeObjects, RollbackOptions, plan, refused, switch, unnamed};
@@ -318,7 +318,6 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
         }
         let entries = read(shared, places.to_vec()).await?;
         let entries = only_unnamed(shared, entries).await?;
-        let (mut keys, mut ids) = (Vec::new(), Vec::new());
         let work = |shared: Arc<Shared>, entry: Entry| {
             let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
             let made = Made {
@@ -327,15 +326,15 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
                 is_checked,
             };
             let in_use = in_use.clone();
-            async move { Ok((made.removable(&in_use).await?, made.entry.item.id)) }
+            async move { Ok((made.removable(&in_use).await?, made.entry.item)) }
         };
-        for (found, id) in side_by_side(shared, entries, work).await? {
-            // One without an answer stays as it is, for the next rollback.
-            if let Some(found) = found {
-                keys.extend(found);
-                ids.push(id);
-            }
-        }
+        let found = side_by_side(shared, entries, work).await?.into_iter();
+        // One without an answer stays as it is, for the next rollback. So does one that somebody else needs.
+        let found = found.filter_map(|(found, item)| Some((item, found?)));
+        let free = unnamed::only_unneeded(shared, found.collect()).await?;
+        let (ids, keys): (Vec<String>, Vec<Vec<String>>) =
+            free.into_iter().map(|(item, keys)| (item.id, keys)).unzip();
+        let keys = keys.concat();
         shared.steps.take("removing objects")?;
         for keys in keys.chunks(KEYS_MAX) {
             shared.patiently(|| shared.target.delete(keys)).await?;
@@ -355,7 +354,8 @@ async fn only_unnamed(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>
     let standing = shared.standing(&items_of(&entries)).await?;
     let mut unnamed = Vec::with_capacity(entries.len());
     for (entry, standing) in entries.into_iter().zip(standing) {
-        if standing == Standing::Unnamed {
+        // Where the names are alike a person has said that these copies may go.
+        if matches!(standing, Standing::Unnamed | Standing::Alike) {
             unnamed.push(entry);
             continue;
         }

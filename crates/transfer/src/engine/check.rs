@@ -1,11 +1,11 @@
 //! Comparing the target with the journal, and removing sources after such a comparison.
 //!
 //! What must hold: a source is removed only if its item is switched over, nothing refers to the source, its objects came back
-//! from the target equal to what was stored, and the source itself is still what was stored.
+//! from the target equal to what was stored, the source itself is still what was stored, and no run of others needs it.
 
 use super::back::read;
 use super::shared::{Failure, Shared, exception, side_by_side};
-use super::{RemoveOptions, Sample, VerifyOptions, refused};
+use super::{RemoveOptions, Sample, VerifyOptions, refused, unnamed};
 use crate::error::RunError;
 use crate::item::{Blob, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
@@ -184,6 +184,9 @@ pub(super) async fn remove_sources(
 async fn remove(shared: &Arc<Shared>, options: RemoveOptions) -> Result<Ended, RunError> {
     if !options.dry_run {
         shared.begin("remove-sources")?;
+        // That the objects are needed has to be seen by the runs of others before the sources are gone.
+        shared.journal.sync().await?;
+        shared.copy_journal().await?;
     }
     shared.observer.event(Event::Phase("removing sources"));
     let due = match options.switched_before {
@@ -207,6 +210,7 @@ async fn remove(shared: &Arc<Shared>, options: RemoveOptions) -> Result<Ended, R
         let checked = check_all(shared, entries, true).await?;
         let equal = only_equal(shared, checked)?;
         let may_go = only_switched(shared, equal, &needed).await?;
+        let may_go = unnamed::only_unneeded_sources(shared, may_go).await?;
         remove_batch(shared, may_go, options).await?;
     }
     Ok(Ended::Complete)

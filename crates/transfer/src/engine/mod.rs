@@ -3,7 +3,7 @@
 //! What must hold, for each batch: the plan is durable before anything is stored; everything is stored and proved, and the
 //! intent durable here and in the target, before the ledger is asked to switch; a source is only ever removed by
 //! [`Engine::remove_sources`], after its object was read back; an object is only ever removed if this run made it, no row
-//! names it, it is what the run stored, and the source is there and equal.
+//! names it, no run of others needs it, it is what the run stored, and the source is there and equal.
 //!
 //! It deliberately keeps no item in memory beyond the batches in flight.
 
@@ -31,6 +31,7 @@ use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::limits::{Limits, Proof};
 use crate::observer::Observer;
+use crate::others::Others;
 use crate::report::{Report, VerifyReport};
 use crate::source::Source;
 use crate::stop::StopSignal;
@@ -61,8 +62,19 @@ pub struct EngineParts {
     /// Below which prefixes of the target all keys lie that the plan may name: they are listed before the first blob is stored.
     /// Empty: the whole target.
     pub prefixes: Vec<String>,
+    /// Who else may need what is to be removed.
+    pub keepers: Keepers,
     /// Where a test ends the run.
     pub steps: Steps,
+}
+
+/// The runs of others that are asked before something is removed. A ledger speaks only for its own database.
+#[derive(Clone, Default)]
+pub struct Keepers {
+    /// Before an object of the target goes.
+    pub of_target: Option<Arc<Others>>,
+    /// Before a source goes.
+    pub of_source: Option<Arc<Others>>,
 }
 
 /// Where a copy of the journal is kept: `prefix/RUN/NUMBER`.
@@ -172,6 +184,15 @@ impl Engine {
     /// If it cannot go on. Call it again to go on.
     pub async fn remove_sources(&mut self, options: RemoveOptions) -> Result<Report, RunError> {
         check::remove_sources(self.shared(), options).await
+    }
+
+    /// Gives up the uploads in parts that an earlier process over this journal began and did not end, and does nothing else: for a tool that
+    /// plans anew rather than resume.
+    ///
+    /// # Errors
+    /// If the target cannot be asked.
+    pub async fn abandon(&mut self) -> Result<(), RunError> {
+        plan::abort_uploads(&self.shared()).await
     }
 
     /// Makes what the tasks of one call share: budgets and counts begin anew.

@@ -1,7 +1,7 @@
 //! What all tasks of a run share: the parts, the budgets, the report.
 
-use super::EngineParts;
 use super::pace::{Bandwidth, Pace};
+use super::{EngineParts, Keepers};
 use crate::Steps;
 use crate::error::{RunError, RunErrorKind};
 use crate::item::{Blob, Digest, Item};
@@ -10,6 +10,7 @@ use crate::keyset::KeySet;
 use crate::ledger::{Ledger, LedgerError, Outcome, Standing};
 use crate::limits::{Limits, Proof};
 use crate::observer::{Event, Observer};
+use crate::others::Others;
 use crate::report::{Exception, ExceptionKind, Report};
 use crate::source::objects::digest_of;
 use crate::source::{Source, SourceError};
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) wanted_proof: Proof,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) stop: StopSignal,
+    pub(super) keepers: Keepers,
     pub(super) steps: Steps,
     pub(super) pace: Pace,
     pub(super) bandwidth: Bandwidth,
@@ -94,6 +96,7 @@ impl Shared {
             wanted_proof: parts.proof,
             observer: parts.observer.clone(),
             stop: parts.stop.clone(),
+            keepers: parts.keepers.clone(),
             steps: parts.steps.clone(),
             pace: Pace::new(parts.limits.parallel, parts.target.usage().throttled),
             bandwidth: Bandwidth::new(parts.limits.bandwidth),
@@ -271,6 +274,28 @@ impl Shared {
             found.extend(self.ask_ledger(items.len(), call).await?);
         }
         Ok(found)
+    }
+
+    /// Asks the runs of others, as they are now, why they need what has these names; none of what nobody needs.
+    pub(super) async fn why_kept(
+        &self,
+        others: &Others,
+        names: &[&str],
+    ) -> Result<Vec<Option<String>>, RunError> {
+        let mut attempt = 1;
+        loop {
+            let error = match others.why_kept(names).await {
+                Ok(reasons) => return Ok(reasons),
+                Err(error) => error,
+            };
+            let below = error.store_error().map(StoreError::kind);
+            let may_pass =
+                below.is_some_and(|kind| kind.is_retryable() || kind == ErrorKind::Corrupt);
+            if !may_pass || !self.wait(attempt, &error).await {
+                return Err(error.into());
+            }
+            attempt += 1;
+        }
     }
 
     async fn ask_ledger<T, F: Future<Output = Result<Vec<T>, LedgerError>>>(

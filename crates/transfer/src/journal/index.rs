@@ -34,10 +34,11 @@ impl Index {
     }
 
     /// Notes that an item is further. One that is not known is passed over: its plan was never durable, so nothing happened.
-    /// Nor is one left out that is switched over.
+    /// Nor is one left out or lost that is switched over: whoever says so wants its row forgotten. A rollback announces itself first.
     pub(super) fn advance(&mut self, item: u64, state: State) {
         if let Some(packed) = self.0.get_mut(&item) {
-            if state == State::LeftOut && unpack(*packed).0.is_switched() {
+            let gives_up = matches!(state, State::LeftOut | State::Lost);
+            if gives_up && unpack(*packed).0.is_switched() {
                 return;
             }
             *packed = pack(state, unpack(*packed).1);
@@ -59,6 +60,15 @@ impl Index {
             .collect();
         places.sort_unstable();
         places
+    }
+
+    /// Returns the items in a state that is asked for, in no order.
+    pub(super) fn items(&self, wanted: impl Fn(State) -> bool) -> impl Iterator<Item = u64> {
+        let states = self.0.iter();
+        let states = states.map(|(item, packed)| (*item, unpack(*packed).0));
+        states
+            .filter(move |(_, state)| wanted(*state))
+            .map(|(item, _)| item)
     }
 
     pub(super) fn is_empty(&self) -> bool {

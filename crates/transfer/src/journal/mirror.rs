@@ -3,11 +3,15 @@
 //! What must hold: only what is durable here is copied; a piece is named by the byte it begins at, so pieces that were written
 //! twice agree, and one that is missing is noticed.
 
+mod check;
 mod fork;
+
+pub use check::CopyFound;
 
 use super::{Journal, JournalError, JournalErrorKind, writer};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use store::{Entry, Store, StoreError};
@@ -170,11 +174,19 @@ fn folder(prefix: &str, run_id: &str) -> String {
     }
 }
 
-fn begin_of(key: &str) -> Option<u64> {
+pub(super) fn begin_of(key: &str) -> Option<u64> {
     key.rsplit('/').next()?.parse().ok()
 }
 
 pub(super) async fn runs(store: &Store, prefix: &str) -> Result<Vec<String>, JournalError> {
+    Ok(pieces_by_run(store, prefix).await?.into_keys().collect())
+}
+
+/// Lists the pieces of all copies with one listing: by run, in order.
+pub(crate) async fn pieces_by_run(
+    store: &Store,
+    prefix: &str,
+) -> Result<BTreeMap<String, Vec<Entry>>, JournalError> {
     let prefix = prefix.trim_matches('/');
     let listed = pieces_below(store, prefix).await;
     let pieces = listed.map_err(|error| store_error(Path::new(prefix), error))?;
@@ -182,12 +194,12 @@ pub(super) async fn runs(store: &Store, prefix: &str) -> Result<Vec<String>, Jou
         let rest = key.strip_prefix(prefix)?.trim_start_matches('/');
         rest.split_once('/').map(|(run, _)| run.to_owned())
     };
-    let mut runs: Vec<String> = pieces
-        .iter()
-        .filter_map(|piece| run_of(&piece.key))
-        .collect();
-    runs.sort_unstable();
-    runs.dedup();
+    let mut runs: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for piece in pieces {
+        if let Some(run) = run_of(&piece.key) {
+            runs.entry(run).or_default().push(piece);
+        }
+    }
     Ok(runs)
 }
 

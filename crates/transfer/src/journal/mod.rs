@@ -5,7 +5,9 @@
 //!
 //! It deliberately decides nothing: the engine says what a state means.
 
+mod claims;
 mod error;
+mod heal;
 mod index;
 mod line;
 mod mirror;
@@ -15,10 +17,12 @@ mod renew;
 mod tests;
 mod writer;
 
+pub(crate) use claims::Claims;
 pub use error::{JournalError, JournalErrorKind};
 pub(crate) use line::Line;
 pub use line::RunHeader;
-pub(crate) use mirror::{MirrorCopy, MirrorError};
+pub use mirror::CopyFound;
+pub(crate) use mirror::{MirrorCopy, MirrorError, pieces_by_run};
 pub use renew::Renewed;
 
 use crate::item::{Digest, Item, Stamp};
@@ -143,6 +147,7 @@ struct Shared {
     core: Mutex<Core>,
 }
 
+#[derive(Default)]
 struct Core {
     index: Index,
     /// None if the journal was opened only to read it.
@@ -262,6 +267,22 @@ impl Journal {
     #[must_use]
     pub fn state(&self, id: &str) -> Option<State> {
         self.lock().index.get(hash(id)).map(|(state, _)| state)
+    }
+
+    /// Tells whether this journal has something to undo of an item that another one may have moved since: then that one has to be undone first.
+    #[must_use]
+    pub fn lies_below(&self, later: &Journal) -> bool {
+        let may_have_moved = |state: State| {
+            state.is_switched() || matches!(state, State::Committing | State::Reverting)
+        };
+        let moved: Vec<u64> = later.lock().index.items(may_have_moved).collect();
+        let core = self.lock();
+        moved.into_iter().any(|item| match core.index.get(item) {
+            Some((State::Stored, _)) => true,
+            Some((State::Lost, _)) => core.lost_on_the_way_back.contains(&item),
+            Some((state, _)) => may_have_moved(state),
+            None => false,
+        })
     }
 
     /// Returns what the journal knows of an item.

@@ -1,12 +1,10 @@
 //! Reading a journal: all of it when it is opened, one item when it is needed.
 
-use super::index::Index;
 use super::line::{self, Head, Line};
 use super::writer::Writer;
 use super::{Core, Entry, Journal, JournalError, JournalErrorKind, Shared, State};
 use crate::keyset::hash;
 use rustix::fs::{FlockOperation, flock};
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -15,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A longer line is damage.
-const LINE_MAX: u64 = 64 << 20;
+pub(super) const LINE_MAX: u64 = 64 << 20;
 
 /// Most items fit into one read of this size.
 const GULP: usize = 4096;
@@ -108,14 +106,7 @@ struct Scan {
 }
 
 fn scan(path: &Path, file: &File) -> Result<Scan, JournalError> {
-    let mut core = Core {
-        index: Index::default(),
-        writer: None,
-        uploads: BTreeMap::new(),
-        lost_on_the_way_back: Default::default(),
-        torn_bytes: 0,
-        ended: None,
-    };
+    let mut core = Core::default();
     let mut lines = Lines::new(path, file);
     while let Some((place, text)) = lines.next_valid()? {
         let head: Head<'_> = serde_json::from_slice(text)

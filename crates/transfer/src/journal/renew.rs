@@ -52,8 +52,7 @@ impl Journal {
             return Ok(None);
         }
         if length >= known {
-            let why = format!("it has {} bytes, the journal {length}", copy.end);
-            return Err(JournalError::new(JournalErrorKind::Shorter, path).because(why));
+            return Err(shorter(path, copy.end, length));
         }
         // Held until the new file is in its place. Who had the lock before may have written, or renewed the file.
         let _locked = reader::open_locked(path, || File::open(path))?;
@@ -62,8 +61,7 @@ impl Journal {
             return Ok(None);
         }
         sweep(path);
-        let random = RandomState::new().build_hasher().finish();
-        let new = beside(path, &format!("{RENEWING}-{random:016x}"));
+        let new = name_for_new(path);
         let kept = mirror::rebuild(store, prefix, &run_id, &new).await;
         let renewed = kept.and_then(|()| replace(path, &new, was));
         if !matches!(renewed, Ok(Some(_))) {
@@ -99,18 +97,28 @@ fn replace(path: &Path, new: &Path, was: u64) -> Result<Option<Renewed>, Journal
         return Ok(None);
     }
     let failed = |error| JournalError::io(path, error);
-    let aside = put_aside(path).map_err(failed)?;
-    fs::rename(new, path)
-        .and_then(|()| store::file::sync_dir(path.parent().unwrap_or(Path::new("."))))
-        .map_err(failed)?;
+    let aside = put_aside(path, "short").map_err(failed)?;
+    put_in_place(new, path).map_err(failed)?;
     Ok(Some(Renewed { aside, was, is }))
 }
 
-/// Copies a file to a name beside it that no other has.
-fn put_aside(path: &Path) -> io::Result<PathBuf> {
+/// Names a new file beside a journal, for one that is to take its place.
+pub(super) fn name_for_new(path: &Path) -> PathBuf {
+    let random = RandomState::new().build_hasher().finish();
+    beside(path, &format!("{RENEWING}-{random:016x}"))
+}
+
+/// Gives the new file the journal's name, durably.
+pub(super) fn put_in_place(new: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(new, path)?;
+    store::file::sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Copies a file to a name beside it that no other has and that says why.
+pub(super) fn put_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
     let mut number = 1;
     loop {
-        let aside = beside(path, &format!("short-{number}"));
+        let aside = beside(path, &format!("{why}-{number}"));
         let mut options = OpenOptions::new();
         match options
             .write(true)
@@ -130,7 +138,7 @@ fn put_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Removes what processes that were killed have left of their attempts. Only who holds the lock may: nobody else is at it then.
-fn sweep(path: &Path) {
+pub(super) fn sweep(path: &Path) {
     let begin = beside(path, RENEWING);
     let (Some(dir), Some(begin)) = (begin.parent(), begin.file_name()) else {
         return;
@@ -144,7 +152,12 @@ fn sweep(path: &Path) {
     }
 }
 
-fn diverged(path: &Path) -> JournalError {
+pub(super) fn shorter(path: &Path, copied: u64, length: u64) -> JournalError {
+    let why = format!("it has {copied} bytes, the journal {length}");
+    JournalError::new(JournalErrorKind::Shorter, path).because(why)
+}
+
+pub(super) fn diverged(path: &Path) -> JournalError {
     let why = "the copy of it that the target keeps is another one, from some line on";
     JournalError::new(JournalErrorKind::Diverged, path).because(why)
 }
@@ -195,4 +208,4 @@ fn beside(path: &Path, word: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -378,3 +378,48 @@ fn many_items_are_indexed_and_take_sixteen_bytes_each() {
         "what the index holds of an item"
     );
 }
+
+#[tokio::test]
+async fn what_is_switched_over_is_neither_planned_nor_left_out_nor_lost_by_a_line() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let path = dir.path().join("journal");
+    let journal = Journal::create(&path, header()).expect("creates");
+    let plan = || Line::Planned {
+        item: item("a"),
+        fresh: vec![true],
+    };
+    let planned = journal.append(&plan()).expect("appends");
+    let stored = Line::Stored {
+        id: "a".to_owned(),
+        planned,
+        blobs: vec![],
+    };
+    let committed = |outcome| Line::Committed {
+        time: jiff::Timestamp::UNIX_EPOCH,
+        outcomes: vec![("a".to_owned(), outcome)],
+    };
+    journal.append(&stored).expect("appends");
+    journal.append(&committed(Outcome::Done)).expect("appends");
+    let exception = crate::Exception {
+        item: "a".to_owned(),
+        role: String::new(),
+        source: String::new(),
+        key: String::new(),
+        kind: crate::ExceptionKind::Missing,
+        message: String::new(),
+        remedy: String::new(),
+    };
+    let left_out = Line::LeftOut {
+        id: "a".to_owned(),
+        exception,
+    };
+    let lost = committed(Outcome::Changed("else".to_owned()));
+    for line in [&plan(), &stored, &left_out, &lost] {
+        journal.append(line).expect("appends");
+        assert_eq!(journal.state("a"), Some(State::Committed), "{line:?}");
+    }
+    journal.sync().await.expect("syncs");
+    drop(journal);
+    let again = Journal::open(&path).expect("opens");
+    assert_eq!(again.state("a"), Some(State::Committed));
+}

@@ -12,7 +12,7 @@ mod tests;
 
 pub use error::{SourceError, SourceErrorKind};
 pub use files::Files;
-pub use objects::Objects;
+pub use objects::{Objects, in_pieces};
 pub use places::Places;
 
 use crate::item::{Blob, Digest, Stamp};

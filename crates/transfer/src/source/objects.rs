@@ -154,8 +154,9 @@ async fn write_parts(
     Ok(size == stored.size && hasher.finish() == stored.sha256)
 }
 
-/// Cuts a stream anew, so that every piece but the last has the given size.
-fn in_pieces<E: Send + 'static>(
+/// Cuts a stream anew, so that every piece but the last has the given size, as [`Source::open`] wants it.
+#[must_use]
+pub fn in_pieces<E: Send + 'static>(
     body: BoxStream<'static, Result<Bytes, E>>,
     piece: usize,
 ) -> BoxStream<'static, Result<Bytes, E>> {

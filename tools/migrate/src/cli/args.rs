@@ -102,7 +102,7 @@ pub struct ActionArgs {
     /// Undo a run: rows, files that are gone, and what it stored (but see --remove-copies); without FILE the newest run
     #[arg(long, value_name = "FILE", num_args = 0..=1, group = "what")]
     pub rollback: Option<Option<PathBuf>>,
-    /// Undo the run of --state-file although its settings were others, or its journal cannot be made sure of
+    /// Undo the run of --state-file although its settings were others, its journal cannot be made sure of, or a later run has moved the same rows
     #[arg(long, group = "what")]
     pub force_rollback: bool,
     /// Say which runs could be undone, and how far a rollback got

@@ -17,6 +17,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 use crate::mapping::{CopyColumn, Mapping, Table};
+use crate::state::Origin;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -221,8 +222,10 @@ pub struct Info {
     pub server: String,
     /// Where it is, without secrets: `postgres://readur@localhost:5432/readur`.
     pub place: String,
-    /// A number or path that tells this database from every other, for journals.
+    /// A name and number, or a path, that tells this database from every other of its server, for journals.
     pub identity: String,
+    /// What tells it from a clone.
+    pub origin: Origin,
     /// Whether it takes no changes: a standby, a file without write permission.
     pub read_only: bool,
     /// Tables of the mapping that are not there; they are passed over.

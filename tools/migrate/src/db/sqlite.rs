@@ -13,6 +13,7 @@ use super::{
     RunnerLock, Switched,
 };
 use crate::mapping::{CopyColumn, Mapping};
+use crate::state::Origin;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::FlockOperation;
@@ -69,7 +70,13 @@ impl Sqlite {
             .map_err(|error| explain(error).with_detail(file.display().to_string()))?;
             connection.busy_timeout(timeout).map_err(explain)?;
             let shape = statements::shape(&connection, &for_shape).map_err(explain)?;
+            // A copy of the file that was put in its place has another number.
+            let number = std::fs::metadata(&file).map_or(0, |found| found.ino());
             let mut info = Info {
+                origin: Origin {
+                    place: format!("{} (file {number})", file.display()),
+                    cluster: None,
+                },
                 server: format!("SQLite {}", rusqlite::version()),
                 place: format!("sqlite:{}", file.display()),
                 identity: file.canonicalize().unwrap_or(file).display().to_string(),

@@ -27,7 +27,7 @@ pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<Ke
         None => Ok(()),
     };
     let own = &journal.header().run_id;
-    journals::newest_first(session, &mirror, Some(own), take_in).await?;
+    journals::newest_first(session, &mirror, Some(own), "explains no row", take_in).await?;
     Ok(known.brought)
 }
 
@@ -71,7 +71,7 @@ fn way_of(journal: &Journal, here: &Parameters, is_same_bucket: bool) -> Option<
 
 /// Tells which way a run brought rows of the same database, if it did at all and this bucket was its other end.
 fn way(of: &Parameters, here: &Parameters, is_same_bucket: bool) -> Option<Way> {
-    if of.database != here.database || of.application != here.application {
+    if of.is_surely_other(here) || of.application != here.application {
         return None;
     }
     let (way, bucket) = match direction_named(&of.direction)? {
@@ -111,6 +111,7 @@ mod tests {
             target: "s3://docs".into(),
             application: "readur".into(),
             user: None,
+            origin: None,
         };
         let check = |change: fn(&mut Parameters), is_same_bucket: bool, expected: Option<Way>| {
             let mut of = here.clone();

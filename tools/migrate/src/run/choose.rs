@@ -22,14 +22,14 @@ use crate::state::{Flags, Parameters, RunFiles, RunState};
 ///
 /// # Errors
 /// If there is an unfinished run and nobody said what to do about it, or the named one does not fit.
-pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
+pub async fn choose(session: &mut Session) -> Result<(Record, Journal), Failure> {
     let parameters = session.parameters()?;
     let run = &session.line.run;
     if let Some(path) = &run.resume_from {
         let files = existing::resolve(session, path).await?;
         return resume(session, &files, &parameters).await;
     }
-    let unfinished = unfinished(session, &parameters)?;
+    let unfinished = unfinished(session, &parameters).await?;
     let Some((files, state)) = unfinished else {
         if run.resume {
             session
@@ -49,7 +49,7 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
     if state == RunState::RollingBack {
         return Err(partly_rolled_back(session, &files, &parameters));
     }
-    if let Some(later) = moved_since(session, &files, &parameters)? {
+    if let Some(later) = moved_since(session, &files, &parameters).await? {
         say_left(session, &files, &later);
         return begin(session, &parameters).await;
     }
@@ -65,14 +65,14 @@ pub async fn choose(session: &Session) -> Result<(Record, Journal), Failure> {
 }
 
 /// Finds the newest unfinished run over the same database, files and store.
-fn unfinished(
+async fn unfinished(
     session: &Session,
     parameters: &Parameters,
 ) -> Result<Option<(RunFiles, RunState)>, Failure> {
     for files in session.state.runs()? {
         let (state, of) = match session.state.read(&files) {
             Some(summary) => (summary.state, summary.parameters),
-            None => match described(&files)? {
+            None => match described(session, &files).await? {
                 Some(found) => found,
                 None => continue,
             },
@@ -84,13 +84,13 @@ fn unfinished(
     Ok(None)
 }
 
-/// Reads what a run is from its journal. One that cannot be read is said and passed over: a new run does not touch it.
-fn described(files: &RunFiles) -> Result<Option<(RunState, Parameters)>, Failure> {
-    let journal = match Journal::read_only(&files.journal) {
-        Ok(journal) => journal,
-        // A journal without its first line took nothing on.
-        Err(error) if error.kind() == transfer::JournalErrorKind::Unknown => return Ok(None),
-        Err(error) => return Err(journal_failure(&error)),
+/// Reads what a run is from its journal; none of one that took nothing on.
+async fn described(
+    session: &Session,
+    files: &RunFiles,
+) -> Result<Option<(RunState, Parameters)>, Failure> {
+    let Some(journal) = sound::open_other(session, files).await? else {
+        return Ok(None);
     };
     let parameters = serde_json::from_value(journal.header().parameters.clone());
     Ok(parameters
@@ -130,11 +130,11 @@ async fn new_files(session: &Session, now: jiff::Timestamp) -> Result<RunFiles, 
 }
 
 async fn resume(
-    session: &Session,
+    session: &mut Session,
     files: &RunFiles,
     parameters: &Parameters,
 ) -> Result<(Record, Journal), Failure> {
-    let header = Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let header = sound::header(session, files, false).await?;
     let of = of_header(files, &header)?;
     if let Some(what) = of.difference(parameters) {
         return Err(Failure::new(
@@ -144,7 +144,7 @@ async fn resume(
         .kind("other-run")
         .hint("give it the same settings, or begin a new run with --fresh-start"));
     }
-    if let Some(later) = moved_since(session, files, &of)? {
+    if let Some(later) = moved_since(session, files, &of).await? {
         return Err(lies_below(session, files, &later, &of));
     }
     sound::make_sure(session, files, false).await?;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use console::{Exit, Failure};
 use store::Store;
-use transfer::{Journal, JournalErrorKind};
+use transfer::{Journal, JournalError, JournalErrorKind};
 
 use super::failures::journal_failure;
 use super::record::{Record, of_header, state_of};
@@ -49,7 +49,7 @@ pub async fn take_up(
         Some(file) => resolve(session, file).await?,
         None => newest(session).await?,
     };
-    let header = Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let header = sound::header(session, &files, named.is_forced).await?;
     let of: Parameters = of_header(&files, &header)?;
     if let Some(direction) = direction_named(&of.direction) {
         session.settings.direction = direction;
@@ -124,6 +124,18 @@ async fn mirrors(session: &Session) -> Result<Vec<Store>, Failure> {
     Ok(found)
 }
 
+/// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
+/// would look like a run of this machine.
+///
+/// # Errors
+/// If there is no place for the file; what is wrong with the copy is in the answer.
+pub async fn copied(mirror: &Store, run: &str) -> Result<Result<Journal, JournalError>, Failure> {
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::io("make a directory in", &std::env::temp_dir(), &error))?;
+    let copy = scratch.path().join("copy.journal");
+    Ok(Journal::from_mirror(mirror, MIRROR, run, &copy).await)
+}
+
 fn say_taken(session: &Session, files: &RunFiles) {
     session.ui.status(format!(
         "The journal of run {} is not in {}; taking the copy from the bucket.",
@@ -168,7 +180,13 @@ fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
 
 /// The newest run that has something to undo, else the newest at all, else that of the bucket.
 async fn newest(session: &Session) -> Result<RunFiles, Failure> {
-    let runs = all(session)?;
+    let mut runs = all(session)?;
+    for (files, summary) in runs.iter_mut().filter(|(_, summary)| summary.is_none()) {
+        // An older run must not be taken for the newest because this one cannot be read.
+        if sound::open_other(session, files).await?.is_some() {
+            *summary = described(session, files);
+        }
+    }
     let with_work = runs
         .iter()
         .find(|(_, summary)| summary.as_ref().is_some_and(can_be_undone));

@@ -19,6 +19,7 @@ use transfer::{
 };
 
 use super::failures::{database_failure, journal_failure, run_failure};
+use super::kindred;
 use super::session::{MIRROR, Session};
 use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
 use crate::ledger::DbLedger;
@@ -40,6 +41,8 @@ pub struct Ends {
     pub source: Arc<dyn Source>,
     /// Where they go.
     pub target: Store,
+    /// The bucket that files come from.
+    pub bucket: Option<Store>,
     /// The store that keeps the copy of the journal.
     pub mirror: Store,
     /// How local paths are looked up.
@@ -57,22 +60,21 @@ impl Ends {
         let target = open_target(session).await?;
         let paths = Arc::new(paths(session)?);
         let direction = direction(session.settings.direction);
-        let (source, mirror): (Arc<dyn Source>, Store) = match direction {
-            Direction::LocalToS3 => (Arc::new(Files::within(places(&paths))), target.clone()),
-            Direction::S3ToLocal => {
-                let bucket = session.bucket().await?;
-                (Arc::new(Objects::new(bucket.clone())), bucket)
-            }
-            Direction::S3ToS3 => {
-                let bucket = session.bucket().await?;
-                (Arc::new(Objects::new(bucket)), target.clone())
-            }
-        };
-        let objects = match direction {
+        let bucket = match direction {
             Direction::LocalToS3 => None,
-            _ => Some(Arc::new(
-                Listing::read(&session.bucket().await?, &[]).await?,
-            )),
+            Direction::S3ToLocal | Direction::S3ToS3 => Some(session.bucket().await?),
+        };
+        let source: Arc<dyn Source> = match &bucket {
+            None => Arc::new(Files::within(places(&paths))),
+            Some(bucket) => Arc::new(Objects::new(bucket.clone())),
+        };
+        let mirror = match (direction, &bucket) {
+            (Direction::S3ToLocal, Some(bucket)) => bucket.clone(),
+            _ => target.clone(),
+        };
+        let objects = match &bucket {
+            None => None,
+            Some(bucket) => Some(Arc::new(Listing::read(bucket, &[]).await?)),
         };
         let options = PlanOptions {
             direction,
@@ -85,6 +87,7 @@ impl Ends {
         Ok(Self {
             source,
             target,
+            bucket,
             mirror,
             paths,
             planner,
@@ -153,16 +156,24 @@ pub fn plan(ends: &Ends) -> BoxStream<'static, Result<Item, PlanError>> {
 }
 
 /// Puts together what the engine works with.
-#[must_use]
+///
+/// # Errors
+/// If the state directory cannot be read.
 pub fn engine_parts(
     session: &Session,
     ends: &Ends,
     journal: Journal,
     observer: Arc<dyn Observer>,
     stop: StopSignal,
-) -> EngineParts {
+) -> Result<EngineParts, Failure> {
+    let keepers = kindred::keepers(
+        session,
+        &journal.header().run_id,
+        &ends.target,
+        ends.bucket.as_ref(),
+    )?;
     let (database, mapping) = (Arc::clone(&session.database), Arc::clone(&session.mapping));
-    EngineParts {
+    Ok(EngineParts {
         journal,
         source: Arc::clone(&ends.source),
         target: ends.target.clone(),
@@ -183,8 +194,9 @@ pub fn engine_parts(
             prefix: MIRROR.into(),
         }),
         prefixes: prefixes(session),
+        keepers,
         steps: steps(session),
-    }
+    })
 }
 
 /// Counts the documents, and their bytes, that a run will take on.

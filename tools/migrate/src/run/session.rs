@@ -187,6 +187,7 @@ impl Session {
             target: self.target_url()?.to_config_string(),
             application: self.mapping.name.clone(),
             user: self.line.run.user_id.clone(),
+            origin: Some(self.database.info().origin.clone()),
         })
     }
 }

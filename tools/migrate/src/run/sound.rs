@@ -3,14 +3,16 @@
 //! What must hold: before a journal is believed, it is compared with the copy in the bucket and with its summary. A longer copy is taken only where
 //! the summary says that the journal lost its tail, and the shorter is kept; else, and where they contradict each other, nothing is done.
 //!
+//! One that is damaged before its end gives way to the copy if that agrees with all that can be read of it.
+//!
 //! What it deliberately does not do: look at rows. What a whole journal does not explain, the balance at the end names.
 
 use console::{Exit, Failure, human};
-use transfer::{Journal, JournalErrorKind};
+use transfer::{Journal, JournalError, JournalErrorKind, RunHeader};
 
 use super::command;
 use super::failures::journal_failure;
-use super::session::{MIRROR, Session};
+use super::session::{MIRROR, Session, direction_named};
 use crate::state::{Flags, RunFiles};
 
 /// Makes sure of a run's journal; true if the copy of the bucket took its place. `is_forced`: what cannot be made sure of is only said.
@@ -22,8 +24,9 @@ pub async fn make_sure(
     files: &RunFiles,
     is_forced: bool,
 ) -> Result<bool, Failure> {
+    let is_healed = heal(session, files, is_forced).await?;
     let outcome = match compare(session, files).await {
-        Ok(is_renewed) => check_length(session, files).map(|()| is_renewed),
+        Ok(is_renewed) => check_length(session, files).map(|()| is_renewed || is_healed),
         Err(failure) => Err(failure),
     };
     match outcome {
@@ -31,17 +34,120 @@ pub async fn make_sure(
             session.ui.warn(format!(
                 "{failure}. It is taken as it is, as --force-rollback asks."
             ));
-            Ok(false)
+            Ok(is_healed)
         }
         outcome => outcome,
     }
 }
 
+/// Reads the first line of a run's journal; one that is damaged gives way to the bucket's copy before. The direction of the session becomes that of the
+/// run: it says which bucket that is.
+///
+/// # Errors
+/// If there is none that can be read, here or there.
+pub async fn header(
+    session: &mut Session,
+    files: &RunFiles,
+    is_forced: bool,
+) -> Result<RunHeader, Failure> {
+    if let Ok(header) = Journal::header_of(&files.journal) {
+        return Ok(header);
+    }
+    let summary = session.state.read(files);
+    if let Some(direction) = summary.and_then(|of| direction_named(&of.parameters.direction)) {
+        session.settings.direction = direction;
+    }
+    heal(session, files, is_forced).await?;
+    Journal::header_of(&files.journal).map_err(|error| journal_failure(&error))
+}
+
+/// Opens the journal of another run to read it; one that is damaged gives way to the bucket's copy before. None if nothing of it is left anywhere and
+/// nothing says that it moved something.
+///
+/// # Errors
+/// If it cannot be read, and may have moved something.
+pub async fn open_other(session: &Session, files: &RunFiles) -> Result<Option<Journal>, Failure> {
+    let error = match Journal::read_only(&files.journal) {
+        Ok(journal) => return Ok(Some(journal)),
+        Err(error) => error,
+    };
+    let is_beginning_gone = error.kind() == JournalErrorKind::Unknown;
+    match heal(session, files, false).await {
+        Ok(_) => {}
+        // A run copies its journal before it moves anything.
+        Err(failure) if is_beginning_gone && !is_copied(session, files).await? => {
+            let summary = session.state.read(files);
+            return match summary.is_some_and(|of| of.journal_bytes > 0 && of.counts.committed > 0) {
+                true => Err(failure),
+                false => Ok(None),
+            };
+        }
+        Err(failure) => return Err(failure),
+    }
+    let journal = Journal::read_only(&files.journal);
+    journal.map(Some).map_err(|error| journal_failure(&error))
+}
+
+async fn is_copied(session: &Session, files: &RunFiles) -> Result<bool, Failure> {
+    let found = Journal::is_mirrored(&session.mirror().await?, MIRROR, &files.run).await;
+    found.map_err(|error| journal_failure(&error))
+}
+
+/// Puts the bucket's copy in the place of a journal that is damaged before its end. True if it was.
+///
+/// # Errors
+/// If it is damaged and there is no copy that fits.
+pub async fn heal(session: &Session, files: &RunFiles, is_forced: bool) -> Result<bool, Failure> {
+    let damage = Journal::damage_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let Some(damage) = damage else {
+        return Ok(false);
+    };
+    let mirror = session.mirror().await?;
+    let known = match is_forced {
+        true => u64::MAX,
+        false => known_bytes(session, files),
+    };
+    let (run, path) = (&files.run, &files.journal);
+    let healed = Journal::heal_from_mirror(&mirror, MIRROR, run, path, known).await;
+    let healed = healed.map_err(|error| not_healed(session, files, &error))?;
+    if let Some(healed) = healed {
+        session.ui.warn(format!(
+            "{damage}. It is replaced by the copy of the bucket, which agrees with all that can be read of it; the damaged one is kept as {}",
+            healed.aside.display()
+        ));
+    }
+    Ok(true)
+}
+
+fn not_healed(session: &Session, files: &RunFiles, error: &JournalError) -> Failure {
+    match error.kind() {
+        JournalErrorKind::Unknown | JournalErrorKind::Damaged => Failure::new(
+            Exit::Corrupt,
+            format!("{error}, and the bucket has no copy of it that is whole"),
+        )
+        .kind("journal-damaged")
+        .hint(
+            "keep it, and put the newest copy of it from a backup in its place. Without one, --audit-files says where each document is,              and what is still local a new run takes on",
+        ),
+        JournalErrorKind::Diverged => {
+            undecided(session, files, journal_failure(error), "journal-diverged")
+        }
+        JournalErrorKind::Shorter => {
+            undecided(session, files, journal_failure(error), "journal-longer-copy")
+        }
+        _ => journal_failure(error),
+    }
+}
+
+/// How long a journal was by what is kept here. What the bucket says of itself is no reason to believe it.
+fn known_bytes(session: &Session, files: &RunFiles) -> u64 {
+    let summary = session.state.read(files);
+    summary.map_or(0, |summary| summary.journal_bytes)
+}
+
 async fn compare(session: &Session, files: &RunFiles) -> Result<bool, Failure> {
     let mirror = session.mirror().await?;
-    // What the bucket says of itself is no reason to believe it: the summary lies here.
-    let summary = session.state.read(files);
-    let known = summary.map_or(0, |summary| summary.journal_bytes);
+    let known = known_bytes(session, files);
     let renewed = Journal::renew_from_mirror(&mirror, MIRROR, &files.journal, known).await;
     let renewed = renewed.map_err(|error| match error.kind() {
         JournalErrorKind::Diverged => {

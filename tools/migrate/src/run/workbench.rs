@@ -69,7 +69,7 @@ impl Workbench {
             journal.clone(),
             watch.clone(),
             stop.clone(),
-        );
+        )?;
         Ok(Self {
             engine: Engine::new(parts),
             session,

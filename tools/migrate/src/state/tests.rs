@@ -17,6 +17,7 @@ fn summary(dir: &StateDir, run: &str) -> Summary {
             target: String::new(),
             application: "readur".into(),
             user: None,
+            origin: None,
         },
         journal: dir.files(run).journal,
         journal_bytes: 0,
@@ -111,4 +112,67 @@ fn a_name_that_leads_nowhere_lists_what_there_is() {
         text.contains("migration_state_20241201_143022.journal"),
         "{text}"
     );
+}
+
+#[test]
+fn a_clone_is_told_from_its_database_by_what_is_known_of_it() {
+    let (_temporary, dir) = directory();
+    let of = |place: Option<&str>, cluster: Option<&str>| Parameters {
+        origin: place.map(|place| Origin {
+            place: place.into(),
+            cluster: cluster.map(str::to_owned),
+        }),
+        ..summary(&dir, "20241201_143022").parameters
+    };
+    // What is known of both: surely another, kin, surely the same.
+    for (one, other, expected) in [
+        (
+            of(Some("a"), Some("1")),
+            of(Some("a"), Some("1")),
+            (false, true, true),
+        ),
+        (
+            of(Some("a"), None),
+            of(Some("a"), None),
+            (false, true, true),
+        ),
+        // Restored from a dump.
+        (
+            of(Some("a"), Some("1")),
+            of(Some("b"), Some("2")),
+            (true, false, false),
+        ),
+        (
+            of(Some("a"), Some("1")),
+            of(Some("a"), Some("2")),
+            (true, false, false),
+        ),
+        // A copy of the files, or the same by another name.
+        (
+            of(Some("a"), Some("1")),
+            of(Some("b"), Some("1")),
+            (false, false, false),
+        ),
+        (
+            of(Some("a"), Some("1")),
+            of(Some("a"), None),
+            (false, false, false),
+        ),
+        // A journal of an older version.
+        (
+            of(Some("a"), Some("1")),
+            of(None, None),
+            (false, true, false),
+        ),
+    ] {
+        for (one, other) in [(&one, &other), (&other, &one)] {
+            let found = (
+                one.is_surely_other(other),
+                one.is_kin(other),
+                one.is_surely_same(other),
+            );
+            assert_eq!(found, expected, "{one:?} {other:?}");
+            assert_eq!(one.difference(other).is_some(), expected.0);
+        }
+    }
 }

@@ -2,6 +2,9 @@
 //!
 //! What must hold: as long as a row names an object, in whatever spelling, that object is there, and no command ends with 0.
 
+use testkit::readur::Snapshot;
+
+use crate::directions::beside_another;
 use crate::world::{BUCKET, Site};
 
 /// What a person does by hand who has lost the state file, to every column or to the documents only.
@@ -61,6 +64,27 @@ fn a_rollback_keeps_what_a_row_names_in_a_spelling_that_nobody_knows() {
         site.run(&["--rollback"]).assert_code(0);
         before.assert_same(&site.moment(), "after the rows were mended");
     }
+}
+
+#[test]
+fn a_copy_stays_while_a_row_names_it_in_a_spelling_that_nobody_knows() {
+    let (site, target) = beside_another(3);
+    let before = site.moment();
+    let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
+    site.run(&direction).assert_code(0);
+    let copies = Snapshot::bucket(site.s3.root(), "other");
+    let undo = [&direction[..], &["--remove-copies", "--rollback"]].concat();
+    bend(&site, &DOCUMENTS, "s3://", "/srv/elsewhere/");
+    for _ in 0..2 {
+        site.run(&undo)
+            .assert_code(3)
+            .assert_says(&["/srv/elsewhere/"]);
+        copies.assert_same(&Snapshot::bucket(site.s3.root(), "other"), "while bent");
+    }
+    bend(&site, &DOCUMENTS, "/srv/elsewhere/", "s3://");
+    site.run(&undo).assert_code(0);
+    assert!(Snapshot::bucket(site.s3.root(), "other").is_empty());
+    before.assert_same(&site.moment(), "after the rows were mended");
 }
 
 #[test]

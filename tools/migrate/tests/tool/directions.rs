@@ -8,7 +8,7 @@ use testkit::s3::{ACCESS_KEY, SECRET_KEY};
 use crate::world::{BUCKET, Ended, Site};
 
 /// A site that is migrated, and the URL of another bucket.
-fn beside_another(documents: usize) -> (Site, String) {
+pub fn beside_another(documents: usize) -> (Site, String) {
     let site = Site::new(documents);
     site.run(&[]).assert_code(0);
     site.s3.create_bucket("other");

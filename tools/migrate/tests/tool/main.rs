@@ -5,9 +5,11 @@
 //! It deliberately mocks nothing inside the program: servers, proxies and files make the trouble.
 
 mod bent;
+mod clones;
 mod commands;
 mod crash;
 mod cut;
+mod damaged;
 mod defects;
 mod directions;
 mod disks;

@@ -123,3 +123,65 @@ fn what_a_rollback_was_cut_off_at_is_no_leftover_of_a_later_run() {
     }
     assert!(n_later > 2, "{n_later} later runs");
 }
+
+#[test]
+fn an_older_run_is_not_undone_below_one_that_moved_the_same_rows() {
+    let site = Site::new(4);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    site.run(&BACK).assert_code(0);
+    let home = site.moment();
+    let [older, later] = &site.journals()[..] else {
+        panic!("two journals");
+    };
+    let summary = |journal: &PathBuf| journal.with_extension("json").display().to_string();
+    let (older, later) = (summary(older), summary(later));
+    let refused = |arguments: &[&str]| {
+        site.run(arguments).assert_code(15).assert_says(&[
+            "has moved the same rows since",
+            &format!("migrate_to_s3 --rollback {later}"),
+            &format!("migrate_to_s3 --rollback {older}"),
+        ]);
+        home.assert_same(&site.moment(), "nothing was touched");
+    };
+    refused(&["--rollback", &older]);
+    // Of a run whose files are gone here the bucket tells.
+    for file in site.state_files("json").into_iter().chain(site.journals()) {
+        let is_later = file
+            .display()
+            .to_string()
+            .contains(later.trim_end_matches(".json"));
+        if is_later {
+            std::fs::remove_file(file).expect("removes");
+        }
+    }
+    refused(&["--rollback", &older]);
+    site.run(&["--rollback", &later]).assert_code(0);
+    assert_eq!(site.switched(), 4);
+    site.run(&["--rollback", &older]).assert_code(0);
+    before.assert_same(&site.moment(), "after both");
+}
+
+#[test]
+fn who_forces_it_undoes_the_older_run_all_the_same() {
+    let site = Site::new(4);
+    site.run(&[]).assert_code(0);
+    site.run(&BACK).assert_code(0);
+    let older = site.journals()[0].display().to_string();
+    site.run(&["--force-rollback", "--state-file", &older])
+        .assert_says(&["has moved the same rows since", "as --force-rollback asks"]);
+    assert_eq!(site.switched(), 0);
+}
+
+#[test]
+fn runs_of_other_rows_are_undone_in_any_order() {
+    let site = Site::new(6);
+    let before = site.moment();
+    site.run(&["--limit", "3"]).assert_code(0);
+    site.run(&[]).assert_code(0);
+    for journal in site.journals() {
+        site.run(&["--rollback", &journal.display().to_string()])
+            .assert_code(0);
+    }
+    before.assert_same(&site.moment(), "after both");
+}

@@ -253,3 +253,27 @@ async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
         assert!(left.is_empty(), "{step}: {left:?}");
     }
 }
+
+#[tokio::test]
+async fn a_copy_that_a_row_may_name_stays_where_no_row_says_which_store_it_means() {
+    let world = World::new(6);
+    world.run().await.expect("runs");
+    world.fresh_journal();
+    let target = memory("other");
+    let parts = parts_between(&world, &target, Steps::all()).await;
+    let plan = between(&world);
+    {
+        let mut rows = world.rows.0.lock().expect("rows");
+        let path = rows.remove("document-1").expect("a row");
+        // It is another's by now; that of the next is gone.
+        rows.insert("another".to_owned(), path);
+        rows.remove("document-2").expect("a row");
+    }
+    let report = Engine::new(parts).run(plan).await.expect("runs");
+    assert_eq!((report.gone, report.objects_removed), (2, 1), "{report:?}");
+    let kept = report.exceptions.iter();
+    let kept = kept.filter(|it| it.kind == ExceptionKind::ObjectKept);
+    let kept: Vec<&str> = kept.map(|it| it.key.as_str()).collect();
+    assert_eq!(kept, ["documents/document-1"], "{report:?}");
+    target.head("documents/document-1").await.expect("is there");
+}

@@ -3,6 +3,7 @@
 mod crashes;
 mod left_alone;
 mod odd;
+mod others;
 mod random;
 mod runs;
 mod servers;
@@ -74,7 +75,12 @@ impl Ledger for Rows {
     async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
         let rows = self.all();
         let standing = |item: &Item| match item.context["new"].as_str() {
-            new if new == item.context["old"].as_str() => Standing::Unnamed,
+            new if new == item.context["old"].as_str() => {
+                match rows.values().any(|row| Some(row.as_str()) == new) {
+                    true => Standing::Alike,
+                    false => Standing::Unnamed,
+                }
+            }
             new if rows.get(&item.id).map(String::as_str) == new => Standing::Switched,
             new if rows.values().any(|row| Some(row.as_str()) == new) => Standing::Named,
             _ => Standing::Unnamed,
@@ -252,6 +258,7 @@ impl World {
                 store: self.target.clone(),
                 prefix: MIRROR.to_owned(),
             }),
+            keepers: Keepers::default(),
             prefixes: Vec::new(),
             steps,
         }

@@ -7,7 +7,7 @@ use object_store::memory::InMemory;
 use std::cell::Cell;
 use std::sync::{Arc, Barrier};
 
-fn planned(number: usize) -> Line {
+pub(in crate::journal) fn planned(number: usize) -> Line {
     let item = Item {
         id: format!("item-{number}"),
         blobs: vec![Blob {
@@ -28,7 +28,7 @@ fn planned(number: usize) -> Line {
 }
 
 /// A journal of some items in a directory, with a copy of it in a store; returns where it was when it had only the first.
-async fn sample(path: &Path) -> (Store, u64) {
+pub(in crate::journal) async fn sample(path: &Path) -> (Store, u64) {
     let header = RunHeader {
         run_id: "run-1".to_owned(),
         tool: "test".to_owned(),

@@ -93,12 +93,17 @@ impl Connector {
 
     /// Says where the database is, without secrets.
     pub(super) fn place(&self) -> String {
+        let user = self.config.get_user();
+        let user = user.map(|name| format!("{name}@")).unwrap_or_default();
+        format!("postgres://{user}{}", self.address())
+    }
+
+    /// Says where the database is, without the user.
+    pub(super) fn address(&self) -> String {
         let hosts: Vec<String> = self.config.get_hosts().iter().map(host_name).collect();
         let ports: Vec<String> = self.config.get_ports().iter().map(u16::to_string).collect();
-        let at = |name: Option<&str>| name.map(|name| format!("{name}@")).unwrap_or_default();
         format!(
-            "postgres://{}{}:{}/{}",
-            at(self.config.get_user()),
+            "{}:{}/{}",
             hosts.join(","),
             if ports.is_empty() {
                 "5432".to_owned()

@@ -8,6 +8,7 @@ use super::connect::Connector;
 use crate::db::rows::{Shape, quoted, time_from_text};
 use crate::db::{DbError, Info, Page, Row, Which};
 use crate::mapping::{CopyColumn, Mapping, Table};
+use crate::state::Origin;
 use std::collections::HashMap;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -50,10 +51,21 @@ pub(super) async fn info(client: &Client, connector: &Connector) -> Result<Info,
         .limited("ask the database what it is", client.query_one(sql, &[]))
         .await?;
     let version: String = row.get(0);
+    // Not every provider lets everybody ask.
+    let number = "SELECT system_identifier::text FROM pg_control_system()";
+    let number = connector.limited(
+        "ask the server for its number",
+        client.query_one(number, &[]),
+    );
+    let cluster = number.await.ok().map(|row| row.get(0));
     Ok(Info {
         server: format!("PostgreSQL {version}"),
         place: connector.place(),
         identity: format!("{}#{}", row.get::<_, String>(1), row.get::<_, String>(3)),
+        origin: Origin {
+            place: connector.address(),
+            cluster,
+        },
         read_only: row.get(2),
         missing_tables: Vec::new(),
         missing_columns: Vec::new(),

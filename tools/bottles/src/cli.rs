@@ -1,0 +1,102 @@
+//! The command line of `homebrew-sync`.
+//!
+//! What must hold: help and version work whatever is configured; the exit code tells a script what happened; a run of which anything failed
+//! does not end with 0.
+//!
+//! It deliberately does no work of its own: that is in the modules beside it.
+
+pub mod args;
+mod client_env;
+mod failures;
+mod generations;
+mod mirror;
+mod quickstart;
+mod serving;
+mod signals;
+mod sync_run;
+
+use args::{Command, CommandLine, OutputArgs};
+use clap::Parser;
+use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_logging};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs the process's own command line.
+pub fn main() -> ExitCode {
+    let env = Env::from_process();
+    run_line(std::env::args_os(), &env).into()
+}
+
+/// Runs a command line.
+pub fn run_line(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = match CommandLine::try_parse_from(&arguments) {
+        Ok(line) => line,
+        Err(error) => return refuse(&error, arguments.iter().any(|word| word == "--json"), env),
+    };
+    let ui = Ui::new((&line.output).into(), env);
+    let outcome = dispatch(line, &ui, env);
+    ui.finish(outcome)
+}
+
+fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
+    let level = if line.output.verbose { "info" } else { "warn" };
+    // A second start within one process (tests) keeps the first log.
+    let _ = init_logging(level, env);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_fail(Exit::Failed, "the asynchronous runtime could not start")?;
+    runtime.block_on(act(line, ui, env))
+}
+
+async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
+    let place = mirror::Place::resolve(&line.place, env);
+    match line.command {
+        Command::Sync(args) => sync_run::run(&args, &place, ui, env).await,
+        Command::Status => generations::status(&place, ui, env).await,
+        Command::Generations => generations::list(&place, ui, env).await,
+        Command::Diff(args) => generations::diff(&args, &place, ui, env).await,
+        Command::Rollback(args) => generations::rollback(&args, &place, ui, env).await,
+        Command::Prune(args) => generations::prune(&args, &place, ui, env).await,
+        Command::Scrub(args) => generations::scrub(&args, &place, ui, env).await,
+        Command::Serve(args) => serving::run(&args, &place, ui, env).await,
+        Command::Misses => serving::misses(&place, ui),
+        Command::ClientEnv(args) => client_env::run(&args, ui),
+        Command::TestPermissions => mirror::test_permissions(&place, ui, env).await,
+        Command::SampleUpstream(args) => serving::sample_upstream(&args, ui).await,
+        Command::Quickstart(args) => quickstart::run(&args, ui, env).await,
+    }
+}
+
+impl From<&OutputArgs> for UiOptions {
+    fn from(output: &OutputArgs) -> Self {
+        Self {
+            json: output.json,
+            quiet: output.quiet,
+            color: ColorChoice::Auto,
+            assume_yes: output.yes,
+            no_input: false,
+        }
+    }
+}
+
+fn refuse(error: &clap::Error, json: bool, env: &Env) -> Exit {
+    let options = UiOptions {
+        json,
+        ..UiOptions::default()
+    };
+    let ui = Ui::new(options, env);
+    let text = error.render();
+    if error.use_stderr() {
+        return ui.finish(Err(Failure::from_usage_text(
+            &text.to_string(),
+            "homebrew-sync",
+        )));
+    }
+    match ui.has_color() {
+        true => ui.out(text.ansi().to_string().trim_end()),
+        false => ui.out(text.to_string().trim_end()),
+    }
+    ui.finish(Ok(Exit::Ok))
+}

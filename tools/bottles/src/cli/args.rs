@@ -1,0 +1,216 @@
+//! What may be typed.
+//!
+//! It deliberately fills nothing in: what was not typed is `None`, and [`super::mirror`] looks into the environment.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Mirror Homebrew's bottles into a bucket or a folder, and serve them to brew without internet.
+#[derive(Debug, Parser)]
+#[command(name = "homebrew-sync", version, after_help = console::exit::help_table(), max_term_width = 100)]
+pub struct CommandLine {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where things are
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// What to print
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the mirror up to date: fetch what is new, and publish it as a generation
+    Sync(SyncArgs),
+    /// Say what the mirror holds
+    Status,
+    /// List the generations
+    Generations,
+    /// Say what changed from one generation to another
+    Diff(DiffArgs),
+    /// Go back to an earlier generation, at once
+    Rollback(RollbackArgs),
+    /// Remove what no kept generation needs
+    Prune(PruneArgs),
+    /// Read what is stored and compare it with its digests
+    Scrub(ScrubArgs),
+    /// Serve the mirror to brew clients over HTTP
+    Serve(ServeArgs),
+    /// List what clients asked for and did not get
+    Misses,
+    /// Print what to set in a client's environment
+    ClientEnv(ClientEnvArgs),
+    /// Try what the store allows: put, get, list, delete
+    TestPermissions,
+    /// Serve a small sample upstream on loopback, to try a mirror on; it is signed with a key of its own, which no real client trusts
+    SampleUpstream(SampleUpstreamArgs),
+    /// Try everything on a small sample upstream, in a scratch directory
+    Quickstart(QuickstartArgs),
+}
+
+/// Where things are.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Where things are")]
+pub struct PlaceArgs {
+    /// The mirror: s3://BUCKET/PREFIX?region=..., or a folder [env: HOMEBREW_SYNC_STORE]
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// Where journals and notes of this machine lie [env: HOMEBREW_SYNC_STATE_DIR] [default: ~/.local/state/homebrew-sync]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// What to print.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "What to print")]
+pub struct OutputArgs {
+    /// Print JSON for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print only results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Answer every question with yes
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+}
+
+/// Arguments of `sync`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SyncArgs {
+    /// A formula, with all that it needs; may be given several times. The mirror remembers it for later runs
+    #[arg(long, value_name = "NAME")]
+    pub formula: Vec<String>,
+    /// The formulae of a Brewfile
+    #[arg(long, value_name = "FILE")]
+    pub brewfile: Option<PathBuf>,
+    /// Every formula
+    #[arg(long)]
+    pub all: bool,
+    /// A platform, as Homebrew tags it (arm64_sequoia, x86_64_linux); may be given several times [default: the newest three of macOS on ARM, and Linux]
+    #[arg(long, value_name = "TAG")]
+    pub platform: Vec<String>,
+    /// A version of portable-ruby that clients pin (Library/Homebrew/vendor/portable-ruby-version)
+    #[arg(long, value_name = "VERSION")]
+    pub portable_ruby: Vec<String>,
+    /// Take what is named here in place of what the mirror remembers
+    #[arg(long)]
+    pub replace: bool,
+    /// Pass over a formula; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub skip: Vec<String>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Publish although something failed: formulae that failed stay as they are
+    #[arg(long)]
+    pub publish_incomplete: bool,
+    /// Look at what really lies in the store, and fetch what is gone
+    #[arg(long)]
+    pub check: bool,
+    /// Make bottles_hash.json anew from what lies in the store; nothing is fetched
+    #[arg(long, conflicts_with_all = ["dry_run", "check", "formula", "brewfile", "all"])]
+    pub rebuild_hash: bool,
+    /// So many bottles at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// The root of the API [env: HOMEBREW_SYNC_API] [default: https://formulae.brew.sh/api]
+    #[arg(long, value_name = "URL")]
+    pub api: Option<String>,
+    /// The registry that bottles come from [env: HOMEBREW_SYNC_REGISTRY] [default: https://ghcr.io]
+    #[arg(long, value_name = "URL")]
+    pub registry: Option<String>,
+    /// The client's public key, to check the API's signature with [env: HOMEBREW_SYNC_API_KEY] [default: that of a brew on this machine]
+    #[arg(long, value_name = "FILE")]
+    pub api_key: Option<PathBuf>,
+}
+
+/// Arguments of `diff`.
+#[derive(Clone, Debug, Args)]
+pub struct DiffArgs {
+    /// The earlier generation, by its number
+    pub from: u64,
+    /// The later one [default: the current one]
+    pub to: Option<u64>,
+}
+
+/// Arguments of `rollback`.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// The generation, by its number [default: the one before the current one]
+    pub to: Option<u64>,
+}
+
+/// Arguments of `prune`.
+#[derive(Clone, Debug, Args)]
+pub struct PruneArgs {
+    /// So many generations stay
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep: u32,
+    /// What was current or stored within this time stays
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+    pub grace: Duration,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `scrub`.
+#[derive(Clone, Debug, Args)]
+pub struct ScrubArgs {
+    /// Read only so many percent of the bottles, another part each day
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub sample: u8,
+}
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// How often a new generation is looked for
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub refresh: Duration,
+}
+
+/// Arguments of `client-env`.
+#[derive(Clone, Debug, Args)]
+pub struct ClientEnvArgs {
+    /// Where clients reach the mirror
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// The client's version, as `brew --version` says it
+    #[arg(long, value_name = "VERSION", default_value = "6.0.18")]
+    pub client: String,
+}
+
+/// Arguments of `sample-upstream`.
+#[derive(Clone, Debug, Args)]
+pub struct SampleUpstreamArgs {
+    /// Write the public key that the sample is signed with into a file
+    #[arg(long, value_name = "FILE")]
+    pub write_key: Option<PathBuf>,
+    /// Serve what it is a week later: some formulae are newer
+    #[arg(long)]
+    pub a_week_later: bool,
+}
+
+/// Arguments of `quickstart`.
+#[derive(Clone, Debug, Args)]
+pub struct QuickstartArgs {
+    /// Leave the scratch directory behind, to look into it
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    console::parse::duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,74 @@
+//! What the errors of the layers below mean to the person.
+
+use crate::log::LogError;
+use crate::plan::PlanError;
+use crate::sync::SyncError;
+use crate::upstream::{UpstreamError, UpstreamErrorKind};
+use console::{Exit, Failure, exit};
+use std::error::Error;
+use store::StoreError;
+
+pub(super) fn of_store(error: &StoreError) -> Failure {
+    Failure::from(error)
+}
+
+pub(super) fn of_log(error: &LogError) -> Failure {
+    match error {
+        LogError::Store(error) => of_store(error),
+        LogError::Damaged { .. } => Failure::from_error(Exit::Corrupt, error)
+            .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more"),
+    }
+}
+
+pub(super) fn of_sync(error: &SyncError) -> Failure {
+    match error {
+        SyncError::Plan(error) => of_plan(error),
+        SyncError::Store(error) => of_store(error),
+        SyncError::Log(error) => of_log(error),
+        SyncError::Run(error) => {
+            let code = match error.store_error() {
+                Some(store) => exit::of_store(store.kind()),
+                None if error.kind() == transfer::RunErrorKind::TooManyFailures => Exit::Partial,
+                None => Exit::Failed,
+            };
+            Failure::from_error(code, error).hint(error.remedy())
+        }
+        SyncError::Journal(error) => Failure::from_error(Exit::Failed, error).hint(error.remedy()),
+        SyncError::State { .. } => Failure::from_error(Exit::Failed, error)
+            .hint("name a directory that can be written with --state-dir DIR or in HOMEBREW_SYNC_STATE_DIR"),
+        SyncError::NothingSelected => Failure::usage(error)
+            .hint("say what to mirror: --formula NAME, --brewfile FILE or --all; later runs remember it"),
+    }
+}
+
+fn of_plan(error: &PlanError) -> Failure {
+    match error {
+        PlanError::Upstream(error) => of_upstream(error).context("the upstream could not be asked"),
+        PlanError::Store(error) => of_store(error),
+        PlanError::Log(error) => of_log(error),
+        PlanError::Api { .. } => Failure::from_error(Exit::Corrupt, error)
+            .hint("clients would refuse such a file, so nothing was published; see whether --api leads to Homebrew's own API, then run again"),
+        PlanError::Selection(selection) => {
+            let failure = Failure::from_error(Exit::Failed, selection);
+            match selection {
+                crate::selection::SelectionError::Unknown { nearest: Some(nearest), .. } => {
+                    failure.hint(format!("is {nearest} meant?"))
+                }
+                _ => failure.hint("see https://formulae.brew.sh for what there is"),
+            }
+        }
+        PlanError::NoApi(_) => Failure::from_error(Exit::Failed, error)
+            .hint("check --api; a mirror of the API has these files below its root"),
+    }
+}
+
+pub(super) fn of_upstream(error: &UpstreamError) -> Failure {
+    let code = match error.kind() {
+        UpstreamErrorKind::Network | UpstreamErrorKind::Throttled => Exit::Network,
+        UpstreamErrorKind::Denied => Exit::Denied,
+        UpstreamErrorKind::Server => Exit::Failed,
+    };
+    Failure::new(code, error)
+        .with_causes(error.source())
+        .hint(error.remedy())
+}

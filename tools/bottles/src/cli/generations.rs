@@ -1,0 +1,374 @@
+//! The commands about what the mirror holds: `status`, `generations`, `diff`, `rollback`, `prune`, `scrub`.
+
+use super::args::{DiffArgs, PruneArgs, RollbackArgs, ScrubArgs};
+use super::failures;
+use super::mirror::Place;
+use crate::diff::Kind;
+use crate::log::{self, Generation, GenerationId, Held, Log};
+use crate::prune::{self, PruneOptions};
+use crate::publish;
+use console::{Env, Exit, Failure, Table, Ui, human};
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use store::{ErrorKind, Store};
+
+/// So many objects are read at once by a scrub.
+const AT_ONCE: usize = 8;
+
+async fn open(place: &Place, env: &Env) -> Result<(Store, Log), Failure> {
+    let store = place.open(env).await?;
+    let log = Log::read(&store)
+        .await
+        .map_err(|error| failures::of_store(&error))?;
+    Ok((store, log))
+}
+
+async fn read(store: &Store, id: &GenerationId) -> Result<Generation, Failure> {
+    log::read(store, id)
+        .await
+        .map_err(|error| failures::of_log(&error))
+}
+
+fn current(log: &Log, store: &Store) -> Result<GenerationId, Failure> {
+    log.current().cloned().ok_or_else(|| {
+        Failure::new(
+            Exit::NoStore,
+            format!("nothing is mirrored in {}", store.describe()),
+        )
+        .hint("run `homebrew-sync sync --formula NAME` first, or check --store")
+    })
+}
+
+fn numbered(log: &Log, number: u64) -> Result<GenerationId, Failure> {
+    let found = log.published().into_iter().find(|id| id.number() == number);
+    found.cloned().ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("there is no generation {number}"))
+            .hint("`homebrew-sync generations` lists those that are there")
+    })
+}
+
+pub(super) async fn status(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
+    let (store, log) = open(place, env).await?;
+    let id = current(&log, &store)?;
+    let generation = read(&store, &id).await?;
+    let age = Timestamp::now().duration_since(generation.created);
+    let age = Duration::try_from(age).unwrap_or_default();
+    if ui.is_json() {
+        ui.json(&json!({
+            "store": store.describe(), "generation": id.to_string(), "created": generation.created, "selection": generation.selection,
+            "bottles": generation.bottles.len(), "bytes": generation.bytes(), "generations": log.published().len(),
+        }));
+        return Ok(Exit::Ok);
+    }
+    ui.out(format!("Mirror       {}", store.describe()));
+    ui.out(format!(
+        "Generation   {} ({}), {} kept",
+        id.number(),
+        human::ago(age),
+        human::count(log.published().len() as u64, "generation")
+    ));
+    let selection = match generation.selection.all {
+        true => "every formula".to_owned(),
+        false => {
+            human::count(generation.selection.formulae.len() as u64, "formula")
+                + " and what they need"
+        }
+    };
+    ui.out(format!("Selection    {selection}"));
+    ui.out(format!(
+        "Platforms    {}",
+        generation
+            .selection
+            .platforms
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
+    ui.out(format!(
+        "Bottles      {} in {}",
+        human::number(generation.bottles.len() as u64),
+        human::bytes(generation.bytes())
+    ));
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn list(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
+    let (store, log) = open(place, env).await?;
+    let now = current(&log, &store)?;
+    let mut table = Table::new(["", "number", "created", "bottles", "size"]);
+    let mut listed = Vec::new();
+    for id in log.published() {
+        let generation = read(&store, id).await?;
+        let (bottles, bytes) = (generation.bottles.len() as u64, generation.bytes());
+        table.row([
+            if *id == now { "*" } else { "" }.to_owned(),
+            id.number().to_string(),
+            generation
+                .created
+                .strftime("%Y-%m-%d %H:%M UTC")
+                .to_string(),
+            human::number(bottles),
+            human::bytes(bytes),
+        ]);
+        listed.push(json!({
+            "id": id.to_string(), "number": id.number(), "created": generation.created, "bottles": bottles, "bytes": bytes, "current": *id == now,
+        }));
+    }
+    match ui.is_json() {
+        true => ui.json(&listed),
+        false => ui.out(table.render()),
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn diff(
+    args: &DiffArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let (store, log) = open(place, env).await?;
+    let from = read(&store, &numbered(&log, args.from)?).await?;
+    let to = match args.to {
+        Some(number) => numbered(&log, number)?,
+        None => current(&log, &store)?,
+    };
+    let to = read(&store, &to).await?;
+    let changes = crate::diff::diff(&from, &to);
+    if ui.is_json() {
+        ui.json(&changes);
+        return Ok(Exit::Ok);
+    }
+    if changes.is_empty() {
+        ui.out(format!(
+            "Generations {} and {} have the same bottles.",
+            from.number, to.number
+        ));
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(["formula", "from", "to", "size", ""]);
+    for change in &changes {
+        let kind = match change.kind {
+            Kind::New => "new",
+            Kind::Gone => "gone",
+            Kind::Version => "",
+            Kind::Bottles => "other bottles",
+        };
+        table.row([
+            change.formula.clone(),
+            change.from.join(", "),
+            change.to.join(", "),
+            human::bytes(change.bytes_after),
+            kind.to_owned(),
+        ]);
+    }
+    ui.out(table.render());
+    ui.out(format!(
+        "{} changed; {} before, {} after.",
+        human::count(changes.len() as u64, "formula"),
+        human::bytes(from.bytes()),
+        human::bytes(to.bytes()),
+    ));
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn rollback(
+    args: &RollbackArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let (store, log) = open(place, env).await?;
+    let now = current(&log, &store)?;
+    let to = match args.to {
+        Some(number) => numbered(&log, number)?,
+        None => {
+            let before = log
+                .published()
+                .into_iter()
+                .rfind(|id| id.number() < now.number());
+            before.cloned().ok_or_else(|| {
+                Failure::new(
+                    Exit::Failed,
+                    format!("generation {} is the first one", now.number()),
+                )
+                .hint("`homebrew-sync generations` lists those that are there")
+            })?
+        }
+    };
+    if to == now {
+        ui.out(format!(
+            "Generation {} is the current one already.",
+            to.number()
+        ));
+        return Ok(Exit::Ok);
+    }
+    let (from, target) = (read(&store, &now).await?, read(&store, &to).await?);
+    for held in &target.bottles {
+        // A generation of which something was pruned cannot be gone back to.
+        match store.head(&held.blob_key()).await {
+            Ok(found) if found.size == held.size => {}
+            Ok(_) => return Err(gone(held, "has another size")),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone(held, "is gone")),
+            Err(error) => return Err(failures::of_store(&error)),
+        }
+    }
+    publish::switch_to(&store, &log, &from, &target, &to)
+        .await
+        .map_err(|error| failures::of_log(&error))?;
+    match ui.is_json() {
+        true => ui.json(&json!({"from": now.to_string(), "to": to.to_string()})),
+        false => ui.out(format!(
+            "Generation {} is the current one now; it was {}.",
+            to.number(),
+            now.number()
+        )),
+    }
+    Ok(Exit::Ok)
+}
+
+fn gone(held: &Held, what: &str) -> Failure {
+    Failure::new(
+        Exit::Corrupt,
+        format!(
+            "{} {what}, so this generation cannot be gone back to",
+            held.blob_key()
+        ),
+    )
+    .hint("nothing was changed; choose another generation")
+}
+
+pub(super) async fn prune(
+    args: &PruneArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let store = place.open(env).await?;
+    let options = PruneOptions {
+        keep: args.keep as usize,
+        grace: args.grace,
+        dry_run: args.dry_run,
+        now: Timestamp::now(),
+    };
+    let pruned = prune::prune(&store, options)
+        .await
+        .map_err(|error| failures::of_log(&error))?;
+    if ui.is_json() {
+        ui.json(&pruned);
+        return Ok(Exit::Ok);
+    }
+    let would = if args.dry_run {
+        "Would remove"
+    } else {
+        "Removed"
+    };
+    ui.out(format!(
+        "{would} {} and {} of {}.",
+        human::count(pruned.generations.len() as u64, "generation"),
+        human::count(pruned.objects, "object"),
+        human::bytes(pruned.bytes),
+    ));
+    if !pruned.waiting.is_empty() {
+        ui.status(format!(
+            "{} stay for now: clients may have used them within the last {}.",
+            human::count(pruned.waiting.len() as u64, "generation"),
+            human::duration(args.grace),
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn scrub(
+    args: &ScrubArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let (store, log) = open(place, env).await?;
+    let generation = read(&store, &current(&log, &store)?).await?;
+    let mut blobs: BTreeMap<String, &Held> = generation
+        .bottles
+        .iter()
+        .map(|held| (held.blob_key(), held))
+        .collect();
+    let day = u64::try_from(Timestamp::now().as_second() / 86_400).unwrap_or(0);
+    // Digests are evenly spread, so a part of them is a part of the bottles; each day another.
+    blobs.retain(|_, held| {
+        let place = u64::from_str_radix(held.sha256.get(..8).unwrap_or("0"), 16).unwrap_or(0);
+        (place + day * u64::from(args.sample)) % 100 < u64::from(args.sample)
+    });
+    let progress = ui.progress(Some(blobs.len() as u64), "reading bottles");
+    let outcomes = stream::iter(&blobs)
+        .map(|(key, held)| {
+            let (store, progress) = (&store, &progress);
+            async move {
+                let outcome = read_back(store, key, &held.sha256).await;
+                progress.inc(1);
+                (key, outcome)
+            }
+        })
+        .buffer_unordered(AT_ONCE);
+    let outcomes: Vec<_> = outcomes.collect().await;
+    progress.finish();
+    let mut wrong = Vec::new();
+    for (key, outcome) in outcomes {
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => wrong.push(format!("{key}: other bytes than its digest says")),
+            Err(error) if error.kind() == ErrorKind::NotFound => wrong.push(format!("{key}: gone")),
+            Err(error) => return Err(failures::of_store(&error)),
+        }
+    }
+    for (key, entry) in &generation.manifests {
+        match log::read_file(&store, key, entry).await {
+            Ok(_) => {}
+            Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+                wrong.push(format!("{key}: gone or damaged"))
+            }
+            Err(error) => return Err(failures::of_store(&error)),
+        }
+    }
+    wrong.sort();
+    if ui.is_json() {
+        ui.json(&json!({"read": blobs.len(), "wrong": wrong}));
+    } else {
+        ui.out(format!(
+            "Read {}; {} wrong.",
+            human::count(blobs.len() as u64, "bottle"),
+            human::number(wrong.len() as u64)
+        ));
+    }
+    for line in &wrong {
+        ui.warn(line);
+    }
+    if wrong.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    ui.hint("Remove what is damaged, then `homebrew-sync sync --check` fetches it again.");
+    Ok(Exit::Corrupt)
+}
+
+/// Reads an object whatever the store says of its digest: a scrub is to find what the store does not know.
+async fn read_back(store: &Store, key: &str, sha256: &str) -> Result<bool, store::StoreError> {
+    let mut body = store.read(key, None).await?;
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    while let Some(bytes) = body.next().await {
+        match bytes {
+            Ok(bytes) => context.update(&bytes),
+            Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    let found: String = context
+        .finish()
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(found == sha256)
+}

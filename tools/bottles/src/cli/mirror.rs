@@ -1,0 +1,104 @@
+//! Where the mirror is, and opening it.
+
+use super::args::PlaceArgs;
+use super::failures;
+use console::{Env, Exit, Failure, FailureExt, Table, Ui};
+use std::path::PathBuf;
+use store::{Environment, Store, StoreUrl, Tuning, check_round_trip};
+
+/// Where things are, once the environment was looked into.
+pub(super) struct Place {
+    pub(super) store: Option<String>,
+    pub(super) state_dir: PathBuf,
+}
+
+impl Place {
+    pub(super) fn resolve(args: &PlaceArgs, env: &Env) -> Place {
+        let store = args.store.clone();
+        let typed = args.state_dir.clone();
+        let named = || env.get("HOMEBREW_SYNC_STATE_DIR").map(PathBuf::from);
+        let state = || {
+            env.get("XDG_STATE_HOME")
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        let home = || {
+            env.get("HOME")
+                .map(|home| PathBuf::from(home).join(".local/state"))
+        };
+        let default = || {
+            let base = state().or_else(home).unwrap_or_else(|| PathBuf::from("."));
+            base.join("homebrew-sync")
+        };
+        Place {
+            store: store.or_else(|| env.get("HOMEBREW_SYNC_STORE").map(str::to_owned)),
+            state_dir: typed.or_else(named).unwrap_or_else(default),
+        }
+    }
+
+    /// Opens the mirror's store.
+    ///
+    /// # Errors
+    /// If none is named, or it cannot be opened.
+    pub(super) async fn open(&self, env: &Env) -> Result<Store, Failure> {
+        let url = self.url(env)?;
+        let tuning = tuning(64);
+        Store::open(&url, &tuning, &Environment::from(env))
+            .await
+            .map_err(Failure::from)
+    }
+
+    fn url(&self, env: &Env) -> Result<StoreUrl, Failure> {
+        let Some(text) = &self.store else {
+            return Err(Failure::config("it is not said where the mirror is").hint(
+                "name a bucket or a folder with --store URL or in HOMEBREW_SYNC_STORE, such as s3://my-mirror?region=eu-central-1 or /srv/mirror",
+            ));
+        };
+        let url: StoreUrl = text
+            .parse()
+            .or_fail(Exit::Config, "the mirror's URL is not understood")?;
+        Ok(match env.get("HOME") {
+            Some(home) => url.expand_home(home.as_ref()),
+            None => url,
+        })
+    }
+}
+
+/// Limits for many requests at once.
+pub(super) fn tuning(connections: usize) -> Tuning {
+    Tuning {
+        max_connections: connections,
+        concurrent_uploads: connections,
+        concurrent_downloads: connections,
+        ..Tuning::default()
+    }
+}
+
+/// Runs `test-permissions`.
+pub(super) async fn test_permissions(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
+    let store = place.open(env).await?;
+    let times = check_round_trip(&store)
+        .await
+        .map_err(|error| failures::of_store(&error))?;
+    if ui.is_json() {
+        ui.json(&serde_json::json!({
+            "store": store.describe(), "put_ms": times.put_ms, "get_ms": times.get_ms, "list_ms": times.list_ms, "delete_ms": times.delete_ms,
+        }));
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(["action", "time"]);
+    for (name, time) in [
+        ("put", times.put_ms),
+        ("get", times.get_ms),
+        ("list", times.list_ms),
+        ("delete", times.delete_ms),
+    ] {
+        table.row([name.to_owned(), format!("{time:.1} ms")]);
+    }
+    ui.out(table.render());
+    ui.out(format!(
+        "{} can be written, read, listed and cleared.",
+        store.describe()
+    ));
+    Ok(Exit::Ok)
+}

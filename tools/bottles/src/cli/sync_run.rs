@@ -1,0 +1,301 @@
+//! `homebrew-sync sync`.
+
+use super::args::SyncArgs;
+use super::mirror::{Place, tuning};
+use super::{failures, signals};
+use crate::api::jws::PublicKey;
+use crate::platform::Platform;
+use crate::selection::{Selection, read_brewfile};
+use crate::sync::{self, SyncOptions, SyncReport};
+use crate::upstream::{Upstream, UpstreamOptions};
+use console::{Env, Exit, Failure, FailureExt, Progress, Ui, human};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::Environment;
+use transfer::{Event, Observer, Retry, StopSignal};
+use url::Url;
+
+/// Where a brew keeps the key that it checks the API with, below its repository.
+const KEY_IN_BREW: &str = "Library/Homebrew/api/homebrew-1.pem";
+
+/// Where brew is installed by default.
+const BREWS: [&str; 4] = [
+    "/opt/homebrew",
+    "/usr/local/Homebrew",
+    "/usr/local",
+    "/home/linuxbrew/.linuxbrew/Homebrew",
+];
+
+/// Runs `sync`.
+pub(super) async fn run(
+    args: &SyncArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    let store = place.open(env).await?;
+    let now = now(env)?;
+    if args.rebuild_hash {
+        return rebuild_hash(&store, now, ui).await;
+    }
+    let options = SyncOptions {
+        selection: selection(args, ui)?,
+        replaces_selection: args.replace,
+        skip: args.skip.iter().cloned().collect(),
+        dry_run: args.dry_run,
+        publishes_incomplete: args.publish_incomplete,
+        checks_store: args.check,
+        concurrency: args.concurrency.into(),
+        now,
+        key: key(args, env)?,
+        retry: Retry::default(),
+        state_dir: place.state_dir.clone(),
+    };
+    let upstream = Arc::new(upstream(args, env)?);
+    let stop = StopSignal::new();
+    let _listening = signals::listen(ui, &stop)?;
+    let shown = Arc::new(Shown(ui.progress(None, "planning")));
+    let outcome = sync::run(&store, &upstream, &options, shown.clone(), stop).await;
+    shown.0.finish();
+    let report = outcome.map_err(|error| failures::of_sync(&error))?;
+    tell(&report, args.dry_run, begun.elapsed(), ui);
+    Ok(match () {
+        () if report.stopped => Exit::Interrupted,
+        () if !report.failures.is_empty() => Exit::Partial,
+        () => Exit::Ok,
+    })
+}
+
+/// Returns the time; `SOURCE_DATE_EPOCH` stands in for the clock where a mirror is to come out the same again
+/// (reproducible-builds.org's variable of that name).
+fn now(env: &Env) -> Result<Timestamp, Failure> {
+    let Some(text) = env.get("SOURCE_DATE_EPOCH") else {
+        return Ok(Timestamp::now());
+    };
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    seconds.ok_or_else(|| {
+        Failure::config(format!(
+            "SOURCE_DATE_EPOCH is {text:?}, not a number of seconds since 1970"
+        ))
+        .hint("unset it, or set it to a number")
+    })
+}
+
+fn selection(args: &SyncArgs, ui: &Ui) -> Result<Selection, Failure> {
+    let mut selection = Selection {
+        all: args.all,
+        formulae: args.formula.iter().cloned().collect(),
+        platforms: args.platform.iter().cloned().collect(),
+        portable_ruby: args.portable_ruby.iter().cloned().collect(),
+    };
+    for tag in &args.platform {
+        tag.parse::<Platform>()
+            .map_err(|error| Failure::usage(error).kind("platform"))?;
+    }
+    for version in &args.portable_ruby {
+        if !crate::names::is_tag(version) {
+            return Err(
+                Failure::usage(format!("{version:?} is no version of portable-ruby"))
+                    .hint("write it like 4.0.6"),
+            );
+        }
+    }
+    if let Some(path) = &args.brewfile {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+        let found = read_brewfile(&text).map_err(|error| {
+            Failure::from_error(Exit::Failed, &error)
+                .hint("a Brewfile that computes its entries is not understood; list the formulae with --formula instead")
+        })?;
+        for (kind, count) in &found.others {
+            ui.warn(format!(
+                "{}: {} passed over: only bottles are mirrored",
+                path.display(),
+                human::count(*count as u64, &format!("{kind} entry"))
+            ));
+        }
+        selection.formulae.extend(found.formulae);
+    }
+    Ok(selection)
+}
+
+fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
+    let named = args
+        .api_key
+        .clone()
+        .or_else(|| env.get("HOMEBREW_SYNC_API_KEY").map(PathBuf::from));
+    let path = match named {
+        Some(path) => path,
+        None => {
+            let own = env.get("HOMEBREW_REPOSITORY").map(PathBuf::from);
+            let places = own.into_iter().chain(BREWS.map(PathBuf::from));
+            let found = places
+                .map(|place| place.join(KEY_IN_BREW))
+                .find(|path| path.is_file());
+            match found {
+                Some(path) => path,
+                None => return Ok(None),
+            }
+        }
+    };
+    let pem = std::fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+    let key = PublicKey::from_pem(&pem).map_err(|error| {
+        Failure::from_error(Exit::Config, &error)
+            .context(format!("{} cannot be used", path.display()))
+            .hint("it should be a brew's own Library/Homebrew/api/homebrew-1.pem")
+    })?;
+    Ok(Some(key))
+}
+
+fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
+    let url = |typed: &Option<String>, variable: &str, default: &str| {
+        let text = typed
+            .as_deref()
+            .or_else(|| env.get(variable))
+            .unwrap_or(default);
+        let url: Url = text
+            .parse()
+            .or_fail(Exit::Config, format!("{text:?} is no address"))?;
+        match ["http", "https"].contains(&url.scheme()) && url.has_host() {
+            true => Ok(url),
+            false => Err(
+                Failure::config(format!("{text:?} is no http or https address"))
+                    .hint("write it like https://formulae.brew.sh/api"),
+            ),
+        }
+    };
+    let options = UpstreamOptions {
+        api: url(
+            &args.api,
+            "HOMEBREW_SYNC_API",
+            "https://formulae.brew.sh/api",
+        )?,
+        registry: url(&args.registry, "HOMEBREW_SYNC_REGISTRY", "https://ghcr.io")?,
+        authorization: env
+            .get("HOMEBREW_DOCKER_REGISTRY_TOKEN")
+            .map(|token| format!("Bearer {token}")),
+        attempts: 5,
+        pause: Duration::from_millis(500),
+    };
+    let environment = Environment::from(env);
+    Upstream::new(options, &tuning(args.concurrency.into()), &environment).map_err(Failure::from)
+}
+
+async fn rebuild_hash(store: &store::Store, now: Timestamp, ui: &Ui) -> Result<Exit, Failure> {
+    let rebuilt = sync::rebuild_hash(store, now)
+        .await
+        .map_err(|error| failures::of_sync(&error))?;
+    for warning in &rebuilt.warnings {
+        ui.warn(warning);
+    }
+    let missing: Vec<String> = rebuilt
+        .missing
+        .iter()
+        .map(crate::log::Held::blob_key)
+        .collect();
+    if ui.is_json() {
+        ui.json(&serde_json::json!({"bottles": rebuilt.bottles, "missing": missing}));
+    } else {
+        ui.out(format!(
+            "bottles_hash.json names {}.",
+            human::count(rebuilt.bottles, "bottle")
+        ));
+    }
+    if missing.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    for key in &missing {
+        ui.warn(format!("not in the store: {key}"));
+    }
+    ui.hint("`homebrew-sync sync --check` fetches what is gone.");
+    Ok(Exit::Partial)
+}
+
+fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
+    for warning in &report.warnings {
+        ui.warn(warning);
+    }
+    for failure in &report.failures {
+        ui.warn(format!(
+            "{}: {}. {}",
+            failure.formula, failure.what, failure.remedy
+        ));
+    }
+    if ui.is_json() {
+        return ui.json(report);
+    }
+    let mut without: BTreeMap<&str, usize> = BTreeMap::new();
+    for (platform, names) in &report.without_bottle {
+        without.insert(platform, names.len());
+    }
+    for (platform, count) in without {
+        ui.status(format!(
+            "{platform}: {} without a bottle",
+            human::count(count as u64, "formula")
+        ));
+    }
+    let whole = format!(
+        "{} in {} for {}",
+        human::count(report.bottles, "bottle"),
+        human::bytes(report.bytes),
+        report
+            .platforms
+            .iter()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
+    if report.nothing_new {
+        ui.out(format!("Nothing new: {whole}."));
+    } else if dry_run {
+        ui.out(format!(
+            "Would fetch {} of {}: {} and {} changed. The mirror then has {whole}.",
+            human::count(report.missing, "file"),
+            human::bytes(report.missing_bytes),
+            human::count(report.manifests, "manifest"),
+            human::count(report.api_files, "API file"),
+        ));
+    } else {
+        let rate = human::rate(report.fetched_bytes, took)
+            .map_or_else(String::new, |rate| format!(" ({rate})"));
+        ui.out(format!(
+            "Fetched {} of {} in {}{rate}.",
+            human::count(report.fetched, "file"),
+            human::bytes(report.fetched_bytes),
+            human::duration(took),
+        ));
+    }
+    match &report.published {
+        Some(id) => ui.out(format!("Published generation {id}: {whole}.")),
+        None if report.stopped => ui.hint("Stopped. Run the same again to go on: what is stored stays."),
+        None if !report.failures.is_empty() && !dry_run => ui.hint(
+            "Nothing was published: clients see what they saw before. Run again, pass formulae over with --skip NAME, or publish the rest with --publish-incomplete.",
+        ),
+        None => {}
+    }
+}
+
+/// Shows progress, and writes a line for each bottle into the log.
+struct Shown(Progress);
+
+impl Observer for Shown {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Planned { items, .. } => self.0.phase("fetching bottles", Some(items)),
+            Event::Stored { item, bytes } => {
+                tracing::info!(bytes, "Downloaded bottle {item}");
+                self.0.inc(1);
+                self.0.add_bytes(bytes);
+            }
+            Event::Waiting { why, seconds } => tracing::warn!(seconds, "waiting: {why}"),
+            _ => {}
+        }
+    }
+}

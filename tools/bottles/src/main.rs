@@ -1,0 +1,5 @@
+//! The program `homebrew-sync`. Everything is in the library, where tests can call it.
+
+fn main() -> std::process::ExitCode {
+    bottles::cli::main()
+}

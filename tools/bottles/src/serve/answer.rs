@@ -1,0 +1,277 @@
+//! One answer: whole, a part, "not changed", or headers only (RFC 9110, 13 and 14).
+//!
+//! What must hold: a range is answered with exactly the bytes that it says; one that cannot be is refused with the length; what is no valid
+//! range is answered whole.
+
+use super::view::{Target, View};
+use crate::log;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header, response::Builder};
+use axum::response::Response;
+use std::ops::Range;
+use store::{ErrorKind, Store, StoreError};
+
+/// What of a request's headers matters.
+pub(super) struct Asked {
+    is_head: bool,
+    range: Option<String>,
+    if_range: Option<String>,
+    none_match: Option<String>,
+    modified_since: Option<String>,
+}
+
+impl Asked {
+    pub(super) fn new(headers: &HeaderMap, is_head: bool) -> Asked {
+        let text = |name: header::HeaderName| {
+            let value = headers.get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        Asked {
+            is_head,
+            range: text(header::RANGE),
+            if_range: text(header::IF_RANGE),
+            none_match: text(header::IF_NONE_MATCH),
+            modified_since: text(header::IF_MODIFIED_SINCE),
+        }
+    }
+
+    /// Answers with what a path leads to, and how many bytes of it are sent; nothing if it is not there.
+    pub(super) async fn answer(
+        &self,
+        store: &Store,
+        view: &View,
+        target: &Target,
+    ) -> Result<Option<(Response, u64)>, StoreError> {
+        match target {
+            Target::File { key, entry, bytes } => {
+                let read = || async { log::read_file(store, key, entry).await };
+                let bytes = match bytes.get_or_try_init(read).await {
+                    Ok(bytes) => bytes.clone(),
+                    Err(error) => return missing(error),
+                };
+                let changed = view.generation.as_ref().and_then(|generation| {
+                    let path = key.strip_prefix("api/")?;
+                    generation.api.get(path)?.validators.last_modified.clone()
+                });
+                let etag = format!("\"{}\"", entry.sha256);
+                let head = self.head(&etag, changed.as_deref(), content_type(key));
+                let size = bytes.len() as u64;
+                Ok(Some(match self.part(&etag, changed.as_deref(), size) {
+                    Part::NotModified => (
+                        finish(head.status(StatusCode::NOT_MODIFIED), Body::empty()),
+                        0,
+                    ),
+                    Part::Impossible => (impossible(head, size), 0),
+                    Part::Bytes(range, is_part) => {
+                        let sent = bytes.slice(at(range.start)..at(range.end));
+                        self.send(head, size, range, is_part, Body::from(sent))
+                    }
+                }))
+            }
+            Target::Blob { key, size } => self.object(store, key, *size).await,
+            Target::Older(key) => match store.head(key).await {
+                Ok(found) => self.object(store, key, found.size).await,
+                Err(error) => missing(error),
+            },
+        }
+    }
+
+    async fn object(
+        &self,
+        store: &Store,
+        key: &str,
+        size: u64,
+    ) -> Result<Option<(Response, u64)>, StoreError> {
+        // The name of a blob is its digest; that of an older manifest is not, so it gets no tag.
+        let etag = key
+            .rsplit_once("/blobs/")
+            .map(|(_, digest)| format!("\"{digest}\""));
+        let etag = etag.as_deref().unwrap_or("");
+        let head = self.head(etag, None, content_type(key));
+        match self.part(etag, None, size) {
+            Part::NotModified => {
+                let head = head.status(StatusCode::NOT_MODIFIED);
+                Ok(Some((finish(head, Body::empty()), 0)))
+            }
+            Part::Impossible => Ok(Some((impossible(head, size), 0))),
+            Part::Bytes(range, is_part) => {
+                if self.is_head {
+                    // A client that is told it is there will come for it.
+                    match store.head(key).await {
+                        Ok(_) => {
+                            return Ok(Some(self.send(head, size, range, is_part, Body::empty())));
+                        }
+                        Err(error) => return missing(error),
+                    }
+                }
+                let wanted = is_part.then(|| range.clone());
+                let body = match size {
+                    0 => Body::empty(),
+                    _ => match store.read(key, wanted).await {
+                        Ok(body) => Body::from_stream(body),
+                        Err(error) => return missing(error),
+                    },
+                };
+                Ok(Some(self.send(head, size, range, is_part, body)))
+            }
+        }
+    }
+
+    fn head(&self, etag: &str, changed: Option<&str>, content_type: &'static str) -> Builder {
+        let mut head = Response::builder()
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::ACCEPT_RANGES, "bytes");
+        if !etag.is_empty() {
+            head = head.header(header::ETAG, etag);
+        }
+        if let Some(changed) = changed {
+            head = head.header(header::LAST_MODIFIED, changed);
+        }
+        head
+    }
+
+    fn send(
+        &self,
+        head: Builder,
+        size: u64,
+        range: Range<u64>,
+        is_part: bool,
+        body: Body,
+    ) -> (Response, u64) {
+        let length = range.end - range.start;
+        let mut head = head.header(header::CONTENT_LENGTH, length);
+        if is_part {
+            let range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+            head = head
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header(header::CONTENT_RANGE, range);
+        }
+        match self.is_head {
+            true => (finish(head, Body::empty()), 0),
+            false => (finish(head, body), length),
+        }
+    }
+
+    /// Decides what is sent of a file of so many bytes.
+    fn part(&self, etag: &str, changed: Option<&str>, size: u64) -> Part {
+        if let Some(known) = &self.none_match {
+            let is_known = |tag: &str| {
+                tag == "*" || (!etag.is_empty() && tag.trim_start_matches("W/") == etag)
+            };
+            if known.split(',').map(str::trim).any(is_known) {
+                return Part::NotModified;
+            }
+        } else if let (Some(since), Some(changed)) = (&self.modified_since, changed)
+            && let (Ok(since), Ok(changed)) = (
+                httpdate::parse_http_date(since),
+                httpdate::parse_http_date(changed),
+            )
+            && changed <= since
+        {
+            return Part::NotModified;
+        }
+        let whole = Part::Bytes(0..size, false);
+        let Some(range) = &self.range else {
+            return whole;
+        };
+        if self
+            .if_range
+            .as_deref()
+            .is_some_and(|tag| tag != etag && Some(tag) != changed)
+        {
+            return whole;
+        }
+        match parse_range(range, size) {
+            None => whole,
+            Some(range) if range.is_empty() => Part::Impossible,
+            Some(range) => Part::Bytes(range, true),
+        }
+    }
+}
+
+enum Part {
+    NotModified,
+    Impossible,
+    Bytes(Range<u64>, bool),
+}
+
+/// Reads one range of bytes; nothing if it is none, or several. An empty one cannot be had.
+fn parse_range(text: &str, size: u64) -> Option<Range<u64>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let number =
+        |text: &str| match text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => None,
+            // One that is too large for a number is beyond every end.
+            false => Some(text.parse::<u64>().unwrap_or(u64::MAX)),
+        };
+    match (first.is_empty(), last.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(size.saturating_sub(number(last)?)..size),
+        (false, true) => Some(number(first)?.min(size)..size),
+        (false, false) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then(|| first.min(size)..last.saturating_add(1).min(size))
+        }
+    }
+}
+
+fn at(place: u64) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+fn content_type(key: &str) -> &'static str {
+    match () {
+        () if key.contains("/manifests/") => "application/vnd.oci.image.index.v1+json",
+        () if key.starts_with("api/") => "application/json",
+        () => "application/octet-stream",
+    }
+}
+
+fn impossible(head: Builder, size: u64) -> Response {
+    let head = head.status(StatusCode::RANGE_NOT_SATISFIABLE);
+    finish(
+        head.header(header::CONTENT_RANGE, format!("bytes */{size}")),
+        Body::empty(),
+    )
+}
+
+fn finish(head: Builder, body: Body) -> Response {
+    head.body(body).unwrap_or_else(|error| {
+        tracing::error!(%error, "an answer could not be made");
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        answer
+    })
+}
+
+fn missing<T>(error: StoreError) -> Result<Option<T>, StoreError> {
+    match error.kind() {
+        ErrorKind::NotFound => Ok(None),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_the_standard() {
+        for (text, expected) in [
+            ("bytes=0-0", Some(0..1)),
+            ("bytes=2-", Some(2..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-30", Some(0..10)),
+            ("bytes=5-99", Some(5..10)),
+            ("bytes=10-", Some(10..10)),
+            ("bytes=99999999999999999999-", Some(10..10)),
+            ("bytes=5-2", None),
+            ("bytes=-", None),
+            ("bytes=a-b", None),
+            ("bytes=0-1,3-4", None),
+            ("items=0-1", None),
+        ] {
+            assert_eq!(parse_range(text, 10), expected, "{text}");
+        }
+    }
+}

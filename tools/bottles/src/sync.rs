@@ -1,0 +1,337 @@
+//! One run: plan, fetch, publish.
+//!
+//! What must hold: nothing is published unless all of it is there, but for what a person asked to be left out by name; whatever a run dies
+//! at, the mirror serves what it served before, and the next run fetches again at most what was under way.
+
+mod fetch;
+mod merge;
+
+use crate::api::jws::PublicKey;
+use crate::hashfile::{self, HashFile};
+use crate::log::{self, Generation, GenerationId, Log, LogError};
+use crate::plan::{FormulaFailure, Plan, PlanError, Planner};
+use crate::publish;
+use crate::selection::Selection;
+use crate::upstream::Upstream;
+use futures::StreamExt;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::{Store, StoreError};
+use transfer::{Observer, Retry, StopSignal};
+
+/// What a run is to do.
+pub struct SyncOptions {
+    /// What is selected in addition to what the mirror has, or instead of it.
+    pub selection: Selection,
+    /// Whether the selection stands instead of what the mirror has.
+    pub replaces_selection: bool,
+    /// Formulae that are passed over.
+    pub skip: BTreeSet<String>,
+    /// Only plan.
+    pub dry_run: bool,
+    /// Publish what there is although formulae failed; they stay as they were.
+    pub publishes_incomplete: bool,
+    /// Look at what really lies in the store, whatever the log says.
+    pub checks_store: bool,
+    /// How many bottles are fetched at once.
+    pub concurrency: usize,
+    /// The time, for what is new.
+    pub now: Timestamp,
+    /// The key that API files are checked with.
+    pub key: Option<PublicKey>,
+    /// How often a failure of the store that may pass is waited for.
+    pub retry: Retry,
+    /// Where the journals of runs lie.
+    pub state_dir: PathBuf,
+}
+
+/// A run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// It could not be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The store failed.
+    #[error("the mirror's store failed")]
+    Store(#[from] StoreError),
+    /// The log is damaged.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Copying could not go on.
+    #[error("the bottles could not be fetched")]
+    Run(#[from] transfer::RunError),
+    /// The journal failed.
+    #[error("the journal of the run failed")]
+    Journal(#[from] transfer::JournalError),
+    /// The state directory failed.
+    #[error("the state directory {path} cannot be used")]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// Nothing is selected, here or in the mirror.
+    #[error("nothing is selected, and the mirror is empty")]
+    NothingSelected,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SyncReport {
+    /// Bottles of the selection, each platform's counted.
+    pub bottles: u64,
+    /// Their bytes, each file counted once.
+    pub bytes: u64,
+    /// Files that had to be fetched.
+    pub missing: u64,
+    /// Their bytes.
+    pub missing_bytes: u64,
+    /// Files that were fetched and stored.
+    pub fetched: u64,
+    /// Their bytes.
+    pub fetched_bytes: u64,
+    /// Manifests that changed.
+    pub manifests: u64,
+    /// API files that changed.
+    pub api_files: u64,
+    /// What failed, by formula.
+    pub failures: BTreeSet<FormulaFailure>,
+    /// What has no bottle, by platform.
+    pub without_bottle: BTreeMap<String, BTreeSet<String>>,
+    /// The platforms.
+    pub platforms: BTreeSet<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// The generation that was published.
+    pub published: Option<String>,
+    /// Whether it was asked to stop.
+    pub stopped: bool,
+    /// Whether the mirror was up to date.
+    pub nothing_new: bool,
+    /// Requests to the store.
+    pub store_requests: u64,
+}
+
+/// Runs once.
+///
+/// # Errors
+/// If it cannot go on. What is wrong with single formulae is in the report.
+pub async fn run(
+    store: &Store,
+    upstream: &Arc<Upstream>,
+    options: &SyncOptions,
+    observer: Arc<dyn Observer>,
+    stop: StopSignal,
+) -> Result<SyncReport, SyncError> {
+    let log = Log::read(store).await?;
+    let base = match log.current() {
+        Some(id) => log::read(store, id).await?,
+        None => Generation::empty(options.now),
+    };
+    let mut selection = match options.replaces_selection {
+        true => Selection::default(),
+        false => base.selection.clone(),
+    };
+    selection.extend(options.selection.clone());
+    if selection.is_empty() {
+        return Err(SyncError::NothingSelected);
+    }
+    let mut plan = plan(store, upstream, options, &base, selection.clone(), None).await?;
+    // What lies in the store matters only to who would fetch it.
+    if options.checks_store || !plan.missing.is_empty() || !plan.manifest_bytes.is_empty() {
+        let present = listed(store).await?;
+        plan = self::plan(store, upstream, options, &base, selection, Some(&present)).await?;
+    }
+    let mut report = report_of(&plan);
+    if options.dry_run || plan.is_nothing_new(&base) {
+        report.nothing_new = plan.is_nothing_new(&base);
+        if report.nothing_new && !options.dry_run {
+            write_hash_file(store, &base, options.now, &mut report).await?;
+        }
+        return Ok(finished(store, report));
+    }
+    let fetched = fetch::fetch(store, upstream, options, &plan, observer, stop).await?;
+    report.fetched = fetched.stored;
+    report.fetched_bytes = fetched.bytes;
+    report.stopped = fetched.is_stopped;
+    report.failures.extend(fetched.failures);
+    if report.stopped || (!report.failures.is_empty() && !options.publishes_incomplete) {
+        return Ok(finished(store, report));
+    }
+    drop_failed(&mut plan, &base, &report.failures);
+    let next = next_generation(&log, &base, &plan, options.now);
+    let manifests = &plan.manifest_bytes;
+    let id = publish::publish(store, &log, &base, &next, manifests, &plan.api_bytes).await?;
+    let (id, next) = merge::with_others(store, &log, id, next).await?;
+    report.published = Some(id.to_string());
+    write_hash_file(store, &next, options.now, &mut report).await?;
+    Ok(finished(store, report))
+}
+
+async fn plan(
+    store: &Store,
+    upstream: &Arc<Upstream>,
+    options: &SyncOptions,
+    base: &Generation,
+    selection: Selection,
+    present: Option<&HashMap<String, u64>>,
+) -> Result<Plan, PlanError> {
+    let planner = Planner {
+        upstream,
+        store,
+        base,
+        key: options.key.as_ref(),
+        skip: &options.skip,
+        concurrency: options.concurrency,
+        today: options.now.strftime("%Y-%m-%d").to_string(),
+        present,
+    };
+    planner.plan(selection).await
+}
+
+/// Lists what lies below the registry's part of a mirror.
+///
+/// # Errors
+/// If the store cannot be listed to its end.
+pub async fn listed(store: &Store) -> Result<HashMap<String, u64>, StoreError> {
+    let mut found = HashMap::new();
+    let mut entries = store.list_stream(crate::names::CORE);
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        found.insert(entry.key, entry.size);
+    }
+    Ok(found)
+}
+
+fn report_of(plan: &Plan) -> SyncReport {
+    let mut counted = BTreeSet::new();
+    let once = plan
+        .bottles
+        .iter()
+        .filter(|held| counted.insert(held.blob_key()));
+    SyncReport {
+        bottles: plan.bottles.len() as u64,
+        bytes: once.map(|held| held.size).sum(),
+        missing: plan.missing.len() as u64,
+        missing_bytes: plan.missing_bytes(),
+        manifests: plan.manifest_bytes.len() as u64,
+        api_files: plan.api_bytes.len() as u64,
+        failures: plan.failures.clone(),
+        without_bottle: plan.without_bottle.clone(),
+        platforms: plan.selection.platforms.clone(),
+        warnings: plan.warnings.clone(),
+        ..SyncReport::default()
+    }
+}
+
+fn finished(store: &Store, mut report: SyncReport) -> SyncReport {
+    report.store_requests = store.usage().requests();
+    report
+}
+
+/// Takes bottles that could not be fetched out of the plan; their formulae stay as the base has them.
+fn drop_failed(plan: &mut Plan, base: &Generation, failures: &BTreeSet<FormulaFailure>) {
+    let failed: BTreeSet<&str> = failures
+        .iter()
+        .map(|failure| failure.formula.as_str())
+        .collect();
+    plan.bottles
+        .retain(|held| !failed.contains(held.formula.as_str()));
+    for held in base
+        .bottles
+        .iter()
+        .filter(|held| failed.contains(held.formula.as_str()))
+    {
+        plan.bottles.push(held.clone());
+    }
+    plan.bottles.sort();
+    plan.bottles.dedup();
+    let named: BTreeSet<String> = plan
+        .bottles
+        .iter()
+        .map(crate::log::Held::manifest_key)
+        .collect();
+    plan.manifests.retain(|key, _| named.contains(key));
+    plan.manifest_bytes.retain(|key, _| named.contains(key));
+    for key in named {
+        if let Some(entry) = base.manifests.get(&key) {
+            plan.manifests.entry(key).or_insert_with(|| entry.clone());
+        }
+    }
+}
+
+fn next_generation(log: &Log, base: &Generation, plan: &Plan, now: Timestamp) -> Generation {
+    Generation {
+        number: log.next_number(),
+        base: log.current().map(GenerationId::to_string),
+        selection: plan.selection.clone(),
+        api: plan.api.clone(),
+        manifests: plan.manifests.clone(),
+        bottles: plan.bottles.clone(),
+        ..Generation::empty(now.max(base.created))
+    }
+}
+
+/// Writes the hash file of a generation, if it says something new.
+async fn write_hash_file(
+    store: &Store,
+    generation: &Generation,
+    now: Timestamp,
+    report: &mut SyncReport,
+) -> Result<(), StoreError> {
+    let earlier = match hashfile::read(store, now).await? {
+        hashfile::Found::Missing => None,
+        hashfile::Found::File(file) => Some(file),
+        hashfile::Found::Damaged { aside, error } => {
+            report.warnings.push(format!(
+                "{}: {error}; it was moved to {aside} and made anew from the mirror's log",
+                hashfile::KEY
+            ));
+            None
+        }
+    };
+    let file = HashFile::of(generation, earlier.as_ref(), now);
+    if earlier.as_ref() != Some(&file) {
+        store.put(hashfile::KEY, file.encode().into()).await?;
+    }
+    Ok(())
+}
+
+/// Makes the hash file anew from what lies in the store: every bottle of the current generation is looked for. Returns those that are not there.
+///
+/// # Errors
+/// If the store fails.
+pub async fn rebuild_hash(store: &Store, now: Timestamp) -> Result<Rebuilt, SyncError> {
+    let log = Log::read(store).await?;
+    let present = listed(store).await?;
+    let mut generation = match log.current() {
+        Some(id) => log::read(store, id).await?,
+        None => merge::read_back(store, &present, now).await?,
+    };
+    let (there, missing) = std::mem::take(&mut generation.bottles)
+        .into_iter()
+        .partition(|held| present.get(&held.blob_key()) == Some(&held.size));
+    generation.bottles = there;
+    let mut report = SyncReport::default();
+    write_hash_file(store, &generation, now, &mut report).await?;
+    Ok(Rebuilt {
+        bottles: generation.bottles.len() as u64,
+        missing,
+        warnings: report.warnings,
+    })
+}
+
+/// What rebuilding the hash file found.
+pub struct Rebuilt {
+    /// How many bottles the file names.
+    pub bottles: u64,
+    /// Bottles of the current generation that are not in the store.
+    pub missing: Vec<log::Held>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}

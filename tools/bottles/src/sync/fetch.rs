@@ -1,0 +1,196 @@
+//! Fetching what is missing: the bottles' bytes go from the registry to the store through the transfer engine.
+//!
+//! What must hold: a blob whose digest is not the one that its key says is never in the store; what an earlier run left under way is given
+//! up before a new one begins.
+
+use super::{SyncError, SyncOptions};
+use crate::log::Held;
+use crate::plan::{FormulaFailure, Plan};
+use crate::upstream::{Registry, Upstream};
+use async_trait::async_trait;
+use futures::stream::{self, StreamExt};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::{Attributes, Store};
+use transfer::{
+    Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Keepers, Ledger,
+    LedgerError, Limits, Observer, Outcome, Proof, RunHeader, Standing, Steps, StopSignal,
+};
+
+/// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and
+/// damaged is to be written over.
+const NOTHING_LIES_HERE: &str = ".syncline/mirror/nothing";
+
+/// More failures than this end a run: then it is the upstream that is ill, not a formula.
+const FAILURES_MAX: u64 = 200;
+
+/// What was fetched.
+pub(super) struct Fetched {
+    pub(super) stored: u64,
+    pub(super) bytes: u64,
+    pub(super) is_stopped: bool,
+    pub(super) failures: BTreeSet<FormulaFailure>,
+}
+
+pub(super) async fn fetch(
+    store: &Store,
+    upstream: &Arc<Upstream>,
+    options: &SyncOptions,
+    plan: &Plan,
+    observer: Arc<dyn Observer>,
+    stop: StopSignal,
+) -> Result<Fetched, SyncError> {
+    if plan.missing.is_empty() {
+        return Ok(Fetched {
+            stored: 0,
+            bytes: 0,
+            is_stopped: stop.is_raised(),
+            failures: BTreeSet::new(),
+        });
+    }
+    let state = |error| SyncError::State {
+        path: options.state_dir.clone(),
+        error,
+    };
+    store::file::create_dir_durably(&options.state_dir).map_err(state)?;
+    let parts = |journal: Journal| EngineParts {
+        journal,
+        source: Arc::new(Registry(upstream.clone())),
+        target: store.clone(),
+        ledger: Arc::new(NoLedger),
+        limits: limits(options),
+        proof: Proof::Checksum,
+        observer: observer.clone(),
+        stop: stop.clone(),
+        mirror: None,
+        prefixes: vec![NOTHING_LIES_HERE.to_owned()],
+        keepers: Keepers::default(),
+        steps: Steps::all(),
+    };
+    for path in left_behind(&options.state_dir).map_err(state)? {
+        // One that another process works on is not left behind.
+        match Journal::open(&path) {
+            Ok(journal) if journal.header().parameters["store"] == store.describe() => {
+                Engine::new(parts(journal)).abandon().await?;
+            }
+            Ok(_) => continue,
+            Err(error) if error.kind() == JournalErrorKind::Locked => continue,
+            Err(error) => tracing::warn!(%error, "a journal of an earlier run was not read"),
+        }
+        std::fs::remove_file(&path).map_err(state)?;
+    }
+    let (journal, path) = new_journal(store, options)?;
+    let mut engine = Engine::new(parts(journal));
+    let items: Vec<Item> = plan.missing.iter().map(item).collect();
+    let done = engine
+        .run(stream::iter(items.into_iter().map(Ok)).boxed())
+        .await?;
+    drop(engine);
+    std::fs::remove_file(&path).map_err(state)?;
+    let failures = done.exceptions.iter().map(|exception| FormulaFailure {
+        formula: formula_of(plan, &exception.item),
+        what: format!("{}: {}", exception.key, exception.message),
+        remedy:
+            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME"
+                .to_owned(),
+    });
+    Ok(Fetched {
+        stored: done.stored,
+        bytes: done.bytes,
+        is_stopped: done.ended == Ended::Stopped,
+        failures: failures.collect(),
+    })
+}
+
+fn limits(options: &SyncOptions) -> Limits {
+    Limits {
+        parallel: options.concurrency.max(1),
+        max_failures: Some(FAILURES_MAX),
+        retry: options.retry,
+        ..Limits::default()
+    }
+}
+
+fn item(held: &Held) -> Item {
+    let key = held.blob_key();
+    Item {
+        id: key.clone(),
+        blobs: vec![Blob {
+            role: "bottle".to_owned(),
+            source: key.clone(),
+            key,
+            size: Some(held.size),
+            sha256: held.sha256.parse().ok(),
+            required: true,
+            attributes: Attributes {
+                content_type: Some("application/gzip".to_owned()),
+                ..Attributes::default()
+            },
+        }],
+        context: serde_json::Value::Null,
+    }
+}
+
+fn formula_of(plan: &Plan, key: &str) -> String {
+    let held = plan.missing.iter().find(|held| held.blob_key() == key);
+    held.map_or_else(|| key.to_owned(), |held| held.formula.clone())
+}
+
+fn left_behind(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "journal")
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn new_journal(store: &Store, options: &SyncOptions) -> Result<(Journal, PathBuf), SyncError> {
+    let mut random = [0; 4];
+    // Without it, the process's number still tells two runs apart.
+    let _ = getrandom::fill(&mut random);
+    let run_id = format!(
+        "sync-{}-{:08x}",
+        std::process::id(),
+        u32::from_le_bytes(random)
+    );
+    let path = options.state_dir.join(format!("{run_id}.journal"));
+    let header = RunHeader {
+        run_id,
+        tool: "homebrew-sync".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: options.now,
+        parameters: serde_json::json!({"store": store.describe()}),
+    };
+    Ok((Journal::create(&path, header)?, path))
+}
+
+/// Nothing is switched item by item: the generation is published as a whole.
+struct NoLedger;
+
+#[async_trait]
+impl Ledger for NoLedger {
+    async fn commit(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
+        Ok(vec![Outcome::Done; items.len()])
+    }
+
+    async fn revert(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
+        Ok(vec![Outcome::AlreadyDone; items.len()])
+    }
+
+    async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
+        // An object under its digest may be named by any generation: it is never taken away on this word.
+        Ok(vec![Standing::Named; items.len()])
+    }
+
+    async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError> {
+        Ok(vec![false; items.len()])
+    }
+}

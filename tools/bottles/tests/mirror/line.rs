@@ -1,0 +1,148 @@
+//! The command line, as a person or a script meets it.
+
+use crate::world::World;
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn program(world: &World) -> Command {
+    let mut command = Command::cargo_bin("homebrew-sync").expect("it is built");
+    command
+        .env_clear()
+        .env("HOME", world.state.path())
+        .env("PATH", "/usr/bin:/bin");
+    command
+}
+
+async fn run(command: Command) -> (i32, String, String) {
+    let mut command = command;
+    let output = tokio::task::spawn_blocking(move || command.output().expect("it runs"))
+        .await
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+fn sync(world: &World, arguments: &[&str]) -> Command {
+    let mut command = program(world);
+    let mirror = world.state.path().join("mirror");
+    std::fs::create_dir_all(&mirror).expect("a directory");
+    let key = world.state.path().join("key.pem");
+    std::fs::write(&key, bottles::sample::PUBLIC_KEY).expect("a file");
+    command
+        .env("HOMEBREW_SYNC_STORE", mirror)
+        .env("HOMEBREW_SYNC_API_KEY", key)
+        .env("HOMEBREW_SYNC_API", world.server.api())
+        .env("HOMEBREW_SYNC_REGISTRY", world.server.registry())
+        .arg("sync")
+        .args(arguments);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_an_empty_folder_to_a_mirror_that_can_be_looked_at() {
+    let world = World::new().await;
+    let (code, out, err) = run(sync(
+        &world,
+        &["--formula", "jq", "--platform", "x86_64_linux", "--dry-run"],
+    ))
+    .await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("Would fetch 2 files"), "{out}");
+    let (code, out, err) = run(sync(
+        &world,
+        &["--formula", "jq", "--platform", "x86_64_linux"],
+    ))
+    .await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("Published generation 00000001-"), "{out}");
+    let (code, out, _) = run(sync(&world, &["--json"])).await;
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, report["nothing_new"].as_bool()), (0, Some(true)));
+    let mirror = world.state.path().join("mirror");
+    for (arguments, expected) in [
+        (vec!["status"], "1 formula and what they need"),
+        (vec!["generations"], "*"),
+        (vec!["diff", "1"], "the same bottles"),
+        (vec!["scrub"], "Read 2 bottles; 0 wrong."),
+        (
+            vec!["prune", "--keep", "1"],
+            "Removed 0 generations and 0 objects",
+        ),
+        (vec!["misses"], "No client asked"),
+        (vec!["test-permissions"], "can be written"),
+    ] {
+        let mut command = program(&world);
+        command.args(&arguments).arg("--store").arg(&mirror);
+        let (code, out, err) = run(command).await;
+        assert_eq!(code, 0, "{arguments:?}: {err}");
+        assert!(out.contains(expected), "{arguments:?}: {out}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
+    let world = World::new().await;
+    let mut nowhere = program(&world);
+    nowhere.arg("status");
+    let mut empty = program(&world);
+    empty.args(["status", "--store"]).arg(world.state.path());
+    let mut unknown = program(&world);
+    unknown.args(["frobnicate"]);
+    for (command, code, says) in [
+        (nowhere, 4, "HOMEBREW_SYNC_STORE"),
+        (empty, 10, "homebrew-sync sync"),
+        (unknown, 2, "frobnicate"),
+        (sync(&world, &[]), 2, "--formula NAME"),
+        (sync(&world, &["--formula", "wgte"]), 1, "is wget meant?"),
+        (
+            sync(&world, &["--formula", "jq", "--platform", "amiga"]),
+            2,
+            "no platform",
+        ),
+        (
+            sync(&world, &["--formula", "jq", "--api", "ftp://x"]),
+            4,
+            "no http or https address",
+        ),
+        (
+            sync(&world, &["--formula", "jq", "--api-key", "/nowhere"]),
+            1,
+            "/nowhere",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--api", "http://127.0.0.1:1/api"],
+            ),
+            14,
+            "check the network",
+        ),
+    ] {
+        let (found, out, err) = run(command).await;
+        assert_eq!(found, code, "{out}{err}");
+        assert!(err.contains(says), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_which_anything_failed_does_not_end_well() {
+    let mut sample = bottles::sample::Sample::embedded();
+    sample.registry.retain(|key, _| !key.contains("/tree/"));
+    let world = World::serving(sample).await;
+    let (code, _, err) = run(sync(&world, &["--formula", "tree", "--formula", "jq"])).await;
+    assert_eq!(code, 3, "{err}");
+    assert!(
+        err.contains("tree:") && err.contains("Nothing was published"),
+        "{err}"
+    );
+    let (code, out, err) = run(sync(
+        &world,
+        &["--formula", "tree", "--formula", "jq", "--skip", "tree"],
+    ))
+    .await;
+    assert_eq!(code, 0, "{out}{err}");
+}

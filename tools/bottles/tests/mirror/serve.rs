@@ -1,0 +1,295 @@
+//! Serving: the requests that brew clients were seen to make, answered by the server and by plain static files.
+
+use crate::world::{FIRST, World};
+use bottles::serve::{ServeOptions, serve};
+use reqwest::{Method, StatusCode};
+use std::path::PathBuf;
+use std::time::Duration;
+use transfer::{Digest, StopSignal};
+
+struct Serving {
+    root: String,
+    stop: StopSignal,
+    task: tokio::task::JoinHandle<()>,
+    misses: PathBuf,
+    client: reqwest::Client,
+}
+
+async fn start(world: &World, refresh: Duration) -> Serving {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a port");
+    let root = format!("http://{}", listener.local_addr().expect("an address"));
+    let stop = StopSignal::new();
+    let misses = world.state.path().join("misses.jsonl");
+    let options = ServeOptions {
+        refresh,
+        misses: Some(misses.clone()),
+    };
+    let (store, signal) = (world.store.clone(), stop.clone());
+    let task = tokio::spawn(async move {
+        serve(store, listener, options, signal)
+            .await
+            .expect("it serves")
+    });
+    let url = root.parse().expect("an address");
+    let client = store::http_client(
+        &url,
+        &store::Tuning::default(),
+        &store::Environment::default(),
+    );
+    Serving {
+        root,
+        stop,
+        task,
+        misses,
+        client: client.expect("a client"),
+    }
+}
+
+impl Serving {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, reqwest::header::HeaderMap, bytes::Bytes) {
+        let mut request = self.client.request(method, format!("{}{path}", self.root));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.expect("it answers");
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        (status, headers, answer.bytes().await.expect("a body"))
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, bytes::Bytes) {
+        let (status, _, body) = self.ask(Method::GET, path, &[]).await;
+        (status, body)
+    }
+
+    async fn end(self) {
+        self.stop.raise();
+        drop(self.client);
+        self.task.await.expect("it ends");
+    }
+}
+
+/// What brew 4.3.0 and 6.0.18 ask for when they install `gtk+` and `openssl@3`, by what they were seen to ask: path and the key of a static file.
+fn requests(held: &[bottles::log::Held]) -> Vec<(String, String)> {
+    let mut found = vec![
+        (
+            "/api/formula.jws.json".to_owned(),
+            "api/formula.jws.json".to_owned(),
+        ),
+        (
+            "/api/internal/packages.x86_64_linux.jws.json".to_owned(),
+            "api/internal/packages.x86_64_linux.jws.json".to_owned(),
+        ),
+        (
+            "/api/cask.jws.json".to_owned(),
+            "api/cask.jws.json".to_owned(),
+        ),
+        (
+            "/api/formula_tap_migrations.jws.json".to_owned(),
+            "api/formula_tap_migrations.jws.json".to_owned(),
+        ),
+    ];
+    for held in held {
+        // The registry's layout.
+        found.push((format!("/{}", held.manifest_key()), held.manifest_key()));
+        found.push((format!("/{}", held.blob_key()), held.blob_key()));
+        // The flat one: names are encoded, the image of the manifest is not.
+        let file = bottles::names::flat_file(&held.formula, &held.version, &held.tag, held.rebuild);
+        let encoded = file.replace('@', "%40").replace('+', "%2B");
+        found.push((format!("/{encoded}"), held.blob_key()));
+        let manifest = held.manifest_key();
+        found.push((
+            format!("/{}", manifest.trim_start_matches("v2/homebrew/core/")),
+            manifest,
+        ));
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_clients_were_seen_to_ask_for_comes_in_every_layout() {
+    let world = World::new().await;
+    world.sync(&["gtk+", "wget"], FIRST).await;
+    let generation = world.check().await.expect("it is published");
+    let objects = world.objects();
+    let serving = start(&world, Duration::from_secs(3600)).await;
+    for (path, key) in requests(&generation.bottles) {
+        let (status, body) = serving.get(&path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        // A bucket or a web server hands out the same under the plain name.
+        assert_eq!(body, objects[&key], "{path}");
+        let (status, headers, body) = serving.ask(Method::HEAD, &path, &[]).await;
+        assert_eq!((status, body.len()), (StatusCode::OK, 0), "{path}");
+        assert_eq!(
+            headers["content-length"],
+            objects[&key].len().to_string(),
+            "{path}"
+        );
+        // Without fail, the tag leads to "not changed".
+        let etag = headers["etag"].to_str().expect("text").to_owned();
+        let (status, _, body) = serving
+            .ask(Method::GET, &path, &[("If-None-Match", &etag)])
+            .await;
+        assert_eq!(
+            (status, body.len()),
+            (StatusCode::NOT_MODIFIED, 0),
+            "{path}"
+        );
+    }
+    let accepted = [
+        ("Accept", "application/vnd.oci.image.index.v1+json"),
+        ("Authorization", "Bearer QQ=="),
+    ];
+    let manifest = format!("/{}", generation.bottles[0].manifest_key());
+    let (status, headers, _) = serving.ask(Method::GET, &manifest, &accepted).await;
+    assert_eq!(
+        (status, headers["content-type"].to_str().expect("text")),
+        (StatusCode::OK, accepted[0].1)
+    );
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn a_broken_download_is_continued_and_a_range_beyond_the_end_refused() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let held = world
+        .check()
+        .await
+        .expect("it is published")
+        .bottles
+        .remove(0);
+    let whole = world.objects()[&held.blob_key()].clone();
+    let serving = start(&world, Duration::from_secs(3600)).await;
+    let path = format!("/{}", held.blob_key());
+    let (status, headers, body) = serving
+        .ask(Method::GET, &path, &[("Range", "bytes=100-")])
+        .await;
+    assert_eq!(status, StatusCode::PARTIAL_CONTENT);
+    assert_eq!(
+        headers["content-range"],
+        format!("bytes 100-{}/{}", whole.len() - 1, whole.len())
+    );
+    assert_eq!(body, whole.slice(100..));
+    let (status, headers, _) = serving
+        .ask(Method::GET, &path, &[("Range", "bytes=999999999-")])
+        .await;
+    assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(headers["content-range"], format!("bytes */{}", whole.len()));
+    let stale = [("Range", "bytes=100-"), ("If-Range", "\"sha256:0\"")];
+    let (status, _, body) = serving.ask(Method::GET, &path, &stale).await;
+    assert_eq!((status, body), (StatusCode::OK, whole));
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn what_is_not_mirrored_fails_at_once_and_is_written_down() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let serving = start(&world, Duration::from_secs(3600)).await;
+    let path = "/v2/homebrew/core/tree/manifests/2.1.1";
+    let (status, _) = serving.get(path).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let text = std::fs::read_to_string(&serving.misses).expect("it is written down");
+    let miss: bottles::serve::Miss =
+        serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(miss.path, path);
+    // Nothing else of the store is handed out.
+    for path in [
+        "/bottles_hash.json",
+        "/.syncline/mirror/log/current-00000001",
+        "/v2/homebrew/core/../../../bottles_hash.json",
+        "/v2/homebrew/core/%2e%2e/%2e%2e/%2e%2e/bottles_hash.json",
+        "/api/..%2fbottles_hash.json",
+        "/v2/homebrew/core//jq",
+        "/%00",
+    ] {
+        assert_eq!(serving.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    let (status, headers, _) = serving.ask(Method::PUT, path, &[]).await;
+    assert_eq!(
+        (status, headers["allow"].to_str().expect("text")),
+        (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD")
+    );
+    let (_, metrics) = serving.get("/metrics").await;
+    assert!(
+        String::from_utf8_lossy(&metrics).contains("homebrew_sync_misses_total 8\n"),
+        "{metrics:?}"
+    );
+    let (status, page) = serving.get("/").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(String::from_utf8_lossy(&page).contains("Generation <b>1</b>"));
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn a_new_generation_is_taken_up_whole_and_the_old_bottles_stay() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let old = world.check().await.expect("it is published");
+    let serving = start(&world, Duration::from_millis(5)).await;
+    let api = "/api/internal/packages.x86_64_linux.jws.json";
+    let digest = |bytes: &bytes::Bytes| Digest::of(bytes);
+    let first = old.api["internal/packages.x86_64_linux.jws.json"]
+        .file
+        .sha256;
+    assert_eq!(digest(&serving.get(api).await.1), first);
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    // While it is published, the API is of the old generation or of the new one, and all that it lists is there.
+    let publishing = world.sync(&[], FIRST + 1);
+    tokio::pin!(publishing);
+    let report = loop {
+        tokio::select! {
+            biased;
+            report = &mut publishing => break report,
+            (status, body) = serving.get(api) => {
+                assert_eq!(status, StatusCode::OK);
+                let envelope = bottles::api::jws::Envelope::parse(&body).expect("an envelope");
+                let platform = "x86_64_linux".parse().expect("a platform");
+                let catalogue = bottles::api::packages::read(&envelope.payload, &platform).expect("it is read");
+                let bottle = catalogue.offers["jq"].bottle.clone().expect("a bottle");
+                let path = format!("/{}", bottles::names::blob_key("jq", &bottle.sha256));
+                assert_eq!(serving.get(&path).await.0, StatusCode::OK);
+            }
+        }
+    };
+    assert!(report.published.is_some());
+    let second = world.current().await.expect("it is published").1.api["internal/packages.x86_64_linux.jws.json"].file.sha256;
+    while digest(&serving.get(api).await.1) != second {
+        tokio::task::yield_now().await;
+    }
+    for held in &old.bottles {
+        for key in [held.blob_key(), held.manifest_key()] {
+            assert_eq!(
+                serving.get(&format!("/{key}")).await.0,
+                StatusCode::OK,
+                "{key}"
+            );
+        }
+    }
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn an_empty_mirror_says_so() {
+    let world = World::new().await;
+    let serving = start(&world, Duration::from_secs(3600)).await;
+    assert_eq!(
+        serving.get("/health").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(serving.get("/").await.0, StatusCode::OK);
+    assert_eq!(
+        serving.get("/api/formula.jws.json").await.0,
+        StatusCode::NOT_FOUND
+    );
+    serving.end().await;
+}

@@ -1,0 +1,171 @@
+//! An upstream, a store that can be made to fail, and what must hold of a mirror whatever happened.
+
+use bottles::api::jws::PublicKey;
+use bottles::hashfile::HashFile;
+use bottles::log::{self, Generation, GenerationId, Log};
+use bottles::sample::{self, Sample, SampleServer};
+use bottles::selection::Selection;
+use bottles::sync::{self, SyncError, SyncOptions, SyncReport};
+use bottles::upstream::{Upstream, UpstreamOptions};
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Environment, Store, Tuning};
+use testkit::{Faults, FaultyStore};
+use transfer::{Digest, Retry, Silent, StopSignal};
+
+/// The time that the first run of a test has.
+pub const FIRST: i64 = 1_790_000_000;
+
+pub struct World {
+    pub server: SampleServer,
+    pub handle: FaultyStore,
+    pub store: Store,
+    pub state: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::serving(Sample::embedded()).await
+    }
+
+    pub async fn serving(sample: Sample) -> World {
+        let server = SampleServer::start(sample)
+            .await
+            .expect("the sample starts");
+        let handle = FaultyStore::new(1, Faults::none());
+        World {
+            server,
+            store: Store::from_object_store(Arc::new(handle.for_device(0)), ""),
+            handle,
+            state: tempfile::tempdir().expect("a directory"),
+        }
+    }
+
+    pub fn upstream(&self) -> Arc<Upstream> {
+        let options = UpstreamOptions {
+            api: self.server.api().parse().expect("an address"),
+            registry: self.server.registry().parse().expect("an address"),
+            authorization: None,
+            attempts: 3,
+            pause: Duration::from_millis(1),
+        };
+        let upstream = Upstream::new(options, &Tuning::default(), &Environment::default());
+        Arc::new(upstream.expect("the client is made"))
+    }
+
+    pub fn options(&self, formulae: &[&str], now: i64) -> SyncOptions {
+        SyncOptions {
+            selection: Selection {
+                formulae: formulae.iter().map(|name| (*name).to_owned()).collect(),
+                ..Selection::default()
+            },
+            replaces_selection: false,
+            skip: BTreeSet::new(),
+            dry_run: false,
+            publishes_incomplete: false,
+            checks_store: false,
+            concurrency: 1,
+            now: Timestamp::from_second(now).expect("a time"),
+            key: Some(PublicKey::from_pem(sample::PUBLIC_KEY.as_bytes()).expect("a key")),
+            retry: Retry {
+                attempts: 1,
+                ..Retry::default()
+            },
+            state_dir: self.state.path().to_owned(),
+        }
+    }
+
+    pub async fn run(&self, options: &SyncOptions) -> Result<SyncReport, SyncError> {
+        let (upstream, observer) = (self.upstream(), Arc::new(Silent));
+        sync::run(&self.store, &upstream, options, observer, StopSignal::new()).await
+    }
+
+    /// Runs, and expects that it can go on to its end.
+    pub async fn sync(&self, formulae: &[&str], now: i64) -> SyncReport {
+        self.run(&self.options(formulae, now))
+            .await
+            .expect("the run ends")
+    }
+
+    pub async fn current(&self) -> Option<(GenerationId, Generation)> {
+        let log = Log::read(&self.store).await.expect("the log is listed");
+        let id = log.current()?.clone();
+        let generation = log::read(&self.store, &id)
+            .await
+            .expect("the generation is read");
+        Some((id, generation))
+    }
+
+    /// Checks that everything that the current generation names is there, byte for byte, and that nothing lies under a digest that it does not have.
+    pub async fn check(&self) -> Option<Generation> {
+        let objects = self.handle.objects();
+        for (key, bytes) in &objects {
+            if let Some((_, digest)) = key.rsplit_once("/blobs/sha256:") {
+                assert_eq!(Digest::of(bytes).to_string(), digest, "{key}");
+            }
+        }
+        let (_, generation) = self.current().await?;
+        for held in &generation.bottles {
+            let bytes = objects
+                .get(&held.blob_key())
+                .unwrap_or_else(|| panic!("{} is gone", held.blob_key()));
+            assert_eq!(bytes.len() as u64, held.size);
+            assert!(
+                generation.manifests.contains_key(&held.manifest_key()),
+                "{held:?}"
+            );
+        }
+        for (key, entry) in &generation.manifests {
+            log::read_file(&self.store, key, entry)
+                .await
+                .unwrap_or_else(|error| panic!("{key}: {error}"));
+        }
+        for (path, entry) in &generation.api {
+            let key = format!("api/{path}");
+            log::read_file(&self.store, &key, &entry.file)
+                .await
+                .unwrap_or_else(|error| panic!("{key}: {error}"));
+        }
+        Some(generation)
+    }
+
+    /// Checks what a client of plain static files meets: whatever the packages file under its name lists of the formulae is there.
+    pub fn check_static(&self, formulae: &[&str]) {
+        let objects = self.handle.objects();
+        let Some(file) = objects.get("api/internal/packages.x86_64_linux.jws.json") else {
+            return;
+        };
+        let envelope = bottles::api::jws::Envelope::parse(file).expect("an envelope");
+        let platform = "x86_64_linux".parse().expect("a platform");
+        let catalogue =
+            bottles::api::packages::read(&envelope.payload, &platform).expect("it is read");
+        for name in formulae {
+            let bottle = catalogue.offers[*name]
+                .bottle
+                .clone()
+                .expect("it has a bottle");
+            let key = bottles::names::blob_key(&bottle.formula, &bottle.sha256);
+            assert!(objects.contains_key(&key), "{key} is listed and not there");
+            let tag = bottles::names::manifest_tag(&bottle.version, bottle.rebuild);
+            let key = bottles::names::manifest_key(&bottle.formula, &tag);
+            let manifest = objects
+                .get(&key)
+                .unwrap_or_else(|| panic!("{key} is asked for and not there"));
+            let index = bottles::manifest::Index::parse(manifest).expect("an index");
+            index.size_of(&bottle).expect("the manifest names it");
+        }
+    }
+
+    pub fn hash_file(&self) -> HashFile {
+        let objects = self.handle.objects();
+        HashFile::parse(&objects[bottles::hashfile::KEY]).expect("the hash file is read")
+    }
+
+    /// All that a store holds.
+    pub fn objects(&self) -> BTreeMap<String, Bytes> {
+        self.handle.objects()
+    }
+}
