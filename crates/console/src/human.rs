@@ -70,6 +70,7 @@ pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let seconds = (millis + 500) / 1000;
     match millis {
+        0 if duration.as_micros() == 0 => "under 1 ms".to_owned(),
         0 => format!("{} µs", duration.as_micros()),
         1..=999 => format!("{millis} ms"),
         1_000..=9_949 => {

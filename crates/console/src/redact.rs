@@ -32,7 +32,7 @@ const SECRET_NAMES: [&str; 18] = [
 ];
 
 /// What stands for a key in an example to be typed: it is no secret, and hiding it would make the example useless.
-const PLACEHOLDERS: [&str; 2] = ["ACCESS_KEY", "SECRET_KEY"];
+const PLACEHOLDERS: [&str; 3] = ["ACCESS_KEY", "SECRET_KEY", "USER:PASSWORD"];
 
 /// Parameters of a store URL that are no secret. A misspelt one may be meant for a secret, so every other is masked.
 const OPEN_PARAMETERS: [&str; 4] = ["region", "endpoint", "path_style", "profile"];
@@ -85,7 +85,12 @@ fn mask_url_users(text: &str) -> String {
             .unwrap_or(after.len());
         rest = match after[..authority_end].rfind('@') {
             Some(user_end) => {
-                masked.push_str(MASK);
+                let user = &after[..user_end];
+                masked.push_str(if PLACEHOLDERS.contains(&user) {
+                    user
+                } else {
+                    MASK
+                });
                 &after[user_end..]
             }
             None => after,
@@ -131,8 +136,8 @@ fn mask_parameters(text: &str) -> String {
 }
 
 fn shown_parameter(pair: &str, in_store_url: bool) -> String {
-    // What ends a sentence is no part of the value.
-    let punctuation = pair.len() - pair.trim_end_matches([')', ',', ';', ':', '.']).len();
+    // What ends a sentence is no part of the value; dots stand for something that is to be typed.
+    let punctuation = pair.len() - pair.trim_end_matches([')', ',', ';', ':', '.', '…']).len();
     let (bare, end) = pair.split_at(pair.len() - punctuation);
     let (name, value) = bare.split_once('=').unwrap_or((bare, ""));
     if OPEN_PARAMETERS.contains(&name) || (value.is_empty() && SECRET_PARAMETERS.contains(&name)) {
@@ -165,7 +170,8 @@ fn mask_named_values(text: &str) -> String {
             continue;
         }
         let (start, end) = value_span(text, sign + 1);
-        if end > start && !PLACEHOLDERS.contains(&&text[start..end]) {
+        let value = &text[start..end];
+        if !value.trim_matches(['.', '…']).is_empty() && !PLACEHOLDERS.contains(&value) {
             masked.push_str(&text[copied..start]);
             masked.push_str(MASK);
             copied = end;
@@ -347,6 +353,15 @@ mod tests {
             ("my-bucket?wJalrXUtnFEMIK7MDENG", "my-bucket?***"),
             ("s3://b?region=&secret_key", "s3://b?region=&secret_key"),
             ("did you mean region? or a?b", "did you mean region? or a?b"),
+            ("\"s3://BUCKET/PREFIX?…\"", "\"s3://BUCKET/PREFIX?…\""),
+            (
+                "s3://b?access_key=...&secret_key=... in quotes",
+                "s3://b?access_key=...&secret_key=... in quotes",
+            ),
+            (
+                "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+                "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+            ),
         ] {
             check(url, shown);
         }

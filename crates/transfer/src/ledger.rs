@@ -44,8 +44,8 @@ pub trait Ledger: Send + Sync {
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError>;
 }
 
-/// What names the object of one item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What names the object of one item, in the order of what it outweighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// The item itself: it is switched over, whoever did that.
     Switched,

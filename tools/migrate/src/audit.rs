@@ -13,6 +13,7 @@ mod rows;
 pub use report::{AuditReport, Finding, FindingKind, Severity};
 
 use crate::db::{Database, DbError, DbErrorKind, Page, Which};
+use crate::digests::Digests;
 use crate::listing::Listing;
 use crate::mapping::{Mapping, Table};
 use crate::resolve::Paths;
@@ -31,8 +32,8 @@ pub struct AuditOptions {
     pub hash: bool,
     /// The bucket, if it is to be looked at.
     pub bucket: Option<Store>,
-    /// Files that a known journal says were migrated, and whose rows name the objects now.
-    pub migrated: KeySet,
+    /// Files that a known journal says were migrated, and whose rows name the objects now, as they were then.
+    pub migrated: Digests,
     /// Ends the audit early.
     pub stop: StopSignal,
 }
@@ -58,8 +59,10 @@ struct Seen {
     report: AuditReport,
     /// Files that a row names, and places where one would look for a file of a row.
     files: KeySet,
-    /// Files of rows that are in the bucket now, and places where one would look for such a file.
+    /// Places where one would look for a file of a row that is in the bucket now.
     migrated: KeySet,
+    /// Files of such rows, as they were when they were migrated.
+    copied: Digests,
     /// Which of the listed objects a row names.
     objects: Vec<bool>,
 }
@@ -83,7 +86,8 @@ pub async fn audit(
     let mut seen = Seen {
         report: AuditReport::default(),
         files: KeySet::new(),
-        migrated: options.migrated.clone(),
+        migrated: KeySet::new(),
+        copied: options.migrated.clone(),
         objects: vec![false; listing.as_ref().map_or(0, |listing| listing.len())],
     };
     seen.report.columns = db.counts().await?;
@@ -103,7 +107,7 @@ pub async fn audit(
         let table = copy.as_table(&mapping.main);
         seen = look_at_table(db, clerk(&table, true), seen, &options.stop).await?;
     }
-    seen = files::look_at_disk(mapping, paths, seen).await?;
+    seen = files::look_at_disk(mapping, paths, options.hash, seen).await?;
     if let (Some(bucket), Some(listing)) = (&options.bucket, &listing) {
         objects::name_orphans(bucket, mapping, listing, &mut seen).await?;
     }

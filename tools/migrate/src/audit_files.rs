@@ -9,10 +9,11 @@ use std::error::Error;
 use std::sync::Arc;
 
 use console::{Exit, Failure, Table, Ui, human};
-use transfer::{Entry, Journal, KeySet, State, StopSignal};
+use transfer::{Entry, Journal, State, StopSignal};
 
 use crate::audit::{AuditError, AuditOptions, AuditReport, Finding, FindingKind, Severity, audit};
 use crate::db::{Change, Switched};
+use crate::digests::Digests;
 use crate::plan::Context;
 use crate::report::write_json;
 use crate::run::failures::database_failure;
@@ -31,6 +32,8 @@ const BATCH: usize = 500;
 /// # Errors
 /// If database, disk or bucket cannot be read. What does not fit is no error but gives [`Exit::Partial`].
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
+    let paths = Arc::new(parts::paths(session)?);
+    parts::check_upload(session, &paths)?;
     let action = &session.line.action;
     let bucket = match (&session.settings.bucket, action.no_s3) {
         (Some(_), false) => Some(session.bucket().await?),
@@ -49,7 +52,6 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
         migrated: migrated(session).await?,
         stop,
     };
-    let paths = Arc::new(parts::paths(session)?);
     let report = audit(&*session.database, &session.mapping, &paths, &options)
         .await
         .map_err(|error| failure(&error))?;
@@ -65,8 +67,8 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 }
 
 /// The files that the journals here have moved and whose rows still name the objects. A journal that cannot be read tells nothing.
-async fn migrated(session: &Session) -> Result<KeySet, Failure> {
-    let mut known = KeySet::new();
+async fn migrated(session: &Session) -> Result<Digests, Failure> {
+    let mut known = Digests::default();
     for files in session.state.runs()? {
         let Ok(journal) = Journal::read_only(&files.journal) else {
             continue;
@@ -84,7 +86,7 @@ async fn migrated(session: &Session) -> Result<KeySet, Failure> {
     Ok(known)
 }
 
-async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut KeySet) -> Result<(), Failure> {
+async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut Digests) -> Result<(), Failure> {
     let with_change = batch.into_iter().filter_map(|entry| {
         let context = serde_json::from_value::<Context>(entry.item.context.clone()).ok()?;
         Some((entry, context.changes.into_iter().next()?))
@@ -95,8 +97,10 @@ async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut KeySet) -> Re
     for ((entry, change), answer) in entries.iter().zip(&changes).zip(answers) {
         let is_in_bucket = session.mapping.key_of(&change.new).is_some();
         if is_in_bucket && answer == Switched::AlreadyDone {
-            for blob in &entry.item.blobs {
-                known.insert(&blob.source);
+            for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
+                if let Some(stored) = stored {
+                    known.add(&blob.source, stored.size, stored.sha256);
+                }
             }
         }
     }

@@ -73,9 +73,8 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
     }
     let exit = match (report.ended, report.exceptions.is_empty()) {
         (Ended::Stopped, _) => Exit::Interrupted,
-        // As that of a migration, a trial ends well when it came to its end.
-        (_, is_whole) if is_whole || options.dry_run => Exit::Ok,
-        _ => Exit::Partial,
+        (_, true) => Exit::Ok,
+        (_, false) => Exit::Partial,
     };
     let next = match report.ended {
         Ended::Stopped => again,

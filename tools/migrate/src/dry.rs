@@ -7,21 +7,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use console::{Exit, Failure, Table, Ui, human};
 use futures::TryStreamExt;
 use serde::Serialize;
-use store::Store;
-use transfer::{Blob, Exception, ExceptionKind, Item, KeySet};
+use transfer::{Blob, Exception, ExceptionKind, Item};
 
-use crate::plan::{Estimate, PlanOptions};
+use crate::cli::args::DirectionArg;
+use crate::listing::Listing;
+use crate::plan::{Estimate, PlanOptions, Planner};
 use crate::report::{show_exceptions, write_json};
 use crate::run::parts;
 use crate::run::session::Session;
+use crate::witness::Witness;
 
 /// What a thousand PUT, COPY, POST or LIST requests cost at S3 Standard, in US dollars.
 const PRICE_PER_1000_WRITES: f64 = 0.005;
+
+/// What a thousand GET requests cost at S3 Standard, in US dollars.
+const PRICE_PER_1000_READS: f64 = 0.0004;
 
 /// What a gigabyte costs a month at S3 Standard, in US dollars.
 const PRICE_PER_GB_MONTH: f64 = 0.023;
@@ -56,6 +62,7 @@ struct DryRun {
     time: Vec<TimeAt>,
     target_was_asked: bool,
     exceptions: Vec<Exception>,
+    exception_count: u64,
     warnings: Vec<String>,
 }
 
@@ -65,46 +72,42 @@ struct TimeAt {
     seconds: u64,
 }
 
+/// What is known of both ends of the way.
+struct Known {
+    direction: DirectionArg,
+    /// The bucket that files come from; none if they come from the disk, or it is not asked.
+    source: Option<Arc<Listing>>,
+    /// What is at the target; none if it is not asked.
+    target: Option<Listing>,
+    multipart_threshold: u64,
+}
+
 /// Runs `--dry-run`.
 ///
 /// # Errors
-/// If database or target cannot be read.
+/// If database or target cannot be read. What the run would leave out is no error but gives [`Exit::Partial`], as the run would.
 pub async fn run(session: &Session) -> Result<Exit, Failure> {
     session.check_user().await?;
-    let target = match session.line.action.no_s3 {
-        true => None,
-        false => Some(session.target().await?),
-    };
-    let there = match &target {
-        Some(target) => Some(listed(target).await?),
-        None => None,
-    };
-    let paths = std::sync::Arc::new(parts::paths(session)?);
+    let paths = Arc::new(parts::paths(session)?);
+    parts::check_upload(session, &paths)?;
+    let known = Known::of(session).await?;
     let direction = parts::direction(session.settings.direction);
     let options = PlanOptions {
         direction,
         user: session.line.run.user_id.clone(),
+        objects: known.source.clone(),
         ..PlanOptions::default()
     };
-    let planner = parts::planner(session, &paths, options);
+    let witness = match session.line.action.no_s3 {
+        true => Witness::default(),
+        false => Witness::gather(session).await?,
+    };
+    let planner = parts::planner(session, &paths, options).witnessed(witness);
     let mut report = DryRun {
-        target_was_asked: target.is_some(),
+        target_was_asked: known.target.is_some(),
         ..DryRun::default()
     };
-    let mut items = planner.stream();
-    let limit = session.line.run.limit.unwrap_or(u64::MAX);
-    let failed = |error| {
-        Failure::wrap(Exit::Failed, "the documents could not be read", &error)
-            .hint("check the database, then run the same command again")
-    };
-    while report.documents < limit
-        && let Some(item) = items.try_next().await.map_err(failed)?
-    {
-        report
-            .take(session, &item, there.as_ref(), target.as_ref())
-            .await?;
-    }
-    drop(items);
+    let is_whole = report.take_all(session, &planner, &known).await?;
     let notes = planner.notes();
     report.rows = notes.rows + notes.followers;
     report.legacy_paths = notes.legacy;
@@ -113,91 +116,109 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     for exception in notes.exceptions {
         report.except(exception);
     }
-    report.predict(session.settings.limits.bandwidth);
-    report.show(&session.ui);
+    if is_whole && !session.line.action.no_s3 {
+        let bucket = session.bucket().await?;
+        let balance = parts::balance_before(session, &paths, &bucket, &report.exceptions).await?;
+        balance.into_iter().for_each(|odd| report.except(odd));
+    }
+    report.predict(session.settings.limits.bandwidth, known.direction);
+    report.show(&session.ui, known.direction);
     if let Some(path) = &session.line.run.report {
         write_json(path, &report)?;
     }
-    Ok(Exit::Ok)
+    Ok(match report.exception_count {
+        0 => Exit::Ok,
+        _ => Exit::Partial,
+    })
+}
+
+impl Known {
+    async fn of(session: &Session) -> Result<Known, Failure> {
+        let direction = session.settings.direction;
+        let is_asked = !session.line.action.no_s3;
+        let is_local = direction == DirectionArg::LocalToS3;
+        let source = match is_asked && !is_local {
+            true => Some(Arc::new(
+                Listing::read(&session.bucket().await?, &[]).await?,
+            )),
+            false => None,
+        };
+        let target = match is_asked {
+            true => {
+                let prefixes = parts::prefixes(session);
+                Some(Listing::read(&parts::open_target(session).await?, &prefixes).await?)
+            }
+            false => None,
+        };
+        Ok(Known {
+            direction,
+            source,
+            target,
+            multipart_threshold: session.settings.limits.multipart_threshold,
+        })
+    }
+
+    /// The length of a blob where it comes from; none if it is not there.
+    fn size(&self, blob: &Blob) -> Option<u64> {
+        match (self.direction, &self.source) {
+            (DirectionArg::LocalToS3, _) => fs::metadata(&blob.source).map(|m| m.len()).ok(),
+            (_, Some(bucket)) => bucket.size(&blob.source),
+            (_, None) => Some(blob.size.unwrap_or(0)),
+        }
+    }
 }
 
 impl DryRun {
-    async fn take(
+    /// Takes every item of the plan; tells whether no limit ended it.
+    async fn take_all(
         &mut self,
         session: &Session,
-        item: &Item,
-        there: Option<&KeySet>,
-        target: Option<&Store>,
-    ) -> Result<(), Failure> {
-        self.documents += 1;
-        for blob in &item.blobs {
-            let is_local = session.settings.direction == crate::cli::args::DirectionArg::LocalToS3;
-            let size = if is_local {
-                fs::metadata(&blob.source).map(|m| m.len()).ok()
-            } else {
-                blob.size
-            };
-            if is_local && !self.is_usable(item, blob, size) {
-                continue;
-            }
-            if let (Some(target), Some(there)) = (target, there)
-                && there.contains(&blob.key)
-                && self.is_known(item, blob, size, target).await?
-            {
-                continue;
-            }
-            self.count(
-                blob,
-                size.unwrap_or(0),
-                session.settings.limits.multipart_threshold,
-            );
-        }
-        Ok(())
-    }
-
-    /// Missing and truncated files will be exceptions.
-    fn is_usable(&mut self, item: &Item, blob: &Blob, size: Option<u64>) -> bool {
-        let (kind, message) = match (size, blob.size) {
-            (None, _) if !blob.required => return false,
-            (None, _) => (
-                ExceptionKind::Missing,
-                format!("{} is not there", blob.source),
-            ),
-            (Some(is), Some(should)) if is != should => (
-                ExceptionKind::WrongSize,
-                format!(
-                    "{} has {is} bytes, not the {should} that its row says",
-                    blob.source
-                ),
-            ),
-            _ => return true,
-        };
-        let remedy =
-            "restore the file from a backup; the migration leaves the document out until then";
-        self.except(exception(item, blob, kind, message, remedy));
-        false
-    }
-
-    /// An object with the key is either this very file or in the way.
-    async fn is_known(
-        &mut self,
-        item: &Item,
-        blob: &Blob,
-        size: Option<u64>,
-        target: &Store,
+        planner: &Planner,
+        known: &Known,
     ) -> Result<bool, Failure> {
-        let info = target.head(&blob.key).await?;
-        if size.is_none_or(|size| size == info.size) {
-            self.already_there += 1;
-            return Ok(true);
+        let failed = |error| {
+            Failure::wrap(Exit::Failed, "the documents could not be read", &error)
+                .hint("check the database, then run the same command again")
+        };
+        let limit = session.line.run.limit.unwrap_or(u64::MAX);
+        let mut items = planner.stream();
+        let mut taken = 0;
+        while taken < limit {
+            match items.try_next().await.map_err(failed)? {
+                Some(item) => self.take(&item, known),
+                None => return Ok(true),
+            }
+            taken += 1;
         }
-        let message = format!(
-            "another object of {} bytes has the key {}",
-            info.size, blob.key
-        );
-        let remedy = "look at the object; if nobody needs it, remove it and run again";
-        self.except(exception(item, blob, ExceptionKind::Clash, message, remedy));
-        Ok(true)
+        Ok(false)
+    }
+
+    /// What is wrong with a blob that an item cannot do without leaves the whole item out.
+    fn take(&mut self, item: &Item, known: &Known) {
+        let (mut new, mut n_there) = (Vec::new(), 0);
+        for blob in &item.blobs {
+            let size = known.size(blob);
+            let there = known
+                .target
+                .as_ref()
+                .and_then(|target| target.size(&blob.key));
+            match (trouble(blob, size, there), size, there) {
+                (None, _, Some(_)) => n_there += 1,
+                (None, Some(size), None) => new.push((blob, size)),
+                (None, None, None) => {}
+                (Some((kind, message, remedy)), ..) => {
+                    self.except(exception(item, blob, kind, message, remedy));
+                    if blob.required {
+                        return;
+                    }
+                }
+            }
+        }
+        self.documents += 1;
+        self.already_there += n_there;
+        for (blob, size) in new {
+            self.count(blob, size, known.multipart_threshold);
+        }
     }
 
     fn count(&mut self, blob: &Blob, size: u64, multipart_threshold: u64) {
@@ -221,14 +242,21 @@ impl DryRun {
             ExceptionKind::BadKey => self.too_long += 1,
             _ => self.other_exceptions += 1,
         }
+        self.exception_count += 1;
         if self.exceptions.len() < EXCEPTIONS_MAX {
             self.exceptions.push(exception);
         }
     }
 
-    fn predict(&mut self, bandwidth: Option<u64>) {
-        self.cost_requests_usd = self.requests as f64 / 1000.0 * PRICE_PER_1000_WRITES;
-        self.cost_storage_usd_month = self.bytes as f64 / 1e9 * PRICE_PER_GB_MONTH;
+    fn predict(&mut self, bandwidth: Option<u64>, direction: DirectionArg) {
+        let (per_1000, per_gb_month) = match direction {
+            DirectionArg::S3ToLocal => (PRICE_PER_1000_READS, 0.0),
+            DirectionArg::LocalToS3 | DirectionArg::S3ToS3 => {
+                (PRICE_PER_1000_WRITES, PRICE_PER_GB_MONTH)
+            }
+        };
+        self.cost_requests_usd = self.requests as f64 / 1000.0 * per_1000;
+        self.cost_storage_usd_month = self.bytes as f64 / 1e9 * per_gb_month;
         let rates = bandwidth.map_or(RATES.to_vec(), |rate| vec![rate]);
         self.time = rates
             .into_iter()
@@ -239,15 +267,16 @@ impl DryRun {
             .collect();
     }
 
-    fn show(&self, ui: &Ui) {
+    fn show(&self, ui: &Ui, direction: DirectionArg) {
         if ui.is_json() {
             ui.json(self);
             return;
         }
+        let to_disk = direction == DirectionArg::S3ToLocal;
         ui.out(format!(
             "A migration would move {} as {} ({}). Nothing was changed.",
-            human::count(self.documents - self.left_out(), "document"),
-            human::count(self.objects, "object"),
+            human::count(self.documents, "document"),
+            human::count(self.objects, if to_disk { "file" } else { "object" }),
             human::bytes(self.bytes)
         ));
         let mut table = Table::plain();
@@ -262,18 +291,22 @@ impl DryRun {
             table.right(1).right(2);
             ui.out(table.render());
         }
-        ui.out(format!(
-            "requests: {} writes, about ${:.2} at S3 Standard; storage about ${:.2} a month",
-            human::number(self.requests),
-            self.cost_requests_usd,
-            self.cost_storage_usd_month
-        ));
+        let requests = human::number(self.requests);
+        let price = self.cost_requests_usd;
+        ui.out(match to_disk {
+            true => format!("requests: {requests} reads, about ${price:.2} at S3 Standard, and what it takes for traffic"),
+            false => format!(
+                "requests: {requests} writes, about ${price:.2} at S3 Standard; storage about ${:.2} a month",
+                self.cost_storage_usd_month
+            ),
+        });
         for time in &self.time {
-            ui.out(format!(
-                "time: at least {} at {}/s",
-                human::duration(Duration::from_secs(time.seconds)),
-                human::bytes(time.bytes_per_second)
-            ));
+            let least = match time.seconds {
+                0 => "under 1 s".to_owned(),
+                seconds => format!("at least {}", human::duration(Duration::from_secs(seconds))),
+            };
+            let rate = human::bytes(time.bytes_per_second);
+            ui.out(format!("time: {least} at {rate}/s"));
         }
         self.show_odd(ui);
     }
@@ -306,11 +339,33 @@ impl DryRun {
             ));
         }
     }
+}
 
-    /// Documents that would not be moved.
-    fn left_out(&self) -> u64 {
-        (self.missing + self.truncated + self.clashing).min(self.documents)
+/// What a run would name: a source that is not there or not as long as it should be, or an object in its way.
+fn trouble(
+    blob: &Blob,
+    size: Option<u64>,
+    there: Option<u64>,
+) -> Option<(ExceptionKind, String, &'static str)> {
+    const RESTORE: &str =
+        "restore the file from a backup; the migration leaves the document out until then";
+    let Some(size) = size else {
+        let message = format!("{} is not there", blob.source);
+        return blob
+            .required
+            .then_some((ExceptionKind::Missing, message, RESTORE));
+    };
+    if let Some(should) = blob.size.filter(|should| *should != size) {
+        let message = format!(
+            "{} has {size} bytes, not the {should} that it should have",
+            blob.source
+        );
+        return Some((ExceptionKind::WrongSize, message, RESTORE));
     }
+    let there = there.filter(|there| *there != size)?;
+    let message = format!("another object of {there} bytes has the key {}", blob.key);
+    let remedy = "look at the object; if nobody needs it, remove it and run again";
+    Some((ExceptionKind::Clash, message, remedy))
 }
 
 fn exception(
@@ -329,13 +384,4 @@ fn exception(
         message,
         remedy: remedy.into(),
     }
-}
-
-async fn listed(target: &Store) -> Result<KeySet, Failure> {
-    let mut keys = KeySet::new();
-    let mut entries = target.list_stream("");
-    while let Some(entry) = entries.try_next().await? {
-        keys.insert(&entry.key);
-    }
-    Ok(keys)
 }

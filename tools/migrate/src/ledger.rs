@@ -2,7 +2,8 @@
 //! its path, names the new place.
 //!
 //! What must hold: all rows of a batch change in one transaction, each only from the path it is known to hold; what appears
-//! meanwhile with the same path follows; a rollback also takes back what somebody bent by hand.
+//! meanwhile with the same path follows; a rollback also takes back what somebody bent by hand, and no object counts as unnamed, nor a source as
+//! free to go, while a row spells it in any way that is known.
 //!
 //! It deliberately keeps nothing in memory between calls but a short-lived list of files that rows still need.
 
@@ -71,7 +72,7 @@ impl DbLedger {
         Ok(batch)
     }
 
-    /// Adds rows that hold one of the old paths by now and were not known when the batch was planned.
+    /// Adds rows that hold one of the old paths by now, or a bent form of one, and were not known when the batch was planned.
     async fn add_newcomers(
         &self,
         batch: &mut Batch,
@@ -79,16 +80,24 @@ impl DbLedger {
     ) -> Result<(), LedgerError> {
         let mut known = HashSet::new();
         let mut by_old: HashMap<String, (String, usize)> = HashMap::new();
+        let news: HashSet<&str> = batch
+            .changes
+            .iter()
+            .map(|change| change.new.as_str())
+            .collect();
         for (change, item) in batch.changes.iter().zip(&batch.items) {
             known.insert((
                 change.table.clone(),
                 change.column.clone(),
                 change.key.clone(),
             ));
-            if change.old != change.new {
-                by_old
-                    .entry(change.old.clone())
-                    .or_insert_with(|| (change.new.clone(), *item));
+            if change.old == change.new || by_old.contains_key(&change.old) {
+                continue;
+            }
+            let forms = bent::forms(&self.mapping, &self.paths, &change.old).into_iter();
+            let forms = forms.filter(|form| !news.contains(form.as_str()));
+            for old in forms.chain([change.old.clone()]) {
+                by_old.insert(old, (change.new.clone(), *item));
             }
         }
         let olds: Vec<String> = by_old.keys().cloned().collect();
@@ -117,6 +126,38 @@ impl DbLedger {
             }
         }
         Ok(())
+    }
+
+    /// The columns in which a row may name an object.
+    fn naming_columns(&self) -> Vec<CopyColumn> {
+        let mut columns = vec![self.mapping.main.column()];
+        columns.extend(self.mapping.followers());
+        columns
+    }
+
+    /// Finds the stored paths that a row holds, or of which it holds a bent form. `stored` are the paths, each with the number that stands for it in
+    /// the answer; what is also a path in `local` is a row's file on the disk.
+    async fn named(
+        &self,
+        stored: impl Iterator<Item = (usize, String)>,
+        local: &HashSet<&str>,
+    ) -> Result<HashSet<usize>, LedgerError> {
+        let mut numbers: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, path) in stored {
+            let forms = bent::forms(&self.mapping, &self.paths, &path).into_iter();
+            let forms = forms.filter(|form| !local.contains(form.as_str()));
+            for spelled in forms.chain([path]) {
+                numbers.entry(spelled).or_default().push(number);
+            }
+        }
+        if numbers.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let spelled: Vec<String> = numbers.keys().cloned().collect();
+        let holders = self.db.holders(&self.naming_columns(), &spelled).await;
+        let held = holders.map_err(failed)?.into_iter();
+        let held = held.filter_map(|holder| numbers.get(&holder.path));
+        Ok(held.flatten().copied().collect())
     }
 
     /// Mends rows that hold a bent form of the path they are to be taken back from.
@@ -157,49 +198,46 @@ impl Ledger for DbLedger {
 
     async fn revert(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
         let mut batch = self.batch(items, true)?;
-        let mut columns = vec![self.mapping.main.column()];
-        columns.extend(self.mapping.followers());
-        self.add_newcomers(&mut batch, &columns).await?;
+        self.add_newcomers(&mut batch, &self.naming_columns())
+            .await?;
         let mut answers = self.db.switch(&batch.changes).await.map_err(failed)?;
         self.unbend(&batch, &mut answers).await?;
-        Ok(outcomes(items.len(), &batch, &answers))
+        let mut outcomes = outcomes(items.len(), &batch, &answers);
+        // What became of the rows that repeat its path does not put an item back of which the own row is left alone.
+        let mut seen = vec![false; items.len()];
+        for ((item, change), answer) in batch.items.iter().zip(&batch.changes).zip(&answers) {
+            let is_own = !std::mem::replace(&mut seen[*item], true);
+            if let (true, Switched::Changed(current)) = (is_own, answer) {
+                outcomes[*item] = changed(change, current);
+            }
+        }
+        Ok(outcomes)
     }
 
     async fn standing(&self, items: &[Item]) -> Result<Vec<Standing>, LedgerError> {
         let batch = self.batch(items, false)?;
         let answers = self.db.peek(&batch.changes).await.map_err(failed)?;
-        let mut columns = vec![self.mapping.main.column()];
-        columns.extend(self.mapping.followers());
-        let news: Vec<String> = batch
-            .changes
-            .iter()
-            .map(|change| change.new.clone())
-            .collect();
-        let holders = match news.is_empty() {
-            true => Vec::new(),
-            false => self.db.holders(&columns, &news).await.map_err(failed)?,
-        };
-        let held: HashSet<&str> = holders.iter().map(|holder| holder.path.as_str()).collect();
+        let olds = batch.changes.iter().map(|change| change.old.as_str());
+        let news = batch.changes.iter().map(|change| change.new.clone());
+        let named = self.named(news.enumerate(), &olds.collect()).await?;
         let mut standing = vec![Standing::Unnamed; items.len()];
         let mut seen = vec![false; items.len()];
-        for ((place, change), answer) in batch.items.iter().zip(&batch.changes).zip(&answers) {
+        let changes = batch.items.iter().zip(&batch.changes).zip(&answers);
+        for (at, ((place, change), answer)) in changes.enumerate() {
             let is_own = !std::mem::replace(&mut seen[*place], true);
-            let is_there = *answer == Switched::AlreadyDone;
-            let slot = &mut standing[*place];
-            let is_held = is_there || held.contains(change.new.as_str());
-            // A row that holds the same before and after does not say which bucket is meant.
-            if change.old == change.new {
-                if is_held && *slot == Standing::Unnamed {
-                    *slot = Standing::Alike;
-                }
-                continue;
-            }
-            match is_there {
-                true if is_own => *slot = Standing::Switched,
-                _ if *slot == Standing::Switched => {}
-                _ if is_held => *slot = Standing::Named,
-                _ => {}
-            }
+            let is_named = match answer {
+                Switched::AlreadyDone => true,
+                Switched::Changed(current) => bent::names(&self.mapping, current, &change.new),
+                Switched::Done | Switched::Gone => false,
+            };
+            let found = match (is_named || named.contains(&at), answer) {
+                (false, _) => Standing::Unnamed,
+                // A row that holds the same before and after does not say which bucket is meant.
+                (true, _) if change.old == change.new => Standing::Alike,
+                (true, Switched::AlreadyDone) if is_own => Standing::Switched,
+                (true, _) => Standing::Named,
+            };
+            standing[*place] = standing[*place].min(found);
         }
         Ok(standing)
     }
@@ -223,14 +261,21 @@ impl Ledger for DbLedger {
         if self.is_source_retired {
             return Ok(switched);
         }
-        let mut needed = self.needed.lock().await;
         // What a source is shows in the path that named it.
-        let is_object = |change: &Change| self.mapping.key_of(&change.old).is_some();
-        let which = if batch.changes.iter().any(is_object) {
-            Which::Stored
-        } else {
-            Which::Local
+        let objects = batch.items.iter().zip(&batch.changes);
+        let objects = objects.filter(|(_, change)| self.mapping.key_of(&change.old).is_some());
+        let objects: Vec<_> = objects
+            .map(|(item, change)| (*item, change.old.clone()))
+            .collect();
+        let which = match objects.is_empty() {
+            true => Which::Local,
+            false => Which::Stored,
         };
+        let locals = batch.changes.iter().map(|change| change.new.as_str());
+        for item in self.named(objects.into_iter(), &locals.collect()).await? {
+            switched[item] = false;
+        }
+        let mut needed = self.needed.lock().await;
         let current = match needed.take().filter(|needed| needed.is_usable(which)) {
             Some(current) => current,
             None => {
@@ -264,7 +309,7 @@ fn outcomes(count: usize, batch: &Batch, answers: &[Switched]) -> Vec<Outcome> {
         let outcome = match answer {
             Switched::Done => Outcome::Done,
             Switched::AlreadyDone => Outcome::AlreadyDone,
-            Switched::Changed(current) => Outcome::Changed(format!("{change} holds `{current}`")),
+            Switched::Changed(current) => changed(change, current),
             Switched::Gone => Outcome::Gone(change.to_string()),
         };
         let slot = &mut outcomes[*item];
@@ -281,6 +326,10 @@ fn outcomes(count: usize, batch: &Batch, answers: &[Switched]) -> Vec<Outcome> {
         .into_iter()
         .map(|outcome| outcome.unwrap_or_else(nothing))
         .collect()
+}
+
+fn changed(change: &Change, current: &str) -> Outcome {
+    Outcome::Changed(format!("{change} holds `{current}`"))
 }
 
 fn failed(error: DbError) -> LedgerError {

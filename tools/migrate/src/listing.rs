@@ -11,6 +11,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use store::{Store, StoreError};
 
+/// Below this prefix of a bucket are our own journals and probes, which are no objects of the application.
+const OUR_OWN: &str = ".syncline/";
+
 /// The keys below some prefixes, and the lengths of their objects.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
@@ -35,13 +38,20 @@ impl Listing {
             let mut entries = store.list_stream(prefix);
             while let Some(entry) = entries.next().await {
                 let entry = entry?;
+                if entry.key.starts_with(OUR_OWN) {
+                    continue;
+                }
                 listing.objects.push((hash(&entry.key), entry.size));
                 listing.bytes += entry.size;
             }
         }
-        listing.objects.sort_unstable();
-        listing.objects.dedup_by_key(|object| object.0);
-        Ok(listing)
+        Ok(listing.in_order())
+    }
+
+    fn in_order(mut self) -> Listing {
+        self.objects.sort_unstable();
+        self.objects.dedup_by_key(|object| object.0);
+        self
     }
 
     /// Returns an object's length in bytes, or none if there is no such object.
@@ -76,6 +86,17 @@ impl Listing {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+impl<'k> FromIterator<(&'k str, u64)> for Listing {
+    fn from_iter<I: IntoIterator<Item = (&'k str, u64)>>(objects: I) -> Listing {
+        let mut listing = Listing::default();
+        for (key, size) in objects {
+            listing.objects.push((hash(key), size));
+            listing.bytes += size;
+        }
+        listing.in_order()
     }
 }
 

@@ -13,8 +13,10 @@ mod notes;
 pub use notes::{Estimate, Notes};
 
 use crate::db::{Database, Page, Row, Which};
+use crate::listing::Listing;
 use crate::mapping::{CopyColumn, Mapping, Table};
 use crate::resolve::Paths;
+use crate::witness::Witness;
 use build::Builder;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -60,8 +62,8 @@ pub struct PlanOptions {
     pub any_content: bool,
     /// The storage class of new objects, as S3 names it.
     pub storage_class: Option<String>,
-    /// The keys of the bucket that files come from. Without it, thumbnails stay there: no row names them.
-    pub objects: Option<Arc<KeySet>>,
+    /// What is in the bucket that files come from. Without it, thumbnails stay there: no row names them.
+    pub objects: Option<Arc<Listing>>,
 }
 
 /// What the ledger needs to know about an item: kept in the journal as its context.
@@ -78,6 +80,7 @@ pub struct Planner {
     mapping: Arc<Mapping>,
     paths: Arc<Paths>,
     options: Arc<PlanOptions>,
+    witness: Arc<Witness>,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -103,8 +106,16 @@ impl Planner {
             mapping,
             paths,
             options: Arc::new(options),
+            witness: Arc::default(),
             notes: Arc::default(),
         }
+    }
+
+    /// Lets earlier runs say what objects should have in them of which no row does.
+    #[must_use]
+    pub fn witnessed(mut self, witness: Witness) -> Planner {
+        self.witness = Arc::new(witness);
+        self
     }
 
     /// Makes a planner of the same plan that notes nothing for this one.
@@ -182,6 +193,7 @@ impl Cursor {
             mapping: Arc::clone(&self.planner.mapping),
             paths: Arc::clone(&self.planner.paths),
             options: Arc::clone(&self.planner.options),
+            witness: Arc::clone(&self.planner.witness),
             table: table.clone(),
         };
         let notes = Arc::clone(&self.planner.notes);

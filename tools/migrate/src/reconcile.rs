@@ -29,6 +29,8 @@ pub struct ReconcileOptions {
     pub direction: Direction,
     /// Only rows of this owner were to be moved; others are not expected to have been.
     pub user: Option<String>,
+    /// Whether the run is still to come: a row that it can move is as good as in place.
+    pub is_before: bool,
 }
 
 /// What rows, disk and bucket come to.
@@ -110,6 +112,7 @@ pub async fn reconcile(
             paths: Arc::clone(paths),
             listing: Arc::clone(&listing),
             direction: options.direction,
+            is_before: options.is_before,
             table: table.clone(),
         });
         for which in clerk.kinds() {
@@ -157,6 +160,7 @@ struct Clerk {
     paths: Arc<Paths>,
     listing: Arc<Listing>,
     direction: Direction,
+    is_before: bool,
     table: Table,
 }
 
@@ -186,12 +190,7 @@ impl Clerk {
                 crate::keys::object_key(&self.mapping, &self.table, row).ok()
             };
             let wrong = match &key {
-                // Where rows do not show where their file is, the direction says where it should be.
-                Some(_)
-                    if !self.mapping.marks_stored() && self.direction == Direction::S3ToLocal =>
-                {
-                    self.file(row).err()
-                }
+                Some(_) if self.is_on_disk() => self.file(row).err(),
                 Some(key) => self.stored(row, key),
                 None => self.local(row),
             };
@@ -208,6 +207,18 @@ impl Clerk {
         balance
     }
 
+    /// Where rows do not show where their file is, the direction says on which side it should be.
+    fn is_on_disk(&self) -> bool {
+        let is_to_disk = self.direction == Direction::S3ToLocal;
+        let is_from_disk = self.direction == Direction::LocalToS3;
+        let is_on_disk = if self.is_before {
+            is_from_disk
+        } else {
+            is_to_disk
+        };
+        !self.mapping.marks_stored() && is_on_disk
+    }
+
     /// A row whose path names an object.
     fn stored(&self, row: &Row, key: &str) -> Option<Wrong> {
         let Some(size) = self.listing.size(key) else {
@@ -220,8 +231,8 @@ impl Clerk {
         if let Some(wrong) = self.another_size(row, size) {
             return Some(wrong);
         }
-        let is_left = self.mapping.marks_stored() && self.direction == Direction::S3ToLocal;
-        is_left.then(|| Wrong {
+        let is_back = self.mapping.marks_stored() && self.direction == Direction::S3ToLocal;
+        (is_back && !self.is_before).then(|| Wrong {
             kind: ExceptionKind::ItemChanged,
             message: "it is still in the bucket".to_owned(),
             remedy: "Run again: it came or changed meanwhile.",
@@ -241,7 +252,7 @@ impl Clerk {
             Ok(file) => file,
             Err(wrong) => return Some(wrong),
         };
-        (self.direction != Direction::S3ToLocal).then(|| Wrong {
+        (self.direction != Direction::S3ToLocal && !self.is_before).then(|| Wrong {
             kind: ExceptionKind::ItemChanged,
             message: format!("{} is there and was not moved", file.path.display()),
             remedy: "Run again: it came or changed meanwhile, or is another exception of this run.",

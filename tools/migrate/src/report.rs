@@ -62,6 +62,14 @@ impl RunReport {
         write_json(path, self)
     }
 
+    /// Counts the exceptions that are listed: there is one number, wherever it stands.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        let n = listed(&self.exceptions, self.balance.as_ref()).count() as u64;
+        (self.counts.exceptions, self.this_time.exception_count) = (n, n);
+        self
+    }
+
     /// Shows the report.
     pub fn show(&self, ui: &Ui) {
         if ui.is_json() {
@@ -85,15 +93,18 @@ impl RunReport {
         let took = human::duration(std::time::Duration::from_millis(self.this_time.elapsed_ms));
         let report = &self.this_time;
         let documents = |n: u64| human::count(n, "document");
+        let source = match self.parameters.is_from_disk() {
+            true => "local file",
+            false => "object",
+        };
+        let removed = human::count(report.sources_removed, source);
         match self.state {
-            _ if self.action == TRIED_REMOVAL => format!(
-                "{} would be removed. Nothing was changed.",
-                human::count(report.sources_removed, "local file")
-            ),
-            _ if self.action == REMOVAL && report.ended == transfer::Ended::Stopped => format!(
-                "Stopped after {} in {took}; nothing is lost.",
-                human::count(report.sources_removed, "local file")
-            ),
+            _ if self.action == TRIED_REMOVAL => {
+                format!("{removed} would be removed. Nothing was changed.")
+            }
+            _ if self.action == REMOVAL && report.ended == transfer::Ended::Stopped => {
+                format!("Stopped after {removed} in {took}; nothing is lost.")
+            }
             RunState::RolledBack | RunState::RollingBack => {
                 format!("Rolled back {} in {took}.", documents(report.reverted))
             }
@@ -102,11 +113,8 @@ impl RunReport {
                 documents(report.committed),
                 human::bytes(report.bytes)
             ),
-            _ if report.sources_removed > 0 => format!(
-                "Removed {} in {took}.",
-                human::count(report.sources_removed, "local file")
-            ),
-            _ if self.action == REMOVAL => "No local file was removed.".into(),
+            _ if report.sources_removed > 0 => format!("Removed {removed} in {took}."),
+            _ if self.action == REMOVAL => format!("No {source} was removed."),
             _ if report.committed == 0 && report.planned == 0 && self.exceptions.is_empty() => {
                 "Nothing to migrate: every document is where it should be.".into()
             }
@@ -120,13 +128,25 @@ impl RunReport {
 
     fn lines(&self) -> Vec<String> {
         let report = &self.this_time;
+        let is_disk = |is_disk: bool| if is_disk { "file" } else { "object" };
+        let source = is_disk(self.parameters.is_from_disk());
+        let target = is_disk(self.parameters.is_to_disk());
+        let restored = match source {
+            "file" => "downloaded and checked",
+            _ => "brought back and checked",
+        };
+        // Between buckets no row changes, so none shows that it had changed before.
+        let already_done = match source == target {
+            true => 0,
+            false => report.already_done,
+        };
         let parts = [
-            (report.stored, "object", "stored and proved"),
-            (report.already_there, "object", "there already, equal"),
+            (report.stored, target, "stored and proved"),
+            (report.already_there, target, "there already, equal"),
             (
-                report.already_done,
+                already_done,
                 "document",
-                "switched by an earlier attempt",
+                "whose row had the new path already",
             ),
             (
                 report.changed,
@@ -144,13 +164,22 @@ impl RunReport {
                 "left out for what is wrong with the file",
             ),
             (report.failed, "document", "failed"),
-            (report.restored, "file", "downloaded and checked"),
-            (report.objects_removed, "object", "removed"),
+            (report.restored, source, restored),
+            (report.objects_removed, target, "removed"),
         ];
         let said = parts.into_iter().filter(|(n, ..)| *n > 0);
         said.map(|(n, noun, what)| format!("{} {what}", human::count(n, noun)))
             .collect()
     }
+}
+
+/// Everything that a report lists: the exceptions, and those of the balance that none of them explains.
+pub fn listed<'e>(
+    exceptions: &'e [Exception],
+    balance: Option<&'e Balance>,
+) -> impl Iterator<Item = &'e Exception> {
+    let unexplained = balance.into_iter().flat_map(|balance| &balance.exceptions);
+    exceptions.iter().chain(unexplained)
 }
 
 /// Writes what a command reports as JSON to the file of `--report`.

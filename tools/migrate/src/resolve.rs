@@ -158,6 +158,24 @@ impl Paths {
         }
     }
 
+    /// Returns every way in which somebody may write the upload path: as the application has it, with and without `./`, and as it is on this
+    /// machine or another that a path map names.
+    #[must_use]
+    pub fn upload_spellings(&self) -> Vec<String> {
+        let upload = self.upload();
+        let bare = upload.trim_start_matches("./");
+        let mut all = vec![upload.to_owned(), bare.to_owned()];
+        if !bare.starts_with('/') {
+            all.push(format!("./{bare}"));
+        }
+        all.push(self.upload_here().to_string_lossy().into_owned());
+        for map in &self.maps {
+            all.push(map.from.trim_end_matches('/').to_owned());
+            all.push(map.to.to_string_lossy().trim_end_matches('/').to_owned());
+        }
+        all
+    }
+
     /// Returns where a path of the database is here.
     #[must_use]
     pub fn here(&self, path: &str) -> PathBuf {
@@ -180,6 +198,31 @@ impl Paths {
     #[must_use]
     pub fn upload_here(&self) -> PathBuf {
         self.here(self.upload())
+    }
+
+    /// Returns the upload path as rows are to have it: as the application has it, and so against the direction of the path maps if it was given
+    /// as it is here. None if there are path maps and none leads to it or from it.
+    #[must_use]
+    pub fn upload_in_rows(&self) -> Option<String> {
+        let upload = self.upload();
+        let is_told = |map: &PathMap| below(upload, &map.from).is_some();
+        // One that leads to itself only says where files may be changed.
+        let is_elsewhere = |map: &PathMap| Path::new(&map.from) != map.to;
+        if self.maps.iter().any(is_told) || !self.maps.iter().any(is_elsewhere) {
+            return Some(upload.to_owned());
+        }
+        let here = self.upload_here();
+        let fits = self.maps.iter().filter_map(|map| {
+            let to = self.base.join(&map.to);
+            let rest = here.strip_prefix(&to).ok()?.to_str()?.to_owned();
+            Some((to.components().count(), map, rest))
+        });
+        let (_, map, rest) = fits.max_by_key(|(length, ..)| *length)?;
+        let from = map.from.trim_end_matches('/');
+        Some(match rest.as_str() {
+            "" => from.to_owned(),
+            rest => format!("{from}/{rest}"),
+        })
     }
 
     /// Looks for a row's file, as the application does.

@@ -66,6 +66,7 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
         left.add_to(&mut report.exceptions, &bench.session.ui);
     }
+    bench.record.name(report.exceptions.iter());
     bench.record.save(state, &bench.journal)?;
     if let Err(error) = bench.ends.target.clear_probes().await {
         tracing::warn!(%error, "what a probe left could not be removed");

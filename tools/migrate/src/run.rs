@@ -10,6 +10,7 @@ pub mod choose;
 pub mod command;
 pub mod existing;
 pub mod failures;
+pub mod journals;
 pub mod kindred;
 pub mod parts;
 pub mod record;
@@ -37,6 +38,7 @@ use crate::cli::args::DirectionArg;
 use crate::reconcile::Balance;
 use crate::report::{self, RunReport};
 use crate::state::RunState;
+use crate::witness::Witness;
 use failures::{database_failure, journal_failure, run_failure};
 use parts::Ends;
 use record::{Record, TOOL};
@@ -61,6 +63,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
         .await
         .map_err(|error| database_failure(&error))?;
     check_before(&session)?;
+    parts::check_upload(&session, &parts::paths(&session)?)?;
     crate::rollback::check_between(&session)?;
     session.check_user().await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.
@@ -77,6 +80,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
             .clone_from(&record.summary.parameters.user);
     }
     let mut ends = Ends::open(&session).await?;
+    ends.planner = ends.planner.witnessed(Witness::gather(&session).await?);
     let next = record.next_command(RunState::Stopped);
     ends.vouch_for(&session, &journal, &next).await?;
     parts::clear_halves(&ends.paths);
@@ -190,13 +194,7 @@ impl Migration {
         if self.total.ended == Ended::Stopped {
             return self.stopped();
         }
-        let mut exceptions = self
-            .journal
-            .exceptions()
-            .map_err(|error| journal_failure(&error))?;
-        exceptions.extend(parts::notes(&self.ends).exceptions);
-        exceptions.sort_by(|a, b| (&a.item, a.kind).cmp(&(&b.item, b.kind)));
-        exceptions.dedup_by(|a, b| a.item == b.item && a.role == b.role && a.kind == b.kind);
+        let exceptions = self.exceptions()?;
         let balance = match self.total.ended {
             Ended::Complete => Some(self.balance(&exceptions).await?),
             _ => None,
@@ -211,20 +209,33 @@ impl Migration {
             true => (RunState::FinishedWithExceptions, Exit::Partial),
             false => (RunState::Finished, Exit::Ok),
         };
+        self.record
+            .name(report::listed(&exceptions, balance.as_ref()));
         self.record.save(state, &self.journal)?;
-        let mut report = self.report(state, exit);
+        let mut report = self.report(state, exit, exceptions);
         if self.journal.tally().total() == 0 {
             report.next.clear();
         }
-        report.exceptions = exceptions;
         report.balance = balance;
-        self.show(&report)?;
+        self.show(report)?;
         if self.journal.tally().total() == 0 {
             self.record.discard()?;
         } else if !self.record.has_changed() {
             self.record.step_back()?;
         }
         Ok(exit)
+    }
+
+    /// What the journal knows, and rows of which the plan could make no items.
+    fn exceptions(&self) -> Result<Vec<Exception>, Failure> {
+        let mut exceptions = self
+            .journal
+            .exceptions()
+            .map_err(|error| journal_failure(&error))?;
+        exceptions.extend(parts::notes(&self.ends).exceptions);
+        exceptions.sort_by(|a, b| (&a.item, a.kind).cmp(&(&b.item, b.kind)));
+        exceptions.dedup_by(|a, b| a.item == b.item && a.role == b.role && a.kind == b.kind);
+        Ok(exceptions)
     }
 
     /// A run that took nothing on has nothing to go on with, so it leaves nothing if the balance cannot be drawn either.
@@ -237,9 +248,10 @@ impl Migration {
     }
 
     fn stopped(&mut self) -> Result<Exit, Failure> {
+        let exceptions = self.exceptions()?;
+        self.record.name(exceptions.iter());
         self.record.save(RunState::Stopped, &self.journal)?;
-        let report = self.report(RunState::Stopped, Exit::Interrupted);
-        self.show(&report)?;
+        self.show(self.report(RunState::Stopped, Exit::Interrupted, exceptions))?;
         Ok(Exit::Interrupted)
     }
 
@@ -248,11 +260,11 @@ impl Migration {
         if self.journal.tally().total() == 0 {
             // Nothing was taken on, so nothing has to be resumed.
             self.record.discard()?;
-            return Err(run_failure(
-                error,
-                &self.record.next_command(RunState::RolledBack),
-            ));
+            return Err(run_failure(error, &self.record.begin_command()));
         }
+        // The journal may be what failed.
+        let exceptions = self.exceptions().unwrap_or_default();
+        self.record.name(exceptions.iter());
         self.record.save(RunState::Stopped, &self.journal)?;
         let is_bad = matches!(
             error.kind(),
@@ -260,8 +272,7 @@ impl Migration {
         );
         let failure = run_failure(error, &self.record.next_command(RunState::Stopped));
         if !(is_bad && self.session.line.run.enable_rollback) {
-            let report = self.report(RunState::Stopped, failure.exit());
-            self.show(&report)?;
+            self.show(self.report(RunState::Stopped, failure.exit(), exceptions))?;
             return Err(failure);
         }
         self.session.ui.warn(format!(
@@ -280,24 +291,22 @@ impl Migration {
             Ended::Complete => record::state_of(&self.journal),
             _ => RunState::RollingBack,
         };
+        self.record.name(undone.exceptions.iter());
         self.record.save(state, &self.journal)?;
-        let mut report = self.report(state, failure.exit());
-        report.exceptions.clone_from(&undone.exceptions);
-        self.show(&report)?;
+        let report = self.report(state, failure.exit(), undone.exceptions.clone());
+        let next = report.next.clone();
+        self.show(report)?;
         let how = match (state, undone.is_clean()) {
             (RunState::RolledBack, true) => "the run was rolled back".to_owned(),
             (RunState::RolledBack, false) => {
                 "the run was rolled back but for the exceptions that are listed".to_owned()
             }
-            _ => format!(
-                "the run is rolled back in part only; go on: {}",
-                report.next
-            ),
+            _ => format!("the run is rolled back in part only; go on: {next}"),
         };
         Err(failure.hint(format!("{how}; {}", error.remedy())))
     }
 
-    fn report(&self, state: RunState, exit: Exit) -> RunReport {
+    fn report(&self, state: RunState, exit: Exit, exceptions: Vec<Exception>) -> RunReport {
         let mut this_time = self.total.clone();
         this_time.exceptions.clear();
         RunReport {
@@ -310,13 +319,14 @@ impl Migration {
             journal: self.journal.path().display().to_string(),
             counts: self.record.summary.counts,
             this_time,
-            exceptions: self.record.summary.exceptions.clone(),
+            exceptions,
             balance: None,
             next: self.record.next_command(state),
         }
     }
 
-    fn show(&self, report: &RunReport) -> Result<(), Failure> {
+    fn show(&self, report: RunReport) -> Result<(), Failure> {
+        let report = report.counted();
         self.watch.finish();
         report.show(&self.session.ui);
         match &self.session.line.run.report {

@@ -186,10 +186,10 @@ impl Settings {
         kind == Some(store::StoreKind::S3)
     }
 
-    /// Tells whether the state files lie where a restart of a container, or of the machine, removes them.
+    /// Tells whether the state files lie, without anybody having said so, where a restart of a container, or of the machine, removes them.
     #[must_use]
     pub fn state_is_volatile(&self) -> bool {
-        self.state_dir.value.starts_with("/tmp")
+        self.state_dir.origin == Origin::Default
     }
 }
 

@@ -9,6 +9,7 @@ mod find;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
@@ -193,8 +194,15 @@ impl StateDir {
     /// If it cannot be made.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         create_dir_durably(path).map_err(|error| {
-            Failure::io("make the directory for state files", path, &error)
-                .hint("name another with --state-dir or MIGRATION_STATE_DIR")
+            let failure = Failure::io("make the directory for state files", path, &error);
+            let failure = match error.kind() {
+                // Something else has the name, or one above it.
+                ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                    failure.with_exit(Exit::Config)
+                }
+                _ => failure,
+            };
+            failure.hint("name another with --state-dir or MIGRATION_STATE_DIR")
         })?;
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self { path })
@@ -299,6 +307,18 @@ impl Parameters {
         self.difference(other).is_none()
     }
 
+    /// Tells whether the files come from the disk; else they are objects.
+    #[must_use]
+    pub fn is_from_disk(&self) -> bool {
+        self.direction == "local-to-s3"
+    }
+
+    /// Tells whether the files go to the disk; else they become objects.
+    #[must_use]
+    pub fn is_to_disk(&self) -> bool {
+        self.direction == "s3-to-local"
+    }
+
     /// Tells whether both are certainly over two databases: they differ by name or number, or lie in two servers' files.
     #[must_use]
     pub fn is_surely_other(&self, other: &Parameters) -> bool {
@@ -324,9 +344,9 @@ impl Parameters {
     /// Returns the bucket at which the way ends or begins that is not a local folder; the one that the copies go to, if both are buckets.
     #[must_use]
     pub fn bucket(&self) -> &str {
-        match self.direction.as_str() {
-            "s3-to-local" => &self.source,
-            _ => &self.target,
+        match self.is_to_disk() {
+            true => &self.source,
+            false => &self.target,
         }
     }
 
@@ -342,7 +362,7 @@ impl Parameters {
     /// Returns the flags, each with a space before it, without which a command would not mean the way of this run.
     #[must_use]
     pub fn flags(&self, with: Flags) -> String {
-        if self.direction == "local-to-s3" {
+        if self.is_from_disk() {
             return String::new();
         }
         let direction = format!(" --direction {}", self.direction);
@@ -374,8 +394,9 @@ impl Parameters {
 
 impl Summary {
     /// Takes the first exceptions of a report over.
-    pub fn set_exceptions(&mut self, exceptions: &[Exception]) {
-        self.exceptions = exceptions.iter().take(EXCEPTIONS_MAX).cloned().collect();
+    pub fn set_exceptions<'e>(&mut self, exceptions: impl IntoIterator<Item = &'e Exception>) {
+        let first = exceptions.into_iter().take(EXCEPTIONS_MAX);
+        self.exceptions = first.cloned().collect();
     }
 }
 
@@ -392,7 +413,8 @@ fn parse(bytes: &[u8]) -> Option<Summary> {
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     atomic_write_private(path, bytes).map_err(|error| {
-        Failure::io("write", path, &error)
-            .hint("free some space, or name another directory with --state-dir")
+        Failure::io("write", path, &error).hint(
+            "free some space or make the directory writable, or name another one with --state-dir",
+        )
     })
 }

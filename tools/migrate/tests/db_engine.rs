@@ -5,6 +5,7 @@
 
 use migrate::db::{Database, DatabaseOptions, open_database};
 use migrate::ledger::DbLedger;
+use migrate::listing::Listing;
 use migrate::mapping::Mapping;
 use migrate::plan::{Direction, PlanOptions, Planner};
 use migrate::reconcile::{ReconcileOptions, reconcile};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use store::Store;
 use testkit::readur::{self, Expect, Fleet, FleetOptions, Snapshot, Trap};
 use transfer::{
-    Engine, EngineParts, Files, Journal, KeySet, Limits, Objects, Proof, RemoveOptions, Report,
+    Engine, EngineParts, Files, Journal, Limits, Objects, Proof, RemoveOptions, Report,
     RollbackOptions, RunHeader, Silent, Source, Steps, StopSignal,
 };
 
@@ -155,7 +156,7 @@ impl Scene {
     async fn left(&self, direction: Direction) -> Vec<String> {
         let options = ReconcileOptions {
             direction,
-            user: None,
+            ..ReconcileOptions::default()
         };
         let drawn = reconcile(
             &*self.db,
@@ -241,15 +242,12 @@ async fn the_way_back_to_disk_needs_no_journal() {
         .remove_sources(RemoveOptions::default())
         .await
         .expect("a removal");
-    let mut keys = KeySet::new();
-    for entry in scene.bucket.list("").await.expect("a listing") {
-        keys.insert(&entry.key);
-    }
+    let objects = Listing::read(&scene.bucket, &[]).await.expect("a listing");
     let disk = open_folder(&scene.fleet.uploads);
     let mut back = scene.engine("back", Arc::new(Objects::new(scene.bucket.clone())), disk);
     let options = PlanOptions {
         direction: Direction::S3ToLocal,
-        objects: Some(Arc::new(keys)),
+        objects: Some(Arc::new(objects)),
         ..PlanOptions::default()
     };
     back.run(scene.planner(options).stream())

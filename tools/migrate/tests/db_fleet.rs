@@ -556,7 +556,7 @@ async fn the_way_back_from_the_bucket_makes_the_paths_that_the_application_would
         .collect();
     let options = PlanOptions {
         direction: Direction::S3ToLocal,
-        objects: Some(Arc::new(keys.iter().copied().collect())),
+        objects: Some(Arc::new(keys.iter().map(|key| (*key, 1)).collect())),
         ..PlanOptions::default()
     };
     let (items, _) = scene.plan(options).await;

@@ -66,7 +66,8 @@ impl Failure {
         Self::new(exit, message).with_causes(Some(error))
     }
 
-    /// Makes a failure of an I/O error on a path; a disk that is full, or may only be read, gets its own code and hint.
+    /// Makes a failure of an I/O error on a path; a disk that is full, or may only be read, and a permission that is
+    /// missing get their own codes and hints.
     pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}", path.display());
         match error.kind() {
@@ -76,7 +77,7 @@ impl Failure {
                 .hint("free some space, then run the command again"),
             std::io::ErrorKind::ReadOnlyFilesystem => Self::wrap(Exit::DiskFull, message, error)
                 .hint("mount the disk for writing, then run the command again"),
-            std::io::ErrorKind::PermissionDenied => Self::wrap(Exit::Failed, message, error)
+            std::io::ErrorKind::PermissionDenied => Self::wrap(Exit::Denied, message, error)
                 .hint("check who owns the file and its permissions"),
             _ => Self::wrap(Exit::Failed, message, error),
         }

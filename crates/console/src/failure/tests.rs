@@ -168,6 +168,9 @@ fn context_moves_the_message_down() {
 #[test]
 fn a_full_disk_has_its_own_code() {
     let full = io::Error::from(io::ErrorKind::StorageFull);
+    let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+    let failure = Failure::io("write", std::path::Path::new("/d/hx.db"), &denied);
+    assert_eq!(failure.exit(), Exit::Denied);
     let failure = Failure::io("write", std::path::Path::new("/d/hx.db"), &full);
     assert_eq!(failure.exit(), Exit::DiskFull);
     assert!(failure.message().contains("/d/hx.db"));

@@ -65,7 +65,7 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
         }
         let mut entries = read(shared, places.to_vec()).await?;
         if was_lost {
-            entries = only_switched(shared, entries).await?;
+            entries = only_named(shared, entries).await?;
         }
         let good = make_good(shared, entries).await?;
         switch_back(shared, good, &mut checked).await?;
@@ -78,12 +78,12 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
     remove_objects(shared, &checked).await
 }
 
-/// Leaves only items whose rows name their objects: of those that somebody had changed, which were named then, only these are of use.
-async fn only_switched(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
+/// Leaves only items whose objects a row names: of those that somebody had changed, which were told then, these are not settled.
+async fn only_named(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
     let standing = shared.standing(&items_of(&entries)).await?;
     let entries = entries.into_iter().zip(standing);
-    let switched = entries.filter(|(_, standing)| *standing == Standing::Switched);
-    Ok(switched.map(|(entry, _)| entry).collect())
+    let named = entries.filter(|(_, standing)| *standing != Standing::Unnamed);
+    Ok(named.map(|(entry, _)| entry).collect())
 }
 
 fn items_of(entries: &[Entry]) -> Vec<Item> {
@@ -153,7 +153,7 @@ async fn make_source_good(
 ) -> Result<(), Failure> {
     let failed = |error| shared.source_failure(item, blob, error);
     let found = shared
-        .patiently_source(|| shared.source.digest(blob))
+        .patiently_source(|| shared.digest_of_named(blob))
         .await
         .map_err(failed)?;
     if is_good(item, blob, stored, found)? {
@@ -162,7 +162,7 @@ async fn make_source_good(
     // Two items may have one source: the second finds what the first has restored.
     let _turn = shared.restoring(&blob.source).await;
     let found = shared
-        .patiently_source(|| shared.source.digest(blob))
+        .patiently_source(|| shared.digest_of_named(blob))
         .await
         .map_err(failed)?;
     if is_good(item, blob, stored, found)? {
@@ -215,7 +215,9 @@ async fn restore_proved(
     for _ in 0..RESTORES_MAX {
         restore(shared, item, blob, stored).await?;
         for _ in 0..READS_MAX {
-            let read = shared.patiently_source(|| shared.source.digest(blob)).await;
+            let read = shared
+                .patiently_source(|| shared.digest_of_named(blob))
+                .await;
             let read = read.map_err(|error| shared.source_failure(item, blob, error))?;
             if read == Some((stored.size, stored.sha256)) {
                 return Ok(());
@@ -285,10 +287,11 @@ async fn switch_back(
     shared.steps.take("switched back")?;
     let mut n_back = 0;
     for (item, outcome) in items.iter().zip(&outcomes) {
-        if matches!(outcome, Outcome::Changed(_)) {
-            let message =
-                "it does not point to the object of this run any more; its object was kept";
-            let remedy = "see what it points to now; if that is right, nothing is to be done";
+        if let Outcome::Changed(now) = outcome {
+            let message = format!(
+                "it does not point to the object of this run any more: {now}; it was left alone, and its object was kept"
+            );
+            let remedy = "see what it points to now; if that is right, nothing is to be done; else mend it, then roll back again";
             let kind = ExceptionKind::ItemChanged;
             shared.remark(item_exception(item, kind, message, remedy))?;
             shared.report().changed += 1;
@@ -451,7 +454,9 @@ impl Made {
     /// that is gone.
     async fn source_digest(&self, blob: &Blob) -> Result<Option<SourceDigest>, RunError> {
         let (shared, item) = (&self.shared, &self.entry.item);
-        let found = shared.patiently_source(|| shared.source.digest(blob)).await;
+        let found = shared
+            .patiently_source(|| shared.digest_of_named(blob))
+            .await;
         let found = found.map_err(|error| shared.source_failure(item, blob, error));
         match refused::judge(shared, item, blob, found).await {
             Ok(found) => Ok(Some(found)),

@@ -357,7 +357,7 @@ async fn remove_source(
 ) -> Result<(), Failure> {
     let failed = |error| shared.source_failure(item, blob, error);
     let found = shared
-        .patiently_source(|| shared.source.digest(blob))
+        .patiently_source(|| shared.digest_of_named(blob))
         .await
         .map_err(failed)?;
     let Some(found) = found else {

@@ -349,6 +349,16 @@ impl Shared {
         let _ = self.probing.write().await;
     }
 
+    /// Reads and hashes a source that only the journal names; none if it is not there. Elsewhere than where a journal's word is enough it is not
+    /// read, nor taken for what was copied.
+    pub(super) async fn digest_of_named(
+        &self,
+        blob: &Blob,
+    ) -> Result<Option<(u64, Digest)>, SourceError> {
+        self.source.vouch(blob).await?;
+        self.source.digest(blob).await
+    }
+
     /// Waits before the next attempt; false if there is none.
     async fn wait(&self, attempt: u32, error: &(dyn Error + Send + Sync + 'static)) -> bool {
         let retry = &self.limits.retry;

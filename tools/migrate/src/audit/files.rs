@@ -11,12 +11,13 @@ use crate::resolve::Paths;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use transfer::KeySet;
+use transfer::{Digest, KeySet};
 
 /// Walks the upload path.
 pub(super) async fn look_at_disk(
     mapping: &Arc<Mapping>,
     paths: &Arc<Paths>,
+    hash: bool,
     seen: Seen,
 ) -> Result<Seen, AuditError> {
     let (mapping, paths) = (Arc::clone(mapping), Arc::clone(paths));
@@ -25,26 +26,30 @@ pub(super) async fn look_at_disk(
         let root = paths.upload_here();
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
-            walk(&folder, &root, &mapping, &mut folders, &mut seen);
+            for (path, bytes) in walk(&folder, &root, &mapping, &mut folders, &mut seen) {
+                look_at_file(&path, bytes, hash, &mut seen);
+            }
         }
         seen
     })
     .await
 }
 
+/// Reads a folder, and returns its files and their lengths.
 fn walk(
     folder: &Path,
     root: &Path,
     mapping: &Mapping,
     folders: &mut Vec<PathBuf>,
     seen: &mut Seen,
-) {
+) -> Vec<(PathBuf, u64)> {
+    let mut files = Vec::new();
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
             seen.report
                 .add(finding(folder, FindingKind::Unreadable, error.to_string()));
-            return;
+            return files;
         }
     };
     for entry in entries.flatten() {
@@ -59,12 +64,13 @@ fn walk(
         if metadata.is_dir() {
             folders.push(path);
         } else {
-            look_at_file(&path, metadata.len(), seen);
+            files.push((path, metadata.len()));
         }
     }
+    files
 }
 
-fn look_at_file(path: &Path, bytes: u64, seen: &mut Seen) {
+fn look_at_file(path: &Path, bytes: u64, hash: bool, seen: &mut Seen) {
     seen.report.files += 1;
     seen.report.file_bytes += bytes;
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -76,19 +82,41 @@ fn look_at_file(path: &Path, bytes: u64, seen: &mut Seen) {
     if is_in(&seen.files) {
         return;
     }
-    let found = match is_in(&seen.migrated) {
-        true => {
+    let copied = [path, real.as_path()];
+    let copied = copied
+        .iter()
+        .find_map(|path| seen.copied.get(&path.to_string_lossy()));
+    let found = match copied {
+        Some(was) if let Some(how) = differs(path, bytes, was, hash) => {
+            finding(path, FindingKind::MigratedSourceDiffers, how)
+        }
+        known if known.is_some() || is_in(&seen.migrated) => {
             let detail = format!(
                 "it is in the bucket now, and waits for --delete-source; it has {bytes} bytes"
             );
             finding(path, FindingKind::MigratedSource, detail)
         }
-        false => {
+        _ => {
             let detail = format!("no row names it; it has {bytes} bytes");
             finding(path, FindingKind::FileWithoutRow, detail)
         }
     };
     seen.report.add(found);
+}
+
+/// Says how a file differs from what was migrated.
+fn differs(path: &Path, bytes: u64, (size, sha256): (u64, Digest), hash: bool) -> Option<String> {
+    if bytes != size {
+        return Some(format!("it has {bytes} bytes and had {size}"));
+    }
+    if !hash {
+        return None;
+    }
+    match super::rows::sha256(path) {
+        Ok(now) if now == sha256 => None,
+        Ok(now) => Some(format!("its SHA-256 is {now} and was {sha256}")),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 fn is_ignored(path: &Path, root: &Path, mapping: &Mapping) -> bool {

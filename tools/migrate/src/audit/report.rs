@@ -97,6 +97,8 @@ pub enum FindingKind {
     StaleCopy,
     /// A file was migrated, its row names the object now, and `--delete-source` has not removed it yet.
     MigratedSource,
+    /// Such a file is not what was migrated: somebody has written to it since.
+    MigratedSourceDiffers,
     /// No row names a file.
     FileWithoutRow,
     /// No row names an object.
@@ -123,6 +125,7 @@ impl FindingKind {
             Kind::SharedFile => "shared_file",
             Kind::StaleCopy => "stale_copy",
             Kind::MigratedSource => "migrated_source",
+            Kind::MigratedSourceDiffers => "migrated_source_differs",
             Kind::FileWithoutRow => "file_without_row",
             Kind::ObjectWithoutRow => "object_without_row",
         }
@@ -134,7 +137,10 @@ impl FindingKind {
         use FindingKind as Kind;
         match self {
             Kind::LegacyPath | Kind::SharedFile | Kind::MigratedSource => Severity::Info,
-            Kind::StaleCopy | Kind::FileWithoutRow | Kind::ObjectWithoutRow => Severity::Warning,
+            Kind::StaleCopy
+            | Kind::MigratedSourceDiffers
+            | Kind::FileWithoutRow
+            | Kind::ObjectWithoutRow => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -168,6 +174,9 @@ impl FindingKind {
             Kind::StaleCopy => "Nothing: the application does not read it.",
             Kind::MigratedSource => {
                 "Nothing is wrong. When the objects have proved themselves: `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
+            }
+            Kind::MigratedSourceDiffers => {
+                "Compare it with the object, which the application reads: a rollback and --delete-source leave both alone until they are equal."
             }
             Kind::FileWithoutRow => {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."

@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use transfer::Digest;
 
 /// Files are read in pieces of so many bytes.
 const PIECE: usize = 256 * 1024;
@@ -78,8 +79,15 @@ impl Clerk {
             .table
             .local_path
             .fill(&keys::values(row, self.paths.upload()));
-        seen.migrated
-            .insert(&self.paths.here(&place).to_string_lossy());
+        let place = self.paths.here(&place);
+        let place = place.to_string_lossy();
+        seen.migrated.insert(&place);
+        let noted = row.sha256.as_deref().and_then(|text| text.parse().ok());
+        if let (Some(size), Some(sha256)) = (row.size, noted)
+            && !self.table.is_rewritten(row.mime.as_deref())
+        {
+            seen.copied.add(&place, size, sha256);
+        }
         let listing = self.listing.as_ref()?;
         let Some(size) = listing.size(key) else {
             return Some((
@@ -185,7 +193,7 @@ impl Clerk {
             return None;
         }
         match sha256(path) {
-            Ok(digest) if digest == noted => None,
+            Ok(digest) if digest.to_string() == noted => None,
             Ok(digest) => Some((
                 FindingKind::HashDiffers,
                 format!("its SHA-256 is {digest} and the row says {noted}"),
@@ -246,20 +254,17 @@ impl Clerk {
     }
 }
 
-/// Reads a file and returns its SHA-256 in hexadecimal.
-fn sha256(path: &Path) -> io::Result<String> {
+/// Reads a file and returns its SHA-256.
+pub(super) fn sha256(path: &Path) -> io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut context = Context::new(&SHA256);
     let mut piece = vec![0; PIECE];
+    let mut digest = Digest([0; 32]);
     loop {
         let length = file.read(&mut piece)?;
         if length == 0 {
-            let digest = context.finish();
-            return Ok(digest
-                .as_ref()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect());
+            digest.0.copy_from_slice(context.finish().as_ref());
+            return Ok(digest);
         }
         context.update(&piece[..length]);
     }

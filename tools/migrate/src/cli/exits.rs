@@ -18,16 +18,19 @@ pub const MEANINGS: [(Exit, &str); 14] = [
         Exit::Usage,
         "the command line is wrong, or an unfinished run needs `--resume` or `--fresh-start`",
     ),
-    (Exit::Partial, "done in part; each exception is named"),
+    (
+        Exit::Partial,
+        "done in part, or (`--dry-run`) would be; each exception is named",
+    ),
     (
         Exit::Config,
-        "a setting is wrong, or the database has no such tables",
+        "a setting is wrong, no directory has that name, or the database has no such tables",
     ),
     (Exit::NoStore, "no bucket there, or no run"),
     (Exit::Locked, "another process is at it"),
     (
         Exit::Denied,
-        "credentials missing or wrong, or permission refused",
+        "credentials missing or wrong, or permission refused (by the file system too)",
     ),
     (
         Exit::Network,

@@ -1,14 +1,15 @@
 //! The sources that some row still needs: the files of local paths, or the objects of stored ones.
 //!
 //! What must hold: a file that any row can still be served from is in the list, whatever way the row spells its path and
-//! whatever link leads to it; so is the key of every stored path.
+//! whatever link leads to it; so is the key of every stored path, and the file of one that a person's REPLACE made of a local path.
 //!
 //! It deliberately forgets itself after a few seconds: the application goes on working meanwhile.
 
+use crate::bent;
 use crate::db::{Database, DbError, Page, Row, Which};
 use crate::mapping::{Mapping, Table};
 use crate::resolve::Paths;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use transfer::KeySet;
 
@@ -26,7 +27,7 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    /// Reads all local, or all stored, rows of all tables. Where rows do not show which they are, none counts as needed.
+    /// Reads all rows of all tables for files, all stored ones for objects. Where rows do not show which they are, none counts as needed.
     pub(super) async fn collect(
         db: &dyn Database,
         mapping: &Mapping,
@@ -41,12 +42,16 @@ impl Needed {
         if !mapping.marks_stored() {
             return Ok(needed);
         }
+        let roots = match which {
+            Which::Stored => Vec::new(),
+            _ => bent_roots(mapping, paths),
+        };
         for table in mapping.tables() {
-            needed.add_table(db, mapping, paths, table).await?;
+            needed.add_table(db, mapping, paths, table, &roots).await?;
         }
         for copy in &mapping.copies {
             needed
-                .add_table(db, mapping, paths, &copy.as_table(&mapping.main))
+                .add_table(db, mapping, paths, &copy.as_table(&mapping.main), &roots)
                 .await?;
         }
         Ok(needed)
@@ -58,12 +63,17 @@ impl Needed {
         mapping: &Mapping,
         paths: &Paths,
         table: &Table,
+        roots: &[PathBuf],
     ) -> Result<(), DbError> {
+        let which = match roots.is_empty() {
+            true => self.which,
+            false => Which::All,
+        };
         let mut after: Option<String> = None;
         loop {
             let page = Page {
                 table,
-                which: self.which,
+                which,
                 user: None,
                 after: after.as_deref(),
                 limit: PAGE,
@@ -74,17 +84,21 @@ impl Needed {
             };
             after = Some(last.key.clone());
             for row in &rows {
-                self.add_row(mapping, paths, row);
+                self.add_row(mapping, paths, row, roots);
             }
         }
     }
 
-    fn add_row(&mut self, mapping: &Mapping, paths: &Paths, row: &Row) {
-        if let Some(key) = mapping.key_of(&row.path) {
-            self.files.insert(key);
-            return;
-        }
-        for place in paths.candidates(mapping, row) {
+    fn add_row(&mut self, mapping: &Mapping, paths: &Paths, row: &Row, roots: &[PathBuf]) {
+        let places = match (mapping.key_of(&row.path), self.which) {
+            (Some(key), Which::Stored) => {
+                self.files.insert(key);
+                return;
+            }
+            (Some(key), _) => roots.iter().map(|root| root.join(key)).collect(),
+            (None, _) => paths.candidates(mapping, row),
+        };
+        for place in places {
             if place.symlink_metadata().is_ok() {
                 self.add(&place);
             }
@@ -115,4 +129,16 @@ impl Needed {
             || self.files.contains(source)
             || real.is_ok_and(|real| self.files.contains(&real.to_string_lossy()))
     }
+}
+
+/// Where a stored path leads that somebody's REPLACE has made of a local one: `/app/uploads/documents/x` became `s3://documents/x`.
+fn bent_roots(mapping: &Mapping, paths: &Paths) -> Vec<PathBuf> {
+    let prefixes = bent::prefixes(mapping, paths).into_iter();
+    let mut roots: Vec<PathBuf> = prefixes
+        .filter(|prefix| !prefix.is_empty())
+        .map(|prefix| paths.here(&prefix))
+        .collect();
+    roots.sort();
+    roots.dedup();
+    roots
 }

@@ -5,16 +5,13 @@
 //!
 //! What it deliberately does not do: compare upload paths or users. Whoever's document it was and wherever it lay, its row is explained.
 
-use std::collections::BTreeSet;
-
 use console::Failure;
 use transfer::{Journal, KeySet, State};
 
 use crate::cli::args::DirectionArg;
-use crate::run::existing::copied;
-use crate::run::failures::journal_failure;
-use crate::run::session::{MIRROR, Session, direction_named};
-use crate::state::{Parameters, run_age};
+use crate::run::journals;
+use crate::run::session::{Session, direction_named};
+use crate::state::Parameters;
 
 /// Collects the items that another run has switched, or may have.
 ///
@@ -23,42 +20,15 @@ use crate::state::{Parameters, run_age};
 pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<KeySet, Failure> {
     let parameters = session.parameters()?;
     let mirror = session.mirror().await?;
-    let mirrored = Journal::mirrored_runs(&mirror, MIRROR).await;
-    let mirrored = BTreeSet::from_iter(mirrored.map_err(|error| journal_failure(&error))?);
-    let here = session.state.runs()?;
-    let mut runs = mirrored.clone();
-    runs.extend(here.iter().map(|files| files.run.clone()));
-    runs.remove(&journal.header().run_id);
-    let mut runs = Vec::from_iter(runs);
-    runs.sort_by_key(|run| std::cmp::Reverse(run_age(run)));
     let mut known = Known::default();
-    for run in runs {
-        let opened = match here.iter().find(|files| files.run == run) {
-            Some(files) => match Journal::read_only(&files.journal) {
-                Err(_) if mirrored.contains(&run) => copied(&mirror, &run).await?,
-                opened => opened,
-            },
-            None => copied(&mirror, &run).await?,
-        };
-        match opened {
-            // The copy lies in the bucket of the run, whatever name that had then.
-            Ok(other) => {
-                let way = way_of(&other, &parameters, mirrored.contains(&run));
-                if let Some(Err(error)) = way.map(|way| known.take_in(&other, way)) {
-                    say_useless(session, &run, &error);
-                }
-            }
-            Err(error) => say_useless(session, &run, &error),
-        }
-    }
+    let take_in = |other: &Journal, is_copied| match way_of(other, &parameters, is_copied) {
+        // The copy lies in the bucket of the run, whatever name that had then.
+        Some(way) => known.take_in(other, way),
+        None => Ok(()),
+    };
+    let own = &journal.header().run_id;
+    journals::newest_first(session, &mirror, Some(own), "explains no row", take_in).await?;
     Ok(known.brought)
-}
-
-/// Whoever can write to the bucket can put a journal there that cannot be read: it must not keep a rollback from its end.
-fn say_useless(session: &Session, run: &str, error: &transfer::JournalError) {
-    session.ui.warn(format!(
-        "the journal of run {run} explains no row, or not all it could: {error}"
-    ));
 }
 
 /// Which way a run brought rows.

@@ -10,6 +10,7 @@ use crate::db::{Change, Row};
 use crate::keys;
 use crate::mapping::{Derived, Mapping, Table};
 use crate::resolve::{Found, FoundFile, Paths};
+use crate::witness::Witness;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use transfer::{Attributes, Blob, Exception, ExceptionKind, Item};
@@ -19,6 +20,7 @@ pub(super) struct Builder {
     pub(super) mapping: Arc<Mapping>,
     pub(super) paths: Arc<Paths>,
     pub(super) options: Arc<PlanOptions>,
+    pub(super) witness: Arc<Witness>,
     pub(super) table: Table,
 }
 
@@ -86,6 +88,9 @@ impl Builder {
             for derived in &self.mapping.derived {
                 blobs.extend(self.derived_blob(derived, row, &route, page));
             }
+        }
+        if self.options.direction != Direction::LocalToS3 {
+            blobs.iter_mut().for_each(|blob| self.witness.testify(blob));
         }
         let context = Context {
             changes: vec![Change {
@@ -156,7 +161,10 @@ impl Builder {
     fn to_disk(&self, row: &Row) -> Result<Route, Box<Exception>> {
         let source = self.stored_key(row)?;
         let relative = self.on_disk(row);
-        let new_path = format!("{}/{relative}", self.paths.upload());
+        let new_path = match self.mapping.relative_paths {
+            true => relative.clone(),
+            false => format!("{}/{relative}", self.upload_in_rows(row)?),
+        };
         keys::check_length(&self.mapping, &self.table, &new_path).map_err(|error| {
             self.unmovable(
                 row,
@@ -170,6 +178,14 @@ impl Builder {
             key: relative,
             new_path,
             file: None,
+        })
+    }
+
+    fn upload_in_rows(&self, row: &Row) -> Result<String, Box<Exception>> {
+        self.paths.upload_in_rows().ok_or_else(|| {
+            let message = format!("no path map leads to {}", self.paths.upload());
+            let remedy = "Name how the application has the upload path: --path-map FROM=TO.";
+            self.unmovable(row, ExceptionKind::BadKey, message, remedy)
         })
     }
 
@@ -255,12 +271,8 @@ impl Builder {
                 (file.path.to_str()?.to_owned(), stored)
             }
             direction => {
-                self.options
-                    .objects
-                    .as_ref()?
-                    .contains(&stored)
-                    .then_some(())?;
-                page.file(&derived.role, 0);
+                let bucket = self.options.objects.as_ref()?;
+                page.file(&derived.role, bucket.size(&stored)?);
                 match direction {
                     Direction::S3ToS3 => (stored.clone(), stored),
                     _ => (stored, self.derived_on_disk(derived, row, &route.new_path)?),

@@ -157,7 +157,7 @@ async fn options_narrow_and_dress_the_plan() {
 async fn other_directions_start_from_the_bucket() {
     let scene = Scene::new().await;
     let thumbnail = format!("thumbnails/{ALICE}/c_thumb.jpg");
-    let there = Arc::new([thumbnail.as_str()].into_iter().collect::<KeySet>());
+    let there = Arc::new([(thumbnail.as_str(), 9)].into_iter().collect::<Listing>());
     let plan = |direction| PlanOptions {
         direction,
         objects: Some(Arc::clone(&there)),

@@ -14,6 +14,7 @@ use super::failures::journal_failure;
 use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session, direction_named};
 use super::sound;
+use crate::cli::args::DirectionArg;
 use crate::state::{Parameters, RunFiles, RunState, Summary, run_named};
 
 /// What a run is taken up for.
@@ -85,6 +86,7 @@ fn other_run(files: &RunFiles, what: &str) -> Failure {
 /// # Errors
 /// If it leads to no journal, here or there.
 pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure> {
+    let file = &session.state.meant(file);
     let failure = match session.state.resolve(file) {
         Ok(files) => return Ok(files),
         Err(failure) => failure,
@@ -93,17 +95,33 @@ pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure
     let Some(files) = files.filter(|files| !files.journal.exists()) else {
         return Err(failure);
     };
-    let Ok(mirror) = session.mirror().await else {
-        return Err(failure);
-    };
-    match Journal::from_mirror(&mirror, MIRROR, &files.run, &files.journal).await {
-        Ok(_) => {
-            say_taken(session, &files);
-            Ok(files)
+    for mirror in mirrors(session).await? {
+        match Journal::from_mirror(&mirror, MIRROR, &files.run, &files.journal).await {
+            Ok(_) => {
+                say_taken(session, &files);
+                return Ok(files);
+            }
+            Err(error) if error.kind() == JournalErrorKind::NotFound => {}
+            Err(error) => return Err(journal_failure(&error)),
         }
-        Err(error) if error.kind() == JournalErrorKind::NotFound => Err(failure),
-        Err(error) => Err(journal_failure(&error)),
     }
+    Err(failure)
+}
+
+/// The stores in which the copy of a journal may be whose direction nobody knows yet, the likeliest first: what was named as the target, and the
+/// application's own bucket.
+async fn mirrors(session: &Session) -> Result<Vec<Store>, Failure> {
+    let mut found = Vec::new();
+    if session.settings.direction == DirectionArg::S3ToS3 {
+        session.target_url()?;
+    }
+    if let Some(target) = &session.settings.target {
+        found.push(session.open_store(&target.value).await?);
+    }
+    if session.settings.bucket.is_some() {
+        found.push(session.bucket().await?);
+    }
+    Ok(found)
 }
 
 /// Opens the copy of a journal that the bucket keeps. Its file is gone again at once: the state directory may take none, and a copy there
@@ -178,35 +196,33 @@ async fn newest(session: &Session) -> Result<RunFiles, Failure> {
     }
 }
 
-/// Rebuilds the newest journal of which the bucket keeps a copy and that took something on.
+/// Rebuilds the newest journal of which a bucket keeps a copy and that took something on.
 async fn from_bucket(session: &Session) -> Result<RunFiles, Failure> {
-    let nothing = || {
-        Failure::new(
-            Exit::NoStore,
-            format!("there is no run in {}", session.state.path().display()),
-        )
-        .kind("no-state-file")
-        .hint("name the directory with --state-dir, or a file with --state-file; the bucket keeps no copy either")
-    };
-    if session.settings.bucket.is_none() {
-        return Err(nothing());
-    }
-    let mirror = session.mirror().await?;
-    let runs = Journal::mirrored_runs(&mirror, MIRROR)
-        .await
-        .map_err(|error| journal_failure(&error))?;
-    for run in runs.iter().rev() {
-        let files = session.state.files(run);
-        let journal = Journal::from_mirror(&mirror, MIRROR, run, &files.journal)
+    for mirror in mirrors(session).await? {
+        let runs = Journal::mirrored_runs(&mirror, MIRROR)
             .await
             .map_err(|error| journal_failure(&error))?;
-        if journal.tally().total() > 0 {
-            say_taken(session, &files);
-            return Ok(files);
+        for run in runs.iter().rev() {
+            let files = session.state.files(run);
+            let journal = Journal::from_mirror(&mirror, MIRROR, run, &files.journal)
+                .await
+                .map_err(|error| journal_failure(&error))?;
+            if journal.tally().total() > 0 {
+                say_taken(session, &files);
+                return Ok(files);
+            }
+            // Versions before this one kept copies of runs that had nothing to do.
+            std::fs::remove_file(&files.journal)
+                .map_err(|error| Failure::io("remove", &files.journal, &error))?;
         }
-        // Versions before this one kept copies of runs that had nothing to do.
-        std::fs::remove_file(&files.journal)
-            .map_err(|error| Failure::io("remove", &files.journal, &error))?;
     }
-    Err(nothing())
+    Err(Failure::new(
+        Exit::NoStore,
+        format!("there is no run in {}", session.state.path().display()),
+    )
+    .kind("no-state-file")
+    .hint(
+        "name the directory with --state-dir, or a file with --state-file; the bucket keeps no copy either (that of a run from bucket to bucket \
+         is in the other one: add --target URL)",
+    ))
 }

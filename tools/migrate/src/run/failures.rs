@@ -76,6 +76,7 @@ pub fn journal_failure(error: &JournalError) -> Failure {
             .store_error()
             .map_or(Exit::Failed, |store| exit::of_store(store.kind())),
         _ if is_disk_full(error) => Exit::DiskFull,
+        _ if has_cause(error, |kind| kind == ErrorKind::PermissionDenied) => Exit::Denied,
         _ => Exit::Failed,
     };
     Failure::from_error(code, error).hint(error.remedy())
@@ -83,25 +84,22 @@ pub fn journal_failure(error: &JournalError) -> Failure {
 
 /// A disk that takes nothing more: it is full, or may only be read.
 fn is_disk_full(error: &dyn Error) -> bool {
-    let mut next = error.source();
-    while let Some(error) = next {
-        let kind = error
-            .downcast_ref::<std::io::Error>()
-            .map(std::io::Error::kind);
-        if matches!(
+    has_cause(error, |kind| {
+        matches!(
             kind,
-            Some(
-                ErrorKind::StorageFull
-                    | ErrorKind::QuotaExceeded
-                    | ErrorKind::FileTooLarge
-                    | ErrorKind::ReadOnlyFilesystem
-            )
-        ) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+            ErrorKind::StorageFull
+                | ErrorKind::QuotaExceeded
+                | ErrorKind::FileTooLarge
+                | ErrorKind::ReadOnlyFilesystem
+        )
+    })
+}
+
+/// Tells whether the operating system said something of this kind.
+fn has_cause(error: &dyn Error, is_it: impl Fn(ErrorKind) -> bool) -> bool {
+    let causes = std::iter::successors(error.source(), |error| Error::source(*error));
+    let mut kinds = causes.filter_map(|error| error.downcast_ref::<std::io::Error>());
+    kinds.any(|error| is_it(error.kind()))
 }
 
 fn of_database(kind: DbErrorKind) -> Exit {

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use console::{Exit, Failure, FailureExt};
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use store::{Store, StoreKind, StoreUrl};
 use transfer::{
     EngineParts, Exception, Files, Item, Journal, KeySet, Limits, Mirror, Objects, Observer,
@@ -23,6 +23,7 @@ use super::kindred;
 use super::session::{MIRROR, Session};
 use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
 use crate::ledger::DbLedger;
+use crate::listing::Listing;
 use crate::plan::{Direction, Notes, PlanOptions, Planner};
 use crate::reconcile::{Balance, ReconcileError, ReconcileOptions, reconcile};
 use crate::resolve::{PathMap, Paths, Symlinks};
@@ -73,7 +74,7 @@ impl Ends {
         };
         let objects = match &bucket {
             None => None,
-            Some(bucket) => Some(Arc::new(listed(bucket).await?)),
+            Some(bucket) => Some(Arc::new(Listing::read(bucket, &[]).await?)),
         };
         let options = PlanOptions {
             direction,
@@ -239,14 +240,50 @@ pub async fn balance(
     let options = ReconcileOptions {
         direction: direction(session.settings.direction),
         user: session.line.run.user_id.clone(),
+        is_before: false,
     };
+    drawn(session, &ends.paths, &ends.mirror, &options, exceptions).await
+}
+
+/// Looks what a run will not put right: rows that it would find neither where they come from nor where they go. What is among the exceptions
+/// already is not repeated.
+///
+/// # Errors
+/// If the database or the bucket cannot be asked.
+pub async fn balance_before(
+    session: &Session,
+    paths: &Arc<Paths>,
+    bucket: &Store,
+    exceptions: &[Exception],
+) -> Result<Vec<Exception>, Failure> {
+    let options = ReconcileOptions {
+        direction: direction(session.settings.direction),
+        user: session.line.run.user_id.clone(),
+        is_before: true,
+    };
+    let balance = drawn(session, paths, bucket, &options, exceptions).await?;
+    Ok(balance.exceptions)
+}
+
+async fn drawn(
+    session: &Session,
+    paths: &Arc<Paths>,
+    bucket: &Store,
+    options: &ReconcileOptions,
+    exceptions: &[Exception],
+) -> Result<Balance, Failure> {
     let (database, mapping) = (&*session.database, &session.mapping);
-    let drawn = reconcile(database, mapping, &ends.paths, &ends.mirror, &options).await;
+    let drawn = reconcile(database, mapping, paths, bucket, options).await;
+    let done = match options.is_before {
+        true => "",
+        false => "; the run itself is done",
+    };
     let mut balance = drawn.map_err(|error| match &error {
         ReconcileError::Database(error) => database_failure(error)
-            .context("the rows could not be read for the balance; the run itself is done"),
-        ReconcileError::Store(below) => Failure::from(below)
-            .context("the bucket could not be listed for the balance; the run itself is done"),
+            .context(format!("the rows could not be read for the balance{done}")),
+        ReconcileError::Store(below) => Failure::from(below).context(format!(
+            "the bucket could not be listed for the balance{done}"
+        )),
     })?;
     let named: HashSet<&str> = exceptions
         .iter()
@@ -325,14 +362,18 @@ pub fn direction(direction: DirectionArg) -> Direction {
 }
 
 /// A folder that the application reads gets plain files; a folder that stands for a bucket is a store.
-async fn open_target(session: &Session) -> Result<Store, Failure> {
+///
+/// # Errors
+/// If it cannot be opened, or the rows would not lead to it.
+pub async fn open_target(session: &Session) -> Result<Store, Failure> {
     if session.settings.direction != DirectionArg::S3ToLocal {
         return session.target().await;
     }
     let url = session.target_url()?;
     match (url.kind(), url.folder()) {
         (StoreKind::Folder, Some(folder)) => {
-            check_directory(folder)?;
+            check_directory(folder, "")?;
+            check_rows_lead_to(&paths(session)?, folder)?;
             Ok(match session.settings.symlinks {
                 SymlinksArg::All => Store::plain_folder_with_links(folder),
                 SymlinksArg::None | SymlinksArg::Inside => Store::plain_folder(folder),
@@ -342,30 +383,67 @@ async fn open_target(session: &Session) -> Result<Store, Failure> {
     }
 }
 
-fn check_directory(folder: &Path) -> Result<(), Failure> {
+/// Fails if there is no upload directory to find files in: everything would be missing, or nothing would be there to do.
+///
+/// # Errors
+/// Of configuration.
+pub fn check_upload(session: &Session, paths: &Paths) -> Result<(), Failure> {
+    if session.settings.direction != DirectionArg::LocalToS3 {
+        return Ok(());
+    }
+    let here = paths.upload_here();
+    let shown = match here.as_path() == Path::new(paths.upload()) {
+        true => String::new(),
+        false => format!(", the upload path {} here,", paths.upload()),
+    };
+    check_directory(&here, &shown)
+}
+
+fn check_directory(folder: &Path, shown: &str) -> Result<(), Failure> {
     if folder.is_dir() {
         return Ok(());
     }
     Err(
-        Failure::config(format!("{} is no directory", folder.display())).hint(
-            "make it, or name the application's upload directory with UPLOAD_PATH or --upload-path",
-        ),
+        Failure::config(format!("{}{shown} is no directory", folder.display()))
+            .kind("no-upload-path")
+            .hint(
+                "name the application's upload directory with UPLOAD_PATH or --upload-path, and with --path-map FROM=TO where it lies on this \
+                 machine, if that is elsewhere; or make it",
+            ),
     )
+}
+
+/// Rows are written as the application has its paths; read by the path maps they must lead to the files that are put down.
+fn check_rows_lead_to(paths: &Paths, folder: &Path) -> Result<(), Failure> {
+    let shown = paths.upload_in_rows().ok_or_else(|| {
+        Failure::usage(format!(
+            "no --path-map leads to the upload path {}, so nothing says how the application has it in its rows",
+            paths.upload()
+        ))
+        .hint(format!(
+            "add --path-map FROM={0}, with the application's own path for FROM; --path-map {0}={0} if it has the same",
+            folder.display()
+        ))
+    })?;
+    let here = paths.here(&shown);
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if real(&here) == real(folder) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the rows would name {shown}, which is {} on this machine, and the files would go to {}",
+        here.display(),
+        folder.display()
+    ))
+    .hint(format!(
+        "say how the application has that directory: --path-map {shown}={}",
+        folder.display()
+    )))
 }
 
 fn wrong_target(url: &StoreUrl) -> Failure {
     Failure::usage(format!("{} is no local folder", url.to_config_string()))
         .hint("with --direction s3-to-local, leave --target out or write --target folder:/PATH")
-}
-
-/// Every key of the bucket that files come from, as hashes.
-async fn listed(bucket: &Store) -> Result<KeySet, Failure> {
-    let mut keys = KeySet::new();
-    let mut entries = bucket.list_stream("").boxed();
-    while let Some(entry) = entries.try_next().await? {
-        keys.insert(&entry.key);
-    }
-    Ok(keys)
 }
 
 fn limits(session: &Session) -> Limits {
@@ -388,7 +466,8 @@ fn limits(session: &Session) -> Limits {
 }
 
 /// What stands before every key of the plan; a target that others use too need not be listed in whole.
-fn prefixes(session: &Session) -> Vec<String> {
+#[must_use]
+pub fn prefixes(session: &Session) -> Vec<String> {
     if session.settings.direction != DirectionArg::LocalToS3 {
         return vec![];
     }

@@ -5,9 +5,10 @@
 //! What it deliberately does not do: hold anything that is not in the journal too.
 
 use console::Failure;
-use transfer::{Journal, Report, RunHeader, State, Tally};
+use transfer::{Exception, Journal, Report, RunHeader, State, Tally};
 
 use super::command;
+use super::failures::journal_failure;
 use super::session::Session;
 use crate::state::{
     Counts, FORMAT, Flags, Parameters, Pointers, RunFiles, RunState, StateDir, Summary,
@@ -95,8 +96,13 @@ impl Record {
         counts.restored += report.restored;
         counts.sources_removed += report.sources_removed;
         counts.bytes += report.bytes;
-        counts.exceptions = report.exception_count;
-        self.summary.set_exceptions(&report.exceptions);
+    }
+
+    /// Takes over which exceptions a command over this run lists at its end.
+    pub fn name<'e>(&mut self, exceptions: impl Iterator<Item = &'e Exception>) {
+        let exceptions: Vec<&Exception> = exceptions.collect();
+        self.summary.counts.exceptions = exceptions.len() as u64;
+        self.summary.set_exceptions(exceptions);
     }
 
     /// Forgets a run that took nothing on: its files go, and the newest run is again the one before.
@@ -143,9 +149,17 @@ impl Record {
             RunState::Finished => {
                 format!("migrate_to_s3 --verify-state --state-file {file}{known}{typed}")
             }
-            RunState::FinishedWithExceptions => format!("migrate_to_s3 --audit-files{typed}"),
-            RunState::RolledBack => format!("migrate_to_s3{new}{typed}"),
+            RunState::FinishedWithExceptions | RunState::RolledBack => {
+                format!("migrate_to_s3 --audit-files{typed}")
+            }
         }
+    }
+
+    /// Returns what to type to begin a run like this one.
+    #[must_use]
+    pub fn begin_command(&self) -> String {
+        let new = self.summary.parameters.flags(Flags::New);
+        format!("migrate_to_s3{new}{}", self.typed)
     }
 }
 
@@ -191,7 +205,10 @@ pub fn of_header(files: &RunFiles, header: &RunHeader) -> Result<Parameters, Fai
 fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
     let header = journal.header();
     let parameters = of_header(files, header)?;
-    Ok(Summary {
+    let exceptions = journal
+        .exceptions()
+        .map_err(|error| journal_failure(&error))?;
+    let mut summary = Summary {
         format: FORMAT,
         tool: TOOL.into(),
         run: files.run.clone(),
@@ -201,8 +218,13 @@ fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
         parameters,
         journal: files.journal.clone(),
         journal_bytes: 0,
-        counts: Counts::default(),
+        counts: Counts {
+            exceptions: exceptions.len() as u64,
+            ..Counts::default()
+        },
         exceptions: vec![],
         next: String::new(),
-    })
+    };
+    summary.set_exceptions(&exceptions);
+    Ok(summary)
 }

@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use store::{Encryption, Environment, Store, StoreUrl, Tuning};
 
 use super::failures::database_failure;
+use super::parts;
 use crate::cli::args::{CommandLine, DirectionArg};
 use crate::db::{Database, DatabaseOptions, DbErrorKind, Page, Which, open_database};
 use crate::mapping::Mapping;
@@ -144,9 +145,9 @@ impl Session {
             )
             .hint("name the application's bucket with --store or S3_BUCKET_NAME")),
             (DirectionArg::S3ToLocal, None) => {
-                let upload = &settings.upload_path.value;
-                let absolute = std::path::absolute(upload)
-                    .map_err(|error| Failure::io("find", upload, &error))?;
+                let upload = parts::paths(self)?.upload_here();
+                let absolute = std::path::absolute(&upload)
+                    .map_err(|error| Failure::io("find", &upload, &error))?;
                 Ok(StoreUrl::from_folder(absolute))
             }
             (DirectionArg::S3ToS3, None) => Err(Failure::usage(

@@ -139,7 +139,8 @@ impl Observer for Watch {
                 self.verbose(|| format!("the store asks for less: {parallel} at once now"));
             }
             Event::Waiting { why, seconds } => {
-                self.ui.status(format!("waiting {seconds:.0} s: {why}"));
+                let pause = human::duration(Duration::from_secs_f64(seconds));
+                self.ui.status(format!("waiting {pause}: {why}"));
             }
             Event::Restored { source, bytes } => {
                 self.bytes.fetch_add(bytes, Relaxed);

@@ -61,7 +61,7 @@ impl Wording {
         }
         Some(match kind {
             "credentials" if self == Wording::Variables => {
-                "check S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY: the application uses the same"
+                "check S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, of which the application uses the same"
             }
             "credentials" => {
                 "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY as for the application, or check what the AWS credential chain finds \

@@ -163,7 +163,8 @@ impl Workbench {
             exceptions,
             balance: None,
             next,
-        };
+        }
+        .counted();
         report.show(&self.session.ui);
         match &self.session.line.run.report {
             Some(path) => report.write_to(path),

@@ -56,6 +56,30 @@ impl StateDir {
         }
     }
 
+    /// Returns the path that a person means who typed `LATEST`, `backup`, the name of a run, or that of its file without the directory. What is a
+    /// file as it was typed is that file.
+    #[must_use]
+    pub fn meant(&self, typed: &Path) -> PathBuf {
+        let is_bare = typed.components().count() == 1 && !typed.exists();
+        let name = typed.to_str().filter(|_| is_bare);
+        let Some(name) = name.map(|name| name.strip_prefix(STEM).unwrap_or(name)) else {
+            return typed.to_owned();
+        };
+        let (run, extension) = match name.rsplit_once('.') {
+            Some((run, extension @ ("json" | "journal"))) => (run, extension),
+            _ => (name, "json"),
+        };
+        let run = match run {
+            "latest" => "LATEST",
+            run => run,
+        };
+        let is_run = ["LATEST", "backup"].contains(&run) || begins_like_a_run(run);
+        match is_run {
+            true => self.path.join(format!("{STEM}{run}.{extension}")),
+            false => typed.to_owned(),
+        }
+    }
+
     /// `LATEST` and `backup` that were removed mean the newest journal.
     fn pointer_without_summary(&self, path: &Path) -> Result<Option<RunFiles>, Failure> {
         let is_pointer = |name: &str| name == super::LATEST || name == super::BACKUP;
@@ -92,8 +116,11 @@ pub fn run_named(path: &Path) -> Option<String> {
     let run = run
         .strip_suffix(".json")
         .or_else(|| run.strip_suffix(".journal"))?;
-    run.starts_with(|first: char| first.is_ascii_digit())
-        .then(|| run.to_owned())
+    begins_like_a_run(run).then(|| run.to_owned())
+}
+
+fn begins_like_a_run(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_digit())
 }
 
 /// Every place that a path may mean, the likeliest first.

@@ -95,8 +95,11 @@ fn who_forces_the_run_of_another_database_back_takes_no_object_of_that() {
         .run(&["--rollback", &journal])
         .assert_code(15)
         .assert_says(&["was over the database"]);
+    // A clone has the files where its database says; elsewhere no file is believed that only a journal names.
+    let uploads = production.fleet.uploads.display().to_string();
+    let forced = ["--force-rollback", "--state-file", &journal];
     staging
-        .run(&["--force-rollback", "--state-file", &journal])
+        .run(&[&forced[..], &["--upload-path", &uploads]].concat())
         .assert_code(3)
         .assert_says(&["they stay"]);
     let objects = documents(&production);

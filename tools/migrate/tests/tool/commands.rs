@@ -8,9 +8,15 @@ use crate::world::{Ended, Site};
 fn there_and_back_leaves_everything_as_it_was() {
     let site = Site::new(40);
     let before = site.moment();
-    site.run(&["--enable-rollback"])
+    let done = site
+        .run(&["--enable-rollback"])
         .assert_code(0)
         .assert_says(&["Migrated", "Balance"]);
+    assert!(
+        !done.err.contains("a restart may empty"),
+        "somebody has named the state directory: {}",
+        done.err
+    );
     site.run(&["--verify-state", "--full"])
         .assert_code(0)
         .assert_says(&["agree"]);
@@ -27,7 +33,7 @@ fn there_and_back_leaves_everything_as_it_was() {
 fn a_dry_run_touches_nothing_and_needs_no_bucket() {
     let site = Site::with_traps(20);
     let before = site.moment();
-    let report = site.run(&["--dry-run", "--json"]).assert_code(0).json();
+    let report = site.run(&["--dry-run", "--json"]).assert_code(3).json();
     assert!(report["documents"].as_u64() > Some(20), "{report:#}");
     for name in [
         "missing",
@@ -48,8 +54,8 @@ fn a_dry_run_touches_nothing_and_needs_no_bucket() {
         command.env_remove(name);
     }
     Ended::of(command, &["--dry-run", "--no-s3"])
-        .assert_code(0)
-        .assert_says(&["was not asked", "requests", "time"]);
+        .assert_code(3)
+        .assert_says(&["was not asked", "requests", "time: under 1 s"]);
     before.assert_same(&site.moment(), "after a dry run");
     assert_eq!(
         std::fs::read_dir(site.state()).expect("lists").count(),
@@ -161,11 +167,7 @@ fn sources_go_in_a_later_step_and_come_back() {
     let site = Site::new(25);
     let before = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site
-        .state()
-        .join("migration_state_LATEST.json")
-        .display()
-        .to_string();
+    let latest = site.latest();
     let delete = ["--delete-source", "--state-file", &latest];
     site.run(&delete)
         .assert_code(0)
@@ -187,6 +189,33 @@ fn sources_go_in_a_later_step_and_come_back() {
         .assert_code(0);
     site.run(&["--rollback", &latest]).assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn an_audit_names_a_migrated_file_that_was_changed_since() {
+    for has_journal in [true, false] {
+        let site = Site::new(6);
+        site.run(&[]).assert_code(0);
+        if !has_journal {
+            std::fs::remove_dir_all(site.state()).expect("removes");
+        }
+        site.run(&["--audit-files"])
+            .assert_code(0)
+            .assert_says(&["agree", "waits for --delete-source"]);
+        let noted = |one: &&testkit::readur::Document| {
+            one.hash.is_some() && !one.mime.starts_with("image/")
+        };
+        let changed = site.fleet.documents.iter().find(noted).expect("a document");
+        let mut bytes = fs::read(&changed.file).expect("reads");
+        bytes[0] ^= 1;
+        fs::write(&changed.file, bytes).expect("writes");
+        let report = site.run(&["--audit-files", "--json"]).json();
+        let findings = report["findings"].as_array().expect("a list").iter();
+        let mut named = findings.filter(|one| one["kind"] == "migrated_source_differs");
+        let path = changed.file.display().to_string();
+        assert_eq!(named.next().map(|one| &one["path"]), Some(&path.into()));
+        assert_eq!(named.next(), None, "{report:#}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! What must hold: afterwards files, rows and objects equal those of a run that nobody interrupted, or the start, byte for byte.
 
-use crate::world::{Ended, Moment, Site};
+use crate::world::{Ended, Moment, Site, removal};
 
 /// Small batches, so that a few documents make many steps.
 const RUN: [&str; 4] = ["--batch-size", "2", "--parallel-uploads", "2"];
@@ -72,18 +72,8 @@ fn a_rollback_goes_on_from_every_step() {
     let mut step = 1;
     loop {
         site.run(&RUN).assert_code(0);
-        let latest = site
-            .state()
-            .join("migration_state_LATEST.json")
-            .display()
-            .to_string();
-        let delete = [
-            "--delete-source",
-            "--state-file",
-            &latest,
-            "--older-than",
-            "0s",
-        ];
+        let latest = site.latest();
+        let delete = removal(&latest);
         site.run(&delete).assert_code(0);
         let ended = ends_at(&site, &["--rollback"], step);
         roll_back(
@@ -105,18 +95,8 @@ fn sources_go_or_come_back_from_every_step() {
     let mut step = 1;
     loop {
         site.run(&RUN).assert_code(0);
-        let latest = site
-            .state()
-            .join("migration_state_LATEST.json")
-            .display()
-            .to_string();
-        let delete = [
-            "--delete-source",
-            "--state-file",
-            &latest,
-            "--older-than",
-            "0s",
-        ];
+        let latest = site.latest();
+        let delete = removal(&latest);
         let ended = ends_at(&site, &delete, step);
         done.bucket
             .assert_same(&moment(&site).bucket, "no object goes with a file");

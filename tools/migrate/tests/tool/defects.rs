@@ -266,11 +266,15 @@ fn defect_16_paths_of_a_container_are_found_on_the_host() {
     let site = Site::shown_as(10, "/app/uploads");
     let before = site.moment();
     let map = format!("/app/uploads={}", site.fleet.uploads.display());
-    site.run(&[]).assert_code(3);
-    assert_eq!(site.switched(), 0, "without the map nothing is found");
-    site.run(&["--rollback"]);
-    site.run(&["--fresh-start", "--path-map", &map])
-        .assert_code(0);
+    for what in [&[][..], &["--dry-run"], &["--audit-files"]] {
+        site.run(what).assert_code(4).assert_says(&[
+            "/app/uploads is no directory",
+            "hint:",
+            "--path-map",
+        ]);
+    }
+    before.assert_same(&site.moment(), "without the map nothing is begun");
+    site.run(&["--path-map", &map]).assert_code(0);
     assert_eq!(site.switched(), 10);
     site.run(&["--rollback", "--path-map", &map]).assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");

@@ -7,24 +7,21 @@ use testkit::s3::{ACCESS_KEY, SECRET_KEY};
 
 use crate::world::{BUCKET, Ended, Site};
 
+/// A site that is migrated, and the URL of another bucket.
+pub fn beside_another(documents: usize) -> (Site, String) {
+    let site = Site::new(documents);
+    site.run(&[]).assert_code(0);
+    site.s3.create_bucket("other");
+    let target = site.s3.store_url("other", "");
+    (site, target)
+}
+
 #[test]
 fn from_the_bucket_to_the_disk_and_undone() {
     let site = Site::new(25);
     let start = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site
-        .state()
-        .join("migration_state_LATEST.json")
-        .display()
-        .to_string();
-    site.run(&[
-        "--delete-source",
-        "--state-file",
-        &latest,
-        "--older-than",
-        "0s",
-    ])
-    .assert_code(0);
+    site.delete_source(&site.latest(), &[]).assert_code(0);
     let in_s3 = site.moment();
     site.run(&["--direction", "s3-to-local"]).assert_code(0);
     assert_eq!(site.switched(), 0);
@@ -51,12 +48,130 @@ fn from_the_bucket_to_the_disk_and_undone() {
 }
 
 #[test]
+fn a_container_s_rows_come_back_as_the_container_has_them() {
+    let site = Site::shown_as(8, "/app/uploads");
+    let start = site.moment();
+    let host = site.fleet.uploads.display().to_string();
+    let map = format!("/app/uploads={host}");
+    let known = ["--path-map", &map];
+    // As the rows have it, and as this machine has it.
+    for upload in ["/app/uploads", &host] {
+        let known = [&known[..], &["--upload-path", upload]].concat();
+        let run = |more: &[&str]| site.run(&[&known[..], more].concat());
+        run(&["--fresh-start"]).assert_code(0);
+        site.delete_source(&site.latest(), &known).assert_code(0);
+        let in_s3 = site.moment();
+        run(&["--direction", "s3-to-local"]).assert_code(0);
+        let back = site.moment();
+        start.tables.assert_same(&back.tables, upload);
+        let names = |snapshot: &Snapshot| snapshot.names().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(names(&back.tree), names(&start.tree), "{upload}");
+        run(&["--rollback"]).assert_code(0);
+        in_s3.tables.assert_same(&site.moment().tables, upload);
+        run(&["--rollback"]).assert_code(0);
+        start.assert_same(&site.moment(), upload);
+    }
+    run_refused(
+        &site,
+        &["--upload-path", &host, "--path-map", "/srv/other=/nowhere"],
+    );
+    let folder = site.folder().join("another");
+    std::fs::create_dir(&folder).expect("makes");
+    let target = format!("folder:{}", folder.display());
+    run_refused(&site, &["--path-map", &map, "--target", &target]);
+}
+
+/// Rows that would lead nowhere are not written.
+fn run_refused(site: &Site, flags: &[&str]) {
+    for what in [&["--dry-run"][..], &[]] {
+        let arguments = [&["--direction", "s3-to-local"], flags, what].concat();
+        site.run(&arguments)
+            .assert_code(2)
+            .assert_says(&["--path-map", "hint:"]);
+    }
+}
+
+#[test]
+fn a_damaged_picture_is_known_by_the_journal_that_brought_it() {
+    for is_here in [true, false] {
+        let site = Site::with_followers(12);
+        site.run(&[]).assert_code(0);
+        site.delete_source(&site.latest(), &[]).assert_code(0);
+        let with_thumbnail = site
+            .fleet
+            .documents
+            .iter()
+            .find(|one| one.thumbnail.is_some());
+        let with_thumbnail = &with_thumbnail.expect("one has a thumbnail").id;
+        let objects = site.moment().bucket;
+        let image = format!("{}.png", site.fleet.documents[0].id);
+        let thumbnail = format!("{with_thumbnail}_thumb.jpg");
+        for name in [&image, &thumbnail] {
+            let key = objects.names().find(|key| key.ends_with(name.as_str()));
+            let path = site.s3.root().join(BUCKET).join(key.expect("it was moved"));
+            let mut bytes = std::fs::read(&path).expect("reads");
+            bytes[0] ^= 1;
+            std::fs::write(&path, bytes).expect("writes");
+        }
+        if !is_here {
+            std::fs::remove_dir_all(site.state()).expect("removes");
+        }
+        let ended = site
+            .run(&["--direction", "s3-to-local", "--json"])
+            .assert_code(3);
+        let exceptions = ended.json()["exceptions"].clone();
+        let damaged = |key: &str| {
+            let list = exceptions.as_array().expect("a list").iter();
+            let mut of = list.filter(|one| one["kind"] == "wrong_digest");
+            of.any(|one| {
+                one["source"]
+                    .as_str()
+                    .is_some_and(|source| source.ends_with(key))
+            })
+        };
+        assert!(damaged(&image) && damaged(&thumbnail), "{exceptions:#}");
+        let tree = site.moment().tree;
+        let is_there = |name: &str| tree.names().any(|file| file.ends_with(name));
+        assert!(!is_there(&image) && !is_there(&thumbnail), "not switched");
+        let left =
+            "SELECT count(*) FROM processed_images WHERE processed_image_path LIKE 's3://%.png'";
+        assert_ne!(site.sql(left), "0");
+        assert_eq!(site.switched(), 0, "the documents are whole");
+    }
+}
+
+#[test]
+fn a_dry_run_counts_what_the_run_stores_in_every_direction() {
+    for direction in ["local-to-s3", "s3-to-s3", "s3-to-local"] {
+        let site = Site::with_followers(8);
+        if direction != "local-to-s3" {
+            site.run(&[]).assert_code(0);
+            site.delete_source(&site.latest(), &[]).assert_code(0);
+        }
+        site.s3.create_bucket("other");
+        let target = site.s3.store_url("other", "");
+        let mut run = vec!["--direction", direction, "--json"];
+        if direction == "s3-to-s3" {
+            run.extend(["--target", &target]);
+        }
+        let before = site.moment();
+        let tried = site.run(&[&run[..], &["--dry-run"]].concat());
+        let tried = tried.assert_code(0).json();
+        before.assert_same(&site.moment(), "after a dry run");
+        let done = site.run(&run).assert_code(0).json();
+        assert_eq!(
+            tried["documents"], done["this_time"]["committed"],
+            "{direction}"
+        );
+        assert_eq!(tried["objects"], done["this_time"]["stored"], "{direction}");
+        assert_eq!(tried["bytes"], done["this_time"]["bytes"], "{direction}");
+    }
+}
+
+#[test]
 fn from_bucket_to_bucket() {
-    let site = Site::new(15);
-    site.run(&[]).assert_code(0);
+    let (site, target) = beside_another(15);
     let before = site.moment();
-    site.s3.create_bucket("other");
-    let target = site.s3.store_url("other", "");
     let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
     site.run(&direction).assert_code(0);
     let other = Snapshot::bucket(site.s3.root(), "other");
@@ -87,6 +202,34 @@ fn from_bucket_to_bucket() {
 }
 
 #[test]
+fn a_run_between_buckets_is_undone_with_the_machine_gone() {
+    for is_named in [true, false] {
+        let (site, target) = beside_another(5);
+        let known = ["--target", target.as_str()];
+        let done = site
+            .run(&[&["--direction", "s3-to-s3"], &known[..]].concat())
+            .assert_code(0);
+        assert!(!done.out.contains("whose row"), "{}", done.all());
+        let name = site.journals()[1].display().to_string();
+        std::fs::remove_dir_all(site.state()).expect("removes");
+        let mut undo = vec!["--remove-copies", "--rollback"];
+        if is_named {
+            undo.push(&name);
+        }
+        site.run(&[&known[..], &undo].concat())
+            .assert_code(0)
+            .assert_says(&[
+                "from the bucket",
+                "Rolled back 5 documents",
+                "--audit-files",
+            ]);
+        let left = Snapshot::bucket(site.s3.root(), "other");
+        assert!(left.is_empty());
+        assert_eq!(site.switched(), 5);
+    }
+}
+
+#[test]
 fn copies_are_removed_between_buckets_only() {
     let site = Site::new(2);
     site.run(&["--remove-copies"])
@@ -103,11 +246,8 @@ fn copies_are_removed_between_buckets_only() {
 fn a_file_that_was_written_since_is_not_removed_with_the_run_that_made_it() {
     let site = Site::new(4);
     site.run(&[]).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
-    let delete = ["--delete-source", "--state-file", &latest];
-    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
-        .assert_code(0);
+    let latest = site.latest();
+    site.delete_source(&latest, &[]).assert_code(0);
     site.run(&["--direction", "s3-to-local"]).assert_code(0);
     let path = site.sql("SELECT file_path FROM documents ORDER BY id LIMIT 1");
     std::fs::write(&path, b"written by the application since").expect("writes");
@@ -148,10 +288,7 @@ fn pasted_with(site: &Site, ended: &Ended, flag: &str) -> Ended {
 
 #[test]
 fn the_next_command_that_is_printed_works_between_buckets() {
-    let site = Site::new(15);
-    site.run(&[]).assert_code(0);
-    site.s3.create_bucket("other");
-    let target = site.s3.store_url("other", "");
+    let (site, target) = beside_another(15);
     let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
     let arguments = [&direction[..], &["--batch-size", "3"]].concat();
     let mut cut = site.command(&arguments);
@@ -260,15 +397,11 @@ fn after_a_failure_the_commands_that_are_printed_work_between_buckets() {
 
 #[test]
 fn the_old_buckets_objects_go_once_the_application_has_moved() {
-    let site = Site::new(6);
-    site.run(&[]).assert_code(0);
+    let (site, target) = beside_another(6);
     let before = site.moment();
-    site.s3.create_bucket("other");
-    let target = site.s3.store_url("other", "");
     let direction = ["--direction", "s3-to-s3", "--target", target.as_str()];
     site.run(&direction).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
+    let latest = site.latest();
     let delete = [
         "--target",
         &target,
@@ -283,7 +416,8 @@ fn the_old_buckets_objects_go_once_the_application_has_moved() {
         .assert_says(&["--application-moved", "hint:"]);
     before.assert_same(&site.moment(), "nothing was removed");
     site.run(&[&delete[..], &["--application-moved"]].concat())
-        .assert_code(0);
+        .assert_code(0)
+        .assert_says(&["Removed", "objects in"]);
     assert!(site.moment().bucket.is_empty(), "the old objects are gone");
     site.run(&["--target", &target, "--rollback", &latest])
         .assert_code(0);
@@ -298,8 +432,7 @@ fn a_bucket_that_is_its_own_target_loses_nothing() {
     let to_other = site.s3.store_url("other", "");
     site.run(&["--direction", "s3-to-s3", "--target", &to_other])
         .assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
+    let latest = site.latest();
     let before = site.moment();
     let n_journals = site.journals().len();
     let target = site.s3.store_url("docs", "");

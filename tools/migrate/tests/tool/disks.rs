@@ -12,7 +12,7 @@ use testkit::{Action, Gate, Rule};
 
 use crate::failures::{behind_a_proxy, until};
 use crate::mounts::{FULL, READ_ONLY, mounted};
-use crate::world::{Ended, Site};
+use crate::world::{Ended, Site, removal};
 
 /// Runs the program while a directory may only be read.
 fn while_read_only(site: &Site, dir: &Path, arguments: &[&str]) -> Ended {
@@ -45,15 +45,8 @@ fn files_that_cannot_be_restored_or_removed_keep_their_rows_and_objects() {
     let site = Site::new(5);
     let before = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
-    let delete = [
-        "--delete-source",
-        "--state-file",
-        &latest,
-        "--older-than",
-        "0s",
-    ];
+    let latest = site.latest();
+    let delete = removal(&latest);
     // The folders below are part of the same file system.
     let uploads = site.fleet.uploads.clone();
     let ended = while_read_only(&site, &uploads, &delete);
@@ -107,11 +100,8 @@ fn a_file_that_finds_no_room_keeps_its_row_and_object() {
     ));
     let before = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
-    let delete = ["--delete-source", "--state-file", &latest];
-    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
-        .assert_code(0);
+    let latest = site.latest();
+    site.delete_source(&latest, &[]).assert_code(0);
     let folder = site.fleet.uploads.join("documents");
     let removed = site.moment();
     mounted(&site, FULL, &folder, &["--rollback", &latest])

@@ -356,8 +356,31 @@ fn the_state_directory_cannot_be_made() {
     std::fs::write(&blocked, "").expect("writes");
     let blocked = blocked.join("state").display().to_string();
     site.run(&["--state-dir", &blocked])
-        .assert_code(1)
+        .assert_code(4)
         .assert_says(&["state files", "--state-dir"]);
+}
+
+#[test]
+fn the_state_directory_may_not_be_written() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let site = Site::new(1);
+    let before = site.moment();
+    let allow = |path: &std::path::Path, mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("sets the mode");
+    };
+    allow(site.folder(), 0o755);
+    allow(&site.state(), 0o555);
+    let mut command = site.command(&[]);
+    // Whoever may do everything becomes somebody who may not.
+    if site.folder().metadata().expect("is there").uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    Ended::of(command, &[])
+        .assert_code(13)
+        .assert_says(&["state", "hint:", "--state-dir"]);
+    before.assert_same(&site.moment(), "nothing was begun");
 }
 
 #[test]
@@ -393,10 +416,13 @@ fn remedies_name_the_settings_that_are_in_use() {
         let ended = Ended::of(command, &[name]).assert_says(&["hint:", remedy]);
         assert!(!ended.all().contains("store URL"), "{}", ended.all());
     }
-    let mut command = site.command(&["--test-storage"]);
-    command.env("S3_SECRET_ACCESS_KEY", "another-secret");
-    let ended = Ended::of(command, &[]).assert_says(&["S3_SECRET_ACCESS_KEY"]);
-    assert!(!ended.all().contains("AWS_"), "{}", ended.all());
+    for what in [&["--test-storage"][..], &[]] {
+        let mut command = site.command(what);
+        command.env("S3_SECRET_ACCESS_KEY", "another-secret");
+        let remedy = "S3_SECRET_ACCESS_KEY, of which the application uses the same";
+        let ended = Ended::of(command, what).assert_says(&[remedy]);
+        assert!(!ended.all().contains("AWS_"), "{}", ended.all());
+    }
     // Who typed a store URL is told of that.
     let url = site.s3.store_url("not-there", "");
     site.run(&["--store", &url])

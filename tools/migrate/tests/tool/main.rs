@@ -4,6 +4,7 @@
 //!
 //! It deliberately mocks nothing inside the program: servers, proxies and files make the trouble.
 
+mod bent;
 mod clones;
 mod commands;
 mod crash;

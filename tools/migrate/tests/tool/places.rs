@@ -26,11 +26,9 @@ fn a_file_outside_of_the_upload_path_is_restored_and_removed_only_where_that_is_
     let bytes = fs::read(&place).expect("reads");
     site.run(&[]).assert_code(0);
     assert_eq!(site.switched(), 4, "it is read from wherever it is");
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
+    let latest = site.latest();
     let name = place.file_name().expect("a name").to_string_lossy();
-    let delete = ["--delete-source", "--state-file", &latest];
-    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
+    site.delete_source(&latest, &[])
         .assert_code(3)
         .assert_says(&["outside", &name, "--path-map"]);
     assert!(place.exists(), "what could not be restored is not removed");
@@ -90,11 +88,8 @@ fn a_resumed_run_reads_elsewhere_only_what_a_row_names_too() {
 fn a_link_that_leads_out_of_the_upload_path_is_not_followed_by_a_rollback() {
     let site = Site::new(4);
     site.run(&[]).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
-    let delete = ["--delete-source", "--state-file", &latest];
-    site.run(&[&delete[..], &["--older-than", "0s"]].concat())
-        .assert_code(0);
+    let latest = site.latest();
+    site.delete_source(&latest, &[]).assert_code(0);
     let elsewhere = site.folder().join("elsewhere");
     fs::create_dir(&elsewhere).expect("makes");
     fs::remove_dir_all(&site.fleet.uploads).expect("removes");
@@ -106,6 +101,32 @@ fn a_link_that_leads_out_of_the_upload_path_is_not_followed_by_a_rollback() {
     let written = fs::read_dir(&elsewhere).expect("lists").count();
     assert_eq!(written, 0);
     site.run(&["--rollback", &latest, "--follow-symlinks", "all"])
+        .assert_code(0);
+    assert_eq!(site.switched(), 0);
+}
+
+#[test]
+fn a_link_that_leads_out_is_not_taken_for_the_file_that_was_copied() {
+    let site = Site::new(3);
+    site.run(&[]).assert_code(0);
+    let objects = site.moment().bucket;
+    let document = &site.fleet.documents[0];
+    let elsewhere = site.folder().join("elsewhere");
+    fs::rename(&document.file, &elsewhere).expect("moves");
+    std::os::unix::fs::symlink(&elsewhere, &document.file).expect("links");
+    let run = site.latest();
+    let undo = ["--rollback", run.as_str()];
+    site.run(&undo)
+        .assert_code(3)
+        .assert_says(&["outside", &document.id, "--follow-symlinks all"]);
+    let key = document.key();
+    assert_eq!(
+        site.moment().bucket.get(&key),
+        objects.get(&key),
+        "it stays"
+    );
+    assert_eq!(site.switched(), 1);
+    site.run(&[&undo[..], &["--follow-symlinks", "all"]].concat())
         .assert_code(0);
     assert_eq!(site.switched(), 0);
 }

@@ -16,7 +16,7 @@ use testkit::{Action, Rng, Rule, ScriptedProxy};
 use transfer::{ExceptionKind, Journal};
 
 use crate::failures::until;
-use crate::world::{BUCKET, Ended, Site};
+use crate::world::{BUCKET, Ended, Site, removal};
 
 /// The seeds of every day.
 const SEEDS: std::ops::Range<u64> = 0..4;
@@ -141,18 +141,11 @@ impl Play {
 
     /// One command, or a person's hand.
     fn command(&mut self) {
-        let latest = self.site.state().join("migration_state_LATEST.json");
-        let latest = latest.display().to_string();
+        let latest = self.site.latest();
         let mut arguments: Vec<&str> = match self.rng.below(12) {
             0..=3 => vec!["--batch-size", "3", "--parallel-uploads", "3"],
             4 | 5 => vec!["--rollback"],
-            6 | 7 => vec![
-                "--delete-source",
-                "--state-file",
-                &latest,
-                "--older-than",
-                "0s",
-            ],
+            6 | 7 => removal(&latest).to_vec(),
             8..=10 => vec!["--direction", "s3-to-local", "--batch-size", "4"],
             _ => {
                 self.story.push("rm migration_state_*.json".to_owned());

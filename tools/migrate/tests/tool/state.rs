@@ -140,6 +140,36 @@ fn a_run_with_nothing_to_do_takes_nobodys_place() {
 }
 
 #[test]
+fn a_run_is_named_without_its_directory_too() {
+    let site = Site::new(4);
+    site.run(&["--limit", "2"]).assert_code(0);
+    site.run(&[]).assert_code(0);
+    let runs = site.run(&["--status", "--json"]).json();
+    let run = |n: usize| runs["runs"][n]["run"].as_str().expect("a name").to_owned();
+    let (newest, first) = (run(0), run(1));
+    for (name, meant) in [
+        ("LATEST", &newest),
+        ("latest", &newest),
+        ("migration_state_LATEST.json", &newest),
+        (&newest, &newest),
+        (&first, &first),
+        (&format!("migration_state_{first}.json"), &first),
+        (&format!("migration_state_{first}.journal"), &first),
+    ] {
+        site.run(&["--verify-state", "--state-file", name])
+            .assert_code(0)
+            .assert_says(&[meant]);
+    }
+    site.run(&["--verify-state", "--state-file", "backup"])
+        .assert_code(0);
+    fs::remove_dir_all(site.state()).expect("removes");
+    site.run(&["--rollback", &newest])
+        .assert_code(0)
+        .assert_says(&["from the bucket"]);
+    assert_eq!(site.switched(), 2);
+}
+
+#[test]
 fn a_name_that_leads_nowhere_is_said() {
     let site = Site::new(3);
     site.run(&[]).assert_code(0);

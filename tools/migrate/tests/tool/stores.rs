@@ -146,17 +146,9 @@ fn one_object_that_cannot_be_read_back_holds_up_no_verification_nor_rollback() {
     let (site, proxy) = behind_a_proxy(5);
     let before = site.moment();
     site.run(&[]).assert_code(0);
-    let latest = site.state().join("migration_state_LATEST.json");
-    let latest = latest.display().to_string();
+    let latest = site.latest();
     let retries = ["--max-retries", "0"];
-    site.run(&[
-        "--delete-source",
-        "--state-file",
-        &latest,
-        "--older-than",
-        "0s",
-    ])
-    .assert_code(0);
+    site.delete_source(&latest, &[]).assert_code(0);
     let refused = site.fleet.documents[2].id.clone();
     proxy.add(
         Rule::s3_error(500, "InternalError", "We encountered an internal error")

@@ -18,14 +18,25 @@ fn kinds(flaw: Flaw) -> &'static [&'static str] {
     }
 }
 
-fn kind_of<'r>(report: &'r Value, item: &str) -> Option<&'r str> {
+/// Items and kinds of everything that a report lists.
+fn exceptions(report: &Value) -> Vec<(&str, &str)> {
     let lists = [&report["exceptions"], &report["balance"]["exceptions"]];
-    lists
+    let all = lists
         .iter()
         .filter_map(|list| list.as_array())
         .flatten()
-        .find(|exception| exception["item"] == *item)
-        .and_then(|exception| exception["kind"].as_str())
+        .map(|exception| {
+            let text = |name: &str| exception[name].as_str().expect("text");
+            (text("item"), text("kind"))
+        });
+    let mut all: Vec<_> = all.collect();
+    all.sort_unstable();
+    all
+}
+
+fn kind_of<'r>(report: &'r Value, item: &str) -> Option<&'r str> {
+    let mut all = exceptions(report).into_iter();
+    all.find(|(named, _)| *named == item).map(|(_, kind)| kind)
 }
 
 /// The path of a row that is a copy of a document's path follows the document; its own does not.
@@ -91,6 +102,31 @@ fn each_trap_comes_to_its_expected_end_and_back() {
     let back = site.run(&["--rollback"]);
     assert!(matches!(back.code, Some(0 | 3)), "{}", back.all());
     before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn a_dry_run_foresees_what_the_run_names_and_the_number_is_the_same_everywhere() {
+    let site = Site::with_traps(12);
+    let tried = site.run(&["--dry-run", "--json"]).assert_code(3).json();
+    let done = site.run(&["--json"]).assert_code(3).json();
+    // Only who reads the files knows that one is another.
+    let (mut named, foreseen) = (exceptions(&done), exceptions(&tried));
+    let n_named = named.len();
+    named.retain(|(_, kind)| *kind != "wrong_digest");
+    assert_eq!(foreseen, named);
+    assert_eq!(tried["exception_count"], foreseen.len());
+    let n_differ = (n_named - named.len()) as u64;
+    let committed = done["this_time"]["committed"].as_u64().expect("a number");
+    assert_eq!(tried["documents"], committed + n_differ);
+    assert_eq!(done["counts"]["exceptions"], n_named);
+    assert_eq!(done["this_time"]["exception_count"], n_named);
+    let status = site.run(&["--status", "--json"]).json();
+    assert_eq!(status["runs"][0]["counts"]["exceptions"], n_named);
+    let undone = site.run(&["--rollback", "--json"]).json();
+    let n_kept = exceptions(&undone).len();
+    assert_eq!(undone["counts"]["exceptions"], n_kept);
+    let status = site.run(&["--status", "--json"]).json();
+    assert_eq!(status["runs"][0]["counts"]["exceptions"], n_kept);
 }
 
 #[test]

@@ -69,6 +69,23 @@ impl Site {
         Site::build(Postgres::shared(), false, options)
     }
 
+    /// A site without traps whose first document has a copy among the failed ones and a processed image.
+    pub fn with_followers(documents: usize) -> Site {
+        let site = Site::new(documents);
+        let document = &site.fleet.documents[0];
+        let (id, path) = (&document.id, &document.path);
+        let image = format!("{}/processed_images/{id}.png", site.fleet.shown);
+        std::fs::write(&image, b"a picture").expect("writes");
+        site.sql(&format!(
+            "INSERT INTO failed_documents (user_id, filename, file_path, original_path, failure_reason, failure_stage, ingestion_source) \
+             SELECT user_id, filename, file_path, file_path, 'other', 'ocr', 'upload' FROM documents WHERE id = '{id}'; \
+             INSERT INTO processed_images (document_id, user_id, original_image_path, processed_image_path, processing_steps, \
+             image_width, image_height, file_size) \
+             SELECT id, user_id, '{path}', '{image}', '{{deskew}}', 1, 1, 9 FROM documents WHERE id = '{id}'"
+        ));
+        site
+    }
+
     fn build(postgres: &Postgres, has_traps: bool, options: FleetOptions) -> Site {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let database = postgres.database();
@@ -123,6 +140,17 @@ impl Site {
             .collect();
         paths.sort();
         paths
+    }
+
+    /// The summary of the newest run.
+    pub fn latest(&self) -> String {
+        let latest = self.state().join("migration_state_LATEST.json");
+        latest.display().to_string()
+    }
+
+    /// Removes what a run has copied, however young that is.
+    pub fn delete_source(&self, run: &str, more: &[&str]) -> Ended {
+        self.run(&[&removal(run)[..], more].concat())
     }
 
     /// The site's scratch folder.
@@ -189,6 +217,11 @@ impl Site {
         let count = "SELECT count(*) FROM documents WHERE file_path LIKE 's3://%'";
         self.sql(count).parse().expect("a number")
     }
+}
+
+/// What is typed to remove at once what a run has copied.
+pub fn removal(run: &str) -> [&str; 5] {
+    ["--delete-source", "--state-file", run, "--older-than", "0s"]
 }
 
 /// A fleet like every other, of so many documents.

@@ -40,8 +40,8 @@ impl Source for OneFails {
     }
 }
 
-/// The same items with the objects of their first run as sources; rows stay as they are.
-fn between(world: &World) -> Vec<Item> {
+/// A plan of the same items with the objects of their first run as sources; rows stay as they are.
+fn between(world: &World) -> stream::BoxStream<'static, Result<Item, PlanError>> {
     let items = world.items.iter().map(|item| {
         let blobs = item.blobs.iter().map(|blob| Blob {
             source: blob.key.clone(),
@@ -53,7 +53,26 @@ fn between(world: &World) -> Vec<Item> {
             context: serde_json::json!({"old": item.context["new"], "new": item.context["new"]}),
         }
     });
-    items.collect()
+    let items: Vec<_> = items.map(Ok).collect();
+    stream::iter(items).boxed()
+}
+
+/// What an engine needs to copy those objects into another store.
+async fn parts_between(world: &World, target: &Store, steps: Steps) -> EngineParts {
+    EngineParts {
+        source: Arc::new(Objects::new(world.target.clone())),
+        target: target.clone(),
+        mirror: None,
+        ..world.parts(steps).await
+    }
+}
+
+/// Every request of a store fails.
+fn always() -> Faults {
+    Faults {
+        error_before: 1000,
+        ..Faults::none()
+    }
 }
 
 fn memory(name: &str) -> Store {
@@ -69,11 +88,7 @@ async fn nothing_is_taken_away_where_only_the_source_failed() {
     world.run().await.expect("runs");
     world.fresh_journal();
     let target = memory("other");
-    let always = Faults {
-        error_before: 1000,
-        ..Faults::none()
-    };
-    let failing = Store::from_object_store(Arc::new(FaultyStore::new(1, always)), "");
+    let failing = Store::from_object_store(Arc::new(FaultyStore::new(1, always())), "");
     let key = "documents/document-5";
     let parts = EngineParts {
         source: Arc::new(OneFails {
@@ -82,12 +97,10 @@ async fn nothing_is_taken_away_where_only_the_source_failed() {
             key: key.to_owned(),
             target: target.clone(),
         }),
-        target: target.clone(),
-        mirror: None,
-        ..world.parts(Steps::all()).await
+        ..parts_between(&world, &target, Steps::all()).await
     };
-    let plan = stream::iter(between(&world).into_iter().map(Ok)).boxed();
-    let report = Engine::new(parts).run(plan).await.expect("runs");
+    let report = Engine::new(parts).run(between(&world)).await;
+    let report = report.expect("runs");
     assert_eq!(report.exceptions.len(), 1, "{report:?}");
     assert_eq!(report.exceptions[0].kind, ExceptionKind::Refused);
     let found = target.get(key).await.expect("what a person put there");
@@ -101,15 +114,9 @@ async fn copies_that_others_may_read_go_only_when_that_is_allowed_and_only_if_th
     world.run().await.expect("runs");
     world.fresh_journal();
     let target = memory("other");
-    let parts = || async {
-        EngineParts {
-            source: Arc::new(Objects::new(world.target.clone())),
-            target: target.clone(),
-            ..world.parts(Steps::all()).await
-        }
-    };
-    let plan = stream::iter(between(&world).into_iter().map(Ok)).boxed();
-    let report = Engine::new(parts().await).run(plan).await.expect("runs");
+    let parts = || parts_between(&world, &target, Steps::all());
+    let report = Engine::new(parts().await).run(between(&world)).await;
+    let report = report.expect("runs");
     assert!(report.is_clean() && report.committed == 6, "{report:?}");
     let n_copies = target.list("").await.expect("lists").len();
     // One source is gone: the rollback brings it back all the same.
@@ -225,24 +232,15 @@ async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
         world.run().await.expect("runs");
         world.fresh_journal();
         let target = memory("other");
-        let parts = async |steps| EngineParts {
-            source: Arc::new(Objects::new(world.target.clone())),
-            target: target.clone(),
-            mirror: None,
-            ..world.parts(steps).await
-        };
-        let plan = stream::iter(between(&world).into_iter().map(Ok)).boxed();
+        let parts = |steps| parts_between(&world, &target, steps);
         let cut = in_a_process(async || {
             let mut engine = Engine::new(parts(Steps::fail_at(step)).await);
-            engine.run(plan).await
+            engine.run(between(&world)).await
         });
         if cut.is_ok() {
             break;
         }
-        store.set_faults(Faults {
-            error_before: 1000,
-            ..Faults::none()
-        });
+        store.set_faults(always());
         let undo = RollbackOptions {
             objects: MadeObjects::Remove,
         };
@@ -260,15 +258,9 @@ async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
 async fn a_copy_that_a_row_may_name_stays_where_no_row_says_which_store_it_means() {
     let world = World::new(6);
     world.run().await.expect("runs");
+    world.fresh_journal();
     let target = memory("other");
-    let parts = EngineParts {
-        source: Arc::new(Objects::new(world.target.clone())),
-        target: target.clone(),
-        ..{
-            world.fresh_journal();
-            world.parts(Steps::all()).await
-        }
-    };
+    let parts = parts_between(&world, &target, Steps::all()).await;
     let plan = between(&world);
     {
         let mut rows = world.rows.0.lock().expect("rows");
@@ -277,7 +269,6 @@ async fn a_copy_that_a_row_may_name_stays_where_no_row_says_which_store_it_means
         rows.insert("another".to_owned(), path);
         rows.remove("document-2").expect("a row");
     }
-    let plan = stream::iter(plan.into_iter().map(Ok)).boxed();
     let report = Engine::new(parts).run(plan).await.expect("runs");
     assert_eq!((report.gone, report.objects_removed), (2, 1), "{report:?}");
     let kept = report.exceptions.iter();
