@@ -54,10 +54,12 @@ fn the_longer_copy_of_the_bucket_takes_its_place() {
 fn a_resume_does_not_go_on_with_an_older_copy() {
     let site = Site::new(20);
     let before = site.moment();
-    let mut command = site.command(&["--batch-size", "3"]);
-    command.env("MIGRATE_CRASH_AT", "60");
-    assert_eq!(Ended::of(command, &[]).code, None, "it is cut off");
-    assert!(site.switched() > 0);
+    // How much is stored before the first row is switched is not the same every time.
+    while site.switched() == 0 {
+        let mut command = site.command(&["--batch-size", "3", "--resume"]);
+        command.env("MIGRATE_CRASH_AT", "60");
+        assert_eq!(Ended::of(command, &[]).code, None, "it is cut off");
+    }
     let journal = site.journals().remove(0);
     cut(&journal, 20);
     // Nothing here says that it was longer, and whoever can write to the bucket can add to the copy.
