@@ -136,6 +136,10 @@ impl Upstream {
             request.headers(headers)
         };
         match self.small(&url, ask).await? {
+            (StatusCode::NOT_MODIFIED, _, _) if known == Validators::default() => {
+                let what = "it answered \"not changed\" to who has nothing";
+                Err(UpstreamError::broken(&url, what))
+            }
             (StatusCode::NOT_MODIFIED, _, _) => Ok(ApiAnswer::NotModified),
             (StatusCode::NOT_FOUND, _, _) => Ok(ApiAnswer::Missing),
             (_, headers, bytes) => Ok(ApiAnswer::File(ApiFile {

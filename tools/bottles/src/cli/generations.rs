@@ -324,8 +324,12 @@ pub(super) async fn scrub(
             Err(error) => return Err(failures::of_store(&error)),
         }
     }
-    for (key, entry) in &generation.manifests {
-        match log::read_file(&store, key, entry).await {
+    let manifests = generation.manifests.iter();
+    let manifests = manifests.map(|(key, entry)| (key.clone(), entry));
+    let api = generation.api.iter();
+    let api = api.map(|(path, entry)| (crate::plan::api_key(path), &entry.file));
+    for (key, entry) in manifests.chain(api) {
+        match log::read_file(&store, &key, entry).await {
             Ok(_) => {}
             Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
                 wrong.push(format!("{key}: gone or damaged"))
