@@ -39,7 +39,7 @@ pub struct UpstreamOptions {
     pub registry: Url,
     /// What is sent to the registry as `Authorization`, if it wants more than anybody.
     pub authorization: Option<String>,
-    /// How often a request is made in all before its failure counts.
+    /// How often a request is made in all before its failure counts; a download that gets on between two breaks begins to count anew.
     pub attempts: u32,
     /// The pause before the second attempt; each later one is twice as long.
     pub pause: Duration,
