@@ -68,6 +68,17 @@ impl Serving {
         (status, body)
     }
 
+    /// Asks until the answer is as it should become.
+    async fn until(&self, path: &str, is_right: impl Fn(&(StatusCode, bytes::Bytes)) -> bool) {
+        let asking = async {
+            while !is_right(&self.get(path).await) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), asking).await;
+        waited.unwrap_or_else(|_| panic!("{path} stays as it is"));
+    }
+
     async fn end(self) {
         self.stop.raise();
         drop(self.client);
@@ -266,9 +277,7 @@ async fn a_new_generation_is_taken_up_whole_and_the_old_bottles_stay() {
     };
     assert!(report.published.is_some());
     let second = world.current().await.expect("it is published").1.api["internal/packages.x86_64_linux.jws.json"].file.sha256;
-    while digest(&serving.get(api).await.1) != second {
-        tokio::task::yield_now().await;
-    }
+    serving.until(api, |(_, body)| digest(body) == second).await;
     for held in &old.bottles {
         let file = bottles::names::flat_file(&held.formula, &held.version, &held.tag, held.rebuild);
         for key in [held.blob_key(), held.manifest_key(), file] {
@@ -311,9 +320,7 @@ async fn who_fetched_the_old_api_before_the_new_one_came_gets_the_new_one() {
     let (_, old) = serving.get(api).await;
     let fetched = httpdate::fmt_http_date(std::time::SystemTime::now());
     world.sync(&[], FIRST + 1).await;
-    while serving.get(api).await.1 == old {
-        tokio::task::yield_now().await;
-    }
+    serving.until(api, |(_, body)| *body != old).await;
     let since = [("If-Modified-Since", fetched.as_str())];
     let (status, headers, _) = serving.ask(Method::GET, api, &since).await;
     assert_eq!(status, StatusCode::OK);
@@ -357,9 +364,9 @@ async fn a_client_that_is_a_generation_ahead_of_the_server_is_served() {
         .replace(bottles::sample::Sample::a_week_later());
     world.sync(&[], FIRST + 1).await;
     let path = "/v2/homebrew/core/jq/manifests/1.8.0";
-    while serving.get(path).await.0 != StatusCode::OK {
-        tokio::task::yield_now().await;
-    }
+    serving
+        .until(path, |(status, _)| *status == StatusCode::OK)
+        .await;
     serving.end().await;
 }
 
@@ -373,14 +380,14 @@ async fn a_server_that_cannot_see_what_is_new_is_not_healthy() {
         error_before: 1000,
         ..testkit::Faults::none()
     });
-    while serving.get("/health").await.0 == StatusCode::OK {
-        tokio::task::yield_now().await;
-    }
+    serving
+        .until("/health", |(status, _)| *status != StatusCode::OK)
+        .await;
     let (_, metrics) = serving.get("/metrics").await;
     assert!(!String::from_utf8_lossy(&metrics).contains("homebrew_sync_refresh_failures 0\n"));
     world.handle.heal();
-    while serving.get("/health").await.0 != StatusCode::OK {
-        tokio::task::yield_now().await;
-    }
+    serving
+        .until("/health", |(status, _)| *status == StatusCode::OK)
+        .await;
     serving.end().await;
 }
