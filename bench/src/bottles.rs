@@ -236,7 +236,7 @@ async fn everything(
         skip: &BTreeSet::new(),
         concurrency: 32,
         today: "2026-09-21".to_owned(),
-        present: None,
+        checks_store: false,
     };
     let planned = planner.plan(selection).await.map_err(|error| {
         format!(

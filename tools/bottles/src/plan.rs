@@ -1,22 +1,23 @@
 //! What a run has to do: what the API offers and the selection wants, against what the mirror has.
 //!
 //! What must hold: a bottle counts as there only if the current generation names it, or its bytes in the store were proved; a size comes
-//! from a manifest and from nowhere else; what is wrong with one formula is a failure of that formula.
+//! from a manifest and from nowhere else; what is wrong with one formula is a failure of that formula, of which the mirror keeps what it
+//! has; each file of the upstream is asked for once.
+
+mod api_files;
+mod bottles;
 
 use crate::api::jws::PublicKey;
-mod api_files;
-
 use crate::api::{ApiError, Bottle, Catalogue, formulae::Formulae, packages};
 use crate::log::{self, ApiEntry, FileEntry, Generation, Held};
-use crate::manifest::Index;
-use crate::names;
 use crate::platform::Platform;
-use crate::selection::{Resolved, Selection, SelectionError};
+use crate::selection::{self, Resolved, Selection, SelectionError};
 use crate::upstream::{Upstream, UpstreamError};
 use api_files::ApiFiles;
+use bottles::Present;
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use futures::StreamExt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::{Store, StoreError};
 use transfer::Digest;
@@ -30,9 +31,6 @@ const OLDER: [&str; 3] = [
     "formula_tap_migrations.jws.json",
     "cask_tap_migrations.jws.json",
 ];
-
-/// Where portable-ruby lies; it is no formula of every API.
-const PORTABLE_RUBY: &str = "portable-ruby";
 
 /// What is wrong with one formula.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -69,9 +67,9 @@ pub enum PlanError {
     /// The selection names what does not exist.
     #[error(transparent)]
     Selection(#[from] SelectionError),
-    /// Nothing says for which platforms.
+    /// There is no API: what the selection comes to cannot be known, which is not the same as nothing.
     #[error(
-        "the API at {0} has neither formula.jws.json nor a packages file for a platform that is asked for"
+        "the API at {0} has neither a formula.jws.json that names bottles nor a packages file for a platform that is asked for"
     )]
     NoApi(String),
 }
@@ -105,7 +103,6 @@ impl Plan {
     #[must_use]
     pub fn is_nothing_new(&self, base: &Generation) -> bool {
         self.missing.is_empty()
-            && self.failures.is_empty()
             && self.api_bytes.is_empty()
             && self.manifest_bytes.is_empty()
             && self.selection == base.selection
@@ -129,14 +126,14 @@ pub struct Planner<'p> {
     pub base: &'p Generation,
     /// The key that API files are checked with, if there is one.
     pub key: Option<&'p PublicKey>,
-    /// Formulae that are passed over.
+    /// Formulae that are passed over: of them the mirror keeps what it has.
     pub skip: &'p BTreeSet<String>,
     /// How many requests are made at once.
     pub concurrency: usize,
     /// The day, for what is new.
     pub today: String,
-    /// What lies in the store, if it was listed: keys and sizes.
-    pub present: Option<&'p HashMap<String, u64>>,
+    /// Whether to look at what really lies in the store, whatever the base says.
+    pub checks_store: bool,
 }
 
 impl Planner<'_> {
@@ -145,54 +142,8 @@ impl Planner<'_> {
     /// # Errors
     /// If the API or the mirror cannot be read. What is wrong with single formulae is in the plan.
     pub async fn plan(&self, mut selection: Selection) -> Result<Plan, PlanError> {
-        let mut files = ApiFiles::default();
-        self.fetch(&mut files, FORMULAE, true).await?;
-        for path in OLDER {
-            self.fetch(&mut files, path, false).await?;
-        }
-        let formulae = match files.payload(FORMULAE) {
-            Some(payload) => Some(Formulae::read(&payload?).map_err(api_error(FORMULAE))?),
-            None => None,
-        };
-        if selection.platforms.is_empty() {
-            let defaults = formulae
-                .iter()
-                .flat_map(|formulae| Platform::defaults(formulae.tags()));
-            selection.platforms = defaults.map(|platform| platform.tag().to_owned()).collect();
-        }
-        let mut wanted = Wanted::default();
-        let mut without_bottle = BTreeMap::new();
-        let mut warnings = std::mem::take(&mut files.warnings);
-        let mut platforms = Vec::new();
-        for tag in &selection.platforms {
-            // What the mirror remembers was checked when it was typed.
-            let Ok(platform) = tag.parse::<Platform>() else {
-                continue;
-            };
-            let path = format!("internal/packages.{tag}.jws.json");
-            self.fetch(&mut files, &path, true).await?;
-            let mut catalogues = Vec::new();
-            if let Some(payload) = files.payload(&path) {
-                catalogues.push(packages::read(&payload?, &platform).map_err(api_error(&path))?);
-            }
-            if let Some(formulae) = &formulae {
-                catalogues.push(formulae.catalogue(&platform));
-            }
-            if catalogues.is_empty() {
-                return Err(PlanError::NoApi(self.upstream.api().to_string()));
-            }
-            let missing = self.take(&selection, &catalogues, &mut wanted)?;
-            if !missing.is_empty() {
-                without_bottle.insert(tag.clone(), missing);
-            }
-            platforms.push(platform);
-        }
-        drop(formulae);
-        wanted
-            .bottles
-            .retain(|bottle| !self.skip.contains(&bottle.formula));
-        wanted.unusable.retain(|name, _| !self.skip.contains(name));
-        warnings.append(&mut files.warnings);
+        let mut files = ApiFiles::listed(self.store).await?;
+        let (wanted, platforms) = self.wanted(&mut files, &mut selection).await?;
         let mut plan = Plan {
             selection,
             api: files.entries,
@@ -201,25 +152,92 @@ impl Planner<'_> {
             manifest_bytes: BTreeMap::new(),
             bottles: Vec::new(),
             missing: Vec::new(),
-            failures: wanted.unusable.into_iter().map(unusable).collect(),
-            without_bottle,
-            warnings,
+            failures: files.failures,
+            without_bottle: wanted.without_bottle,
+            warnings: files.warnings,
         };
-        self.size(&mut plan, wanted.bottles).await?;
-        self.add_portable_ruby(&mut plan, &platforms).await?;
-        self.keep_failed(&mut plan);
-        self.find_missing(&mut plan).await?;
+        plan.failures
+            .extend(wanted.unusable.into_iter().map(unusable));
+        plan.failures.extend(wanted.unknown.into_iter().map(gone));
+        // What lies in the store matters only to who would fetch it.
+        let is_listed = self.checks_store || self.is_anything_new(&wanted.bottles);
+        let present = match is_listed {
+            true => Some(crate::sync::listed(self.store).await?),
+            false => None,
+        };
+        let present = Present(present.as_ref());
+        self.size(&mut plan, wanted.bottles, present).await?;
+        self.add_portable_ruby(&mut plan, &platforms, present)
+            .await?;
+        self.keep(&mut plan);
+        self.find_missing(&mut plan, present).await?;
         Ok(plan)
     }
 
-    /// Takes what the selection comes to in each catalogue of a platform; returns what has a bottle in none of them. Two catalogues were
-    /// made at two times: clients of both generations must find theirs.
+    /// Reads what the API has for each platform, and what the selection comes to in it.
+    async fn wanted(
+        &self,
+        files: &mut ApiFiles,
+        selection: &mut Selection,
+    ) -> Result<(Wanted, Vec<Platform>), PlanError> {
+        self.fetch(files, FORMULAE, true).await?;
+        for path in OLDER {
+            self.fetch(files, path, false).await?;
+        }
+        let formulae = match files.payload(FORMULAE) {
+            Some(payload) => Some(Formulae::read(&payload?).map_err(api_error(FORMULAE))?),
+            None => None,
+        };
+        if selection.platforms.is_empty() || selection.follows_defaults {
+            let tags = formulae.iter().flat_map(Formulae::tags);
+            let defaults = Platform::defaults(tags);
+            selection
+                .platforms
+                .extend(defaults.iter().map(Platform::to_string));
+        }
+        let no_api = || PlanError::NoApi(self.upstream.api().to_string());
+        if selection.platforms.is_empty() {
+            return Err(no_api());
+        }
+        let mut wanted = Wanted::default();
+        let mut platforms = Vec::new();
+        for tag in &selection.platforms {
+            // What the mirror remembers was checked when it was typed.
+            let Ok(platform) = tag.parse::<Platform>() else {
+                continue;
+            };
+            let path = format!("internal/packages.{tag}.jws.json");
+            self.fetch(files, &path, true).await?;
+            let mut catalogues = Vec::new();
+            if let Some(payload) = files.payload(&path) {
+                catalogues.push(packages::read(&payload?, &platform).map_err(api_error(&path))?);
+            }
+            if let Some(formulae) = &formulae {
+                catalogues.push(formulae.catalogue(&platform));
+            }
+            if catalogues.is_empty() {
+                return Err(no_api());
+            }
+            self.take(selection, &catalogues, tag, &mut wanted)?;
+            platforms.push(platform);
+        }
+        wanted
+            .bottles
+            .retain(|bottle| !self.skip.contains(&bottle.formula));
+        wanted.unusable.retain(|name, _| !self.skip.contains(name));
+        Ok((wanted, platforms))
+    }
+
+    /// Takes what the selection comes to in each catalogue of a platform. Two catalogues were made at two times: clients of both
+    /// generations must find theirs. What none of them has is an error if it was just typed, and else a failure by name: what
+    /// is remembered may be removed upstream, and must not hold up the rest.
     fn take(
         &self,
         selection: &Selection,
         catalogues: &[Catalogue],
+        tag: &str,
         wanted: &mut Wanted,
-    ) -> Result<BTreeSet<String>, SelectionError> {
+    ) -> Result<(), SelectionError> {
         let resolved = catalogues
             .iter()
             .map(|catalogue| selection.resolve(catalogue));
@@ -237,240 +255,21 @@ impl Planner<'_> {
             });
         }
         let merged = merged.unwrap_or_default();
-        match merged.unknown.first() {
-            Some(name) => Err(SelectionError::unknown(name, catalogues)),
-            None => Ok(merged.without_bottle),
-        }
-    }
-
-    /// Finds the size of every bottle, in the base or in its manifest.
-    async fn size(&self, plan: &mut Plan, wanted: BTreeSet<Bottle>) -> Result<(), PlanError> {
-        let known: HashMap<Bottle, &Held> = self
-            .base
-            .bottles
-            .iter()
-            .map(|held| (held.bottle(), held))
-            .collect();
-        let mut by_manifest: BTreeMap<String, Vec<Bottle>> = BTreeMap::new();
-        for bottle in wanted {
-            let tag = names::manifest_tag(&bottle.version, bottle.rebuild);
-            let key = names::manifest_key(&bottle.formula, &tag);
-            by_manifest.entry(key).or_default().push(bottle);
-        }
-        let mut to_fetch = Vec::new();
-        for (key, bottles) in by_manifest {
-            let entry = self.base.manifests.get(&key);
-            let held: Option<Vec<Held>> = bottles
-                .iter()
-                .map(|bottle| known.get(bottle).map(|held| (*held).clone()))
-                .collect();
-            match (entry, held, self.is_there(&key)) {
-                (Some(entry), Some(held), true) => {
-                    plan.manifests.insert(key, entry.clone());
-                    plan.bottles.extend(held);
+        for name in merged.unknown {
+            let is_remembered = self.base.selection.formulae.contains(&name);
+            match () {
+                () if self.skip.contains(&name) => {}
+                () if is_remembered || selection::is_of_tap(&name) => {
+                    wanted.unknown.insert(name);
                 }
-                _ => to_fetch.push((key, bottles)),
+                () => return Err(SelectionError::unknown(&name, catalogues)),
             }
         }
-        let fetched = stream::iter(to_fetch)
-            .map(|(key, bottles)| async move {
-                let found = self.manifest(&key, &bottles).await;
-                (key, bottles, found)
-            })
-            .buffer_unordered(self.concurrency.max(1));
-        let fetched: Vec<_> = fetched.collect().await;
-        for (key, bottles, found) in fetched {
-            let formula = bottles
-                .first()
-                .map(|bottle| bottle.formula.clone())
-                .unwrap_or_default();
-            match found {
-                Ok((bytes, sizes)) => {
-                    for (bottle, size) in bottles.into_iter().zip(sizes) {
-                        let held = known.get(&bottle).filter(|held| held.size == size);
-                        let date = held.map_or(self.today.clone(), |held| held.date.clone());
-                        plan.bottles.push(held_of(bottle, size, date));
-                    }
-                    self.add_manifest(plan, key, bytes);
-                }
-                Err(ManifestTrouble::Store(error)) => return Err(error.into()),
-                Err(ManifestTrouble::Formula(what, remedy)) => {
-                    let remedy = remedy.to_owned();
-                    plan.failures.insert(FormulaFailure {
-                        formula,
-                        what,
-                        remedy,
-                    });
-                }
-            }
+        if !merged.without_bottle.is_empty() {
+            wanted
+                .without_bottle
+                .insert(tag.to_owned(), merged.without_bottle);
         }
-        plan.bottles.sort();
-        Ok(())
-    }
-
-    fn add_manifest(&self, plan: &mut Plan, key: String, bytes: Bytes) {
-        let entry = FileEntry {
-            sha256: Digest::of(&bytes),
-            size: bytes.len() as u64,
-        };
-        let is_known = self.base.manifests.get(&key) == Some(&entry) && self.is_there(&key);
-        if !is_known {
-            plan.manifest_bytes.insert(key.clone(), bytes);
-        }
-        plan.manifests.insert(key, entry);
-    }
-
-    /// Tells whether a key is there, as far as is known.
-    fn is_there(&self, key: &str) -> bool {
-        self.present.is_none_or(|present| present.contains_key(key))
-    }
-
-    /// Reads a manifest that names all the bottles: from the mirror, if an earlier run got so far, or from the upstream.
-    async fn manifest(
-        &self,
-        key: &str,
-        bottles: &[Bottle],
-    ) -> Result<(Bytes, Vec<u64>), ManifestTrouble> {
-        if self
-            .present
-            .is_some_and(|present| present.contains_key(key))
-        {
-            let bytes = self.store.get(key).await.map_err(ManifestTrouble::Store)?;
-            if let Ok(sizes) = sizes_in(&bytes, bottles) {
-                return Ok((bytes, sizes));
-            }
-        }
-        let found = self.upstream.manifest(key).await;
-        let bytes = found
-            .map_err(|error| ManifestTrouble::Formula(chain(&error), error.remedy()))?
-            .ok_or_else(|| {
-                let what = format!("the upstream has no manifest {key}");
-                ManifestTrouble::Formula(what, "run again later: the API may be ahead of the registry; or pass it over with --skip NAME")
-            })?;
-        let sizes = sizes_in(&bytes, bottles).map_err(|error| {
-            ManifestTrouble::Formula(
-                format!("{key}: {}", chain(&error)),
-                "run again later: the API may be ahead of the registry; or pass it over with --skip NAME",
-            )
-        })?;
-        Ok((bytes, sizes))
-    }
-
-    /// Adds the Ruby that clients of the given releases pin, for each platform.
-    async fn add_portable_ruby(
-        &self,
-        plan: &mut Plan,
-        platforms: &[Platform],
-    ) -> Result<(), PlanError> {
-        for version in plan.selection.portable_ruby.clone() {
-            let key = names::manifest_key(PORTABLE_RUBY, &version);
-            let failure = |what: String| {
-                FormulaFailure {
-                formula: PORTABLE_RUBY.to_owned(),
-                what,
-                remedy: "see which version the client pins: Library/Homebrew/vendor/portable-ruby-version".to_owned(),
-            }
-            };
-            let found = match self.manifest(&key, &[]).await {
-                Ok((bytes, _)) => bytes,
-                Err(ManifestTrouble::Store(error)) => return Err(error.into()),
-                Err(ManifestTrouble::Formula(what, _)) => {
-                    plan.failures.insert(failure(what));
-                    continue;
-                }
-            };
-            let index = match Index::parse(&found) {
-                Ok(index) => index,
-                Err(error) => {
-                    plan.failures.insert(failure(chain(&error)));
-                    continue;
-                }
-            };
-            let listed = index.bottles(PORTABLE_RUBY);
-            for platform in platforms {
-                let tags = listed.iter().map(|(bottle, _)| bottle.tag.as_str());
-                let chosen = platform.choose(tags);
-                let bottle = listed
-                    .iter()
-                    .find(|(bottle, _)| Some(bottle.tag.as_str()) == chosen);
-                match bottle {
-                    Some((bottle, size)) => {
-                        let held = held_of(bottle.clone(), *size, self.today.clone());
-                        let known = self
-                            .base
-                            .bottles
-                            .iter()
-                            .find(|known| known.bottle() == *bottle);
-                        plan.bottles.push(known.cloned().unwrap_or(held));
-                    }
-                    None => {
-                        let what = format!("portable-ruby {version} is not built for {platform}");
-                        plan.failures.insert(failure(what));
-                    }
-                }
-            }
-            self.add_manifest(plan, key, found);
-        }
-        plan.bottles.sort();
-        plan.bottles.dedup();
-        Ok(())
-    }
-
-    /// Of a formula that failed the mirror keeps what it has.
-    fn keep_failed(&self, plan: &mut Plan) {
-        let failed: BTreeSet<&str> = plan
-            .failures
-            .iter()
-            .map(|failure| failure.formula.as_str())
-            .collect();
-        let kept = self
-            .base
-            .bottles
-            .iter()
-            .filter(|held| failed.contains(held.formula.as_str()));
-        for held in kept {
-            let key = held.manifest_key();
-            if let Some(entry) = self.base.manifests.get(&key) {
-                plan.manifests.entry(key).or_insert_with(|| entry.clone());
-            }
-            plan.bottles.push(held.clone());
-        }
-        plan.bottles.sort();
-        plan.bottles.dedup();
-    }
-
-    /// Finds the blobs that have to be fetched. One that lies in the store and that no generation vouches for is read first.
-    async fn find_missing(&self, plan: &mut Plan) -> Result<(), PlanError> {
-        let vouched: BTreeSet<String> = self.base.bottles.iter().map(Held::blob_key).collect();
-        let mut asked = BTreeSet::new();
-        let mut doubtful = Vec::new();
-        for held in &plan.bottles {
-            let key = held.blob_key();
-            if !asked.insert(key.clone()) {
-                continue;
-            }
-            let size = self.present.and_then(|present| present.get(&key));
-            match (vouched.contains(&key), self.present.is_some(), size) {
-                (true, false, _) => {}
-                (true, true, Some(size)) if *size == held.size => {}
-                (false, true, Some(size)) if *size == held.size => doubtful.push(held.clone()),
-                _ => plan.missing.push(held.clone()),
-            }
-        }
-        let proved = stream::iter(doubtful)
-            .map(|held| async move {
-                let is_right = is_right(self.store, &held.blob_key(), &held.sha256).await;
-                is_right.map(|is_right| (held, is_right))
-            })
-            .buffer_unordered(self.concurrency.max(1));
-        let proved: Vec<_> = proved.collect().await;
-        for outcome in proved {
-            let (held, is_right) = outcome?;
-            if !is_right {
-                plan.missing.push(held);
-            }
-        }
-        plan.missing.sort();
         Ok(())
     }
 }
@@ -499,6 +298,28 @@ pub async fn is_right(store: &Store, key: &str, sha256: &str) -> Result<bool, St
 struct Wanted {
     bottles: BTreeSet<Bottle>,
     unusable: BTreeMap<String, String>,
+    /// Names that the API has not.
+    unknown: BTreeSet<String>,
+    /// By platform.
+    without_bottle: BTreeMap<String, BTreeSet<String>>,
+}
+
+fn gone(formula: String) -> FormulaFailure {
+    let (what, remedy) = match selection::is_of_tap(&formula) {
+        true => (
+            "it is of a tap, and only homebrew/core is mirrored",
+            "pass it over with --skip NAME",
+        ),
+        false => (
+            "the API knows no such formula any more; the mirror has it from before",
+            "pass it over with --skip NAME, or name all that is wanted anew with --replace",
+        ),
+    };
+    FormulaFailure {
+        formula,
+        what: what.to_owned(),
+        remedy: remedy.to_owned(),
+    }
 }
 
 fn unusable((formula, what): (String, String)) -> FormulaFailure {
@@ -507,28 +328,6 @@ fn unusable((formula, what): (String, String)) -> FormulaFailure {
         what: format!("its entry in the API cannot be used: {what}"),
         remedy: "see whether --api leads to Homebrew's own API, or pass it over with --skip NAME"
             .to_owned(),
-    }
-}
-
-enum ManifestTrouble {
-    Store(StoreError),
-    Formula(String, &'static str),
-}
-
-fn sizes_in(bytes: &[u8], bottles: &[Bottle]) -> Result<Vec<u64>, crate::manifest::ManifestError> {
-    let index = Index::parse(bytes)?;
-    bottles.iter().map(|bottle| index.size_of(bottle)).collect()
-}
-
-fn held_of(bottle: Bottle, size: u64, date: String) -> Held {
-    Held {
-        formula: bottle.formula,
-        version: bottle.version,
-        rebuild: bottle.rebuild,
-        tag: bottle.tag,
-        sha256: bottle.sha256,
-        size,
-        date,
     }
 }
 

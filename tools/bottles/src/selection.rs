@@ -19,6 +19,9 @@ pub struct Selection {
     /// The platforms' tags.
     #[serde(default)]
     pub platforms: BTreeSet<String>,
+    /// Nobody said which platforms: the newest ones join those that are there as Homebrew takes them up.
+    #[serde(default)]
+    pub follows_defaults: bool,
     /// Versions of portable-ruby that clients pin.
     #[serde(default)]
     pub portable_ruby: BTreeSet<String>,
@@ -62,6 +65,7 @@ impl Selection {
     /// Takes another one in.
     pub fn extend(&mut self, other: Selection) {
         self.all |= other.all;
+        self.follows_defaults |= other.follows_defaults;
         self.formulae.extend(other.formulae);
         self.platforms.extend(other.platforms);
         self.portable_ruby.extend(other.portable_ruby);
@@ -123,6 +127,12 @@ fn known<'c>(name: &str, catalogue: &'c Catalogue) -> Option<&'c str> {
     let listed = catalogue.offers.get_key_value(name).map(|(name, _)| name);
     let alias = || catalogue.aliases.get(name);
     listed.or_else(alias).map(String::as_str)
+}
+
+/// Tells whether a name is one of a tap other than homebrew/core, whose bottles lie elsewhere.
+#[must_use]
+pub fn is_of_tap(name: &str) -> bool {
+    plain(name).contains('/')
 }
 
 /// Names of homebrew/core may be written in full.

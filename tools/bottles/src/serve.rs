@@ -1,12 +1,13 @@
 //! Serves a mirror over HTTP to clients of all generations: the registry's layout, the flat one, and the API.
 //!
 //! What must hold: all that one answer says is of one generation, and the API's files of all answers too, until the next one is taken up as a
-//! whole; what the current generation does not have and an older one has is still served, because a client may have asked the older API; what
-//! nobody has is answered at once, and written down.
+//! whole; what the current generation does not have and another one has is still served in every layout, because a client may have asked the
+//! other API; what nobody has is answered at once, without a question to the store, and written down.
 //!
 //! It deliberately asks no other server: a mirror that falls back is none.
 
 mod answer;
+mod misses;
 mod page;
 mod view;
 
@@ -15,16 +16,22 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use std::io::Write;
+use misses::MissLog;
+pub use misses::{Miss, read_misses};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 use store::{Store, StoreError};
 use tokio::net::TcpListener;
 use transfer::StopSignal;
-pub use view::Miss;
 use view::View;
+
+/// So long a miss waits for nobody: the log is not looked at more often than that because of misses.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// After so many failures in a row to look for a new generation a server does not call itself healthy.
+const FAILURES_IN_A_ROW: u64 = 3;
 
 /// How a mirror is served.
 #[derive(Clone, Debug)]
@@ -41,6 +48,9 @@ struct Shared {
     options: ServeOptions,
     view: RwLock<Arc<View>>,
     counts: Counts,
+    misses: Arc<MissLog>,
+    /// When the log was looked at last.
+    looked: Mutex<Instant>,
 }
 
 #[derive(Default)]
@@ -48,6 +58,8 @@ struct Counts {
     requests: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
+    /// How often in a row a new generation was looked for in vain.
+    not_refreshed: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -61,36 +73,58 @@ impl Shared {
 
     /// Takes up a newer generation, if there is one.
     async fn refresh(&self) -> Result<(), crate::log::LogError> {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let known = self.view();
-        if let Some(view) = View::newer(&self.store, &known).await? {
+        let newer = View::newer(&self.store, &known, self.options.refresh).await;
+        match &newer {
+            Ok(_) => self.counts.not_refreshed.store(0, Ordering::Relaxed),
+            Err(_) => {
+                self.counts.not_refreshed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if let Some(view) = newer? {
             tracing::info!(generation = %view.name(), "serving a new generation");
             *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         }
         Ok(())
     }
 
-    fn note_miss(&self, path: &str, agent: &str) {
-        self.counts.misses.fetch_add(1, Ordering::Relaxed);
-        let Some(file) = &self.options.misses else {
-            return;
-        };
-        let miss = Miss {
-            time: jiff::Timestamp::now(),
-            path: path.to_owned(),
-            agent: agent.to_owned(),
-        };
-        let Ok(mut line) = serde_json::to_vec(&miss) else {
-            return;
-        };
-        line.push(b'\n');
-        // One write of an appended line: several servers may share the file.
-        let opened = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(file);
-        if let Err(error) = opened.and_then(|mut file| file.write_all(&line)) {
-            tracing::warn!(%error, file = %file.display(), "a miss was not written down");
+    /// Answers a request for a part of the mirror; nothing if it is not there. Who asks for what is not known may have read the API
+    /// of a generation that this server has not taken up yet.
+    async fn look_up(
+        &self,
+        asked: &Asked,
+        path: &str,
+    ) -> Result<Option<(Response, u64)>, StoreError> {
+        let view = self.view();
+        if let Some(target) = view.find(&self.store, path).await? {
+            return asked.answer(&self.store, &target).await;
         }
+        let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() < LOOK_AGAIN.min(self.options.refresh) {
+            return Ok(None);
+        }
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "the mirror's log was not read");
+        }
+        let newer = self.view();
+        if newer.id == view.id {
+            return Ok(None);
+        }
+        match newer.find(&self.store, path).await? {
+            Some(target) => asked.answer(&self.store, &target).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The page for people. What the other generations were like is left out if the store does not tell.
+    async fn page(&self) -> Response {
+        let view = self.view();
+        let others = view.others(&self.store).await;
+        let others = others
+            .inspect_err(|error| tracing::warn!(%error, "the other generations were not read"))
+            .ok();
+        page::status(&view, others, &self.counts, &self.misses.recent()).into_response()
     }
 }
 
@@ -104,12 +138,14 @@ pub async fn serve(
     options: ServeOptions,
     stop: StopSignal,
 ) -> Result<(), ServeError> {
-    let view = View::newer(&store, &View::default())
+    let every = options.refresh;
+    let view = View::newer(&store, &View::default(), every)
         .await?
         .unwrap_or_default();
-    let every = options.refresh;
     let shared = Arc::new(Shared {
         store,
+        misses: MissLog::new(options.misses.clone()),
+        looked: Mutex::new(Instant::now()),
         options,
         view: RwLock::new(Arc::new(view)),
         counts: Counts::default(),
@@ -152,8 +188,11 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
     let path = request.uri().path().to_owned();
     let view = shared.view();
     match path.as_str() {
-        "/" => return page::status(&view, &shared.counts).into_response(),
-        "/health" => return page::health(&view).into_response(),
+        "/" => return shared.page().await,
+        "/health" => {
+            let failures = shared.counts.not_refreshed.load(Ordering::Relaxed);
+            return page::health(&view, failures >= FAILURES_IN_A_ROW);
+        }
         "/metrics" => return page::metrics(&view, &shared.counts).into_response(),
         "/v2/" | "/v2" => return "{}".into_response(),
         _ => {}
@@ -164,11 +203,7 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         .unwrap_or("")
         .to_owned();
     let asked = Asked::new(request.headers(), is_head);
-    let outcome = match view.find(&path) {
-        Some(target) => asked.answer(&shared.store, &view, &target).await,
-        None => Ok(None),
-    };
-    match outcome {
+    match shared.look_up(&asked, &path).await {
         Ok(Some((answer, bytes))) => {
             shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
             tracing::info!(
@@ -182,7 +217,8 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         }
         Ok(None) => {
             tracing::warn!(path, agent, "not mirrored");
-            shared.note_miss(&path, &agent);
+            shared.counts.misses.fetch_add(1, Ordering::Relaxed);
+            shared.misses.note(&path, &agent).await;
             (StatusCode::NOT_FOUND, "not mirrored\n").into_response()
         }
         Err(error) => failed(&shared, &path, &error),

@@ -1,7 +1,8 @@
 //! One run: plan, fetch, publish.
 //!
 //! What must hold: nothing is published unless all of it is there, but for what a person asked to be left out by name; whatever a run dies
-//! at, the mirror serves what it served before, and the next run fetches again at most what was under way.
+//! at, the mirror serves what it served before, and the next run fetches again at most the bottles that were under way, and the
+//! manifests and API files, which are small and stored only when all bottles are there.
 
 pub mod fetch;
 mod merge;
@@ -134,24 +135,26 @@ pub async fn run(
         Some(id) => log::read(store, id).await?,
         None => Generation::empty(options.now),
     };
-    let mut selection = match options.replaces_selection {
-        true => Selection::default(),
-        false => base.selection.clone(),
-    };
-    selection.extend(options.selection.clone());
+    let selection = selection_of(options, &base);
     if selection.is_empty() {
         return Err(SyncError::NothingSelected);
     }
-    let mut plan = plan(store, upstream, options, &base, selection.clone(), None).await?;
-    // What lies in the store matters only to who would fetch it.
-    if options.checks_store || !plan.missing.is_empty() || !plan.manifest_bytes.is_empty() {
-        let present = listed(store).await?;
-        plan = self::plan(store, upstream, options, &base, selection, Some(&present)).await?;
-    }
+    let planner = Planner {
+        upstream,
+        store,
+        base: &base,
+        key: options.key.as_ref(),
+        skip: &options.skip,
+        concurrency: options.concurrency,
+        today: options.now.strftime("%Y-%m-%d").to_string(),
+        checks_store: options.checks_store,
+    };
+    let mut plan = planner.plan(selection).await?;
     let mut report = report_of(&plan);
-    if options.dry_run || plan.is_nothing_new(&base) {
-        report.nothing_new = plan.is_nothing_new(&base);
-        if report.nothing_new && !options.dry_run {
+    let is_nothing_new = plan.is_nothing_new(&base);
+    if options.dry_run || is_nothing_new {
+        report.nothing_new = is_nothing_new && plan.failures.is_empty();
+        if is_nothing_new && !options.dry_run {
             write_hash_file(store, &base, options.now, &mut report).await?;
         }
         return Ok(finished(store, report));
@@ -178,29 +181,25 @@ pub async fn run(
     let id = publish::publish(store, &log, &base, &next, manifests, &plan.api_bytes).await?;
     let (id, next) = merge::with_others(store, &log, id, next).await?;
     report.published = Some(id.to_string());
+    report.bottles = next.bottles.len() as u64;
+    report.bytes = next.bytes();
     write_hash_file(store, &next, options.now, &mut report).await?;
     Ok(finished(store, report))
 }
 
-async fn plan(
-    store: &Store,
-    upstream: &Arc<Upstream>,
-    options: &SyncOptions,
-    base: &Generation,
-    selection: Selection,
-    present: Option<&HashMap<String, u64>>,
-) -> Result<Plan, PlanError> {
-    let planner = Planner {
-        upstream,
-        store,
-        base,
-        key: options.key.as_ref(),
-        skip: &options.skip,
-        concurrency: options.concurrency,
-        today: options.now.strftime("%Y-%m-%d").to_string(),
-        present,
+/// Returns what the mirror is to hold from now on. What is passed over by name is not remembered, unless it was before.
+fn selection_of(options: &SyncOptions, base: &Generation) -> Selection {
+    let mut selection = match options.replaces_selection {
+        true => Selection::default(),
+        false => base.selection.clone(),
     };
-    planner.plan(selection).await
+    let mut asked = options.selection.clone();
+    asked.formulae.retain(|name| !options.skip.contains(name));
+    selection.extend(asked);
+    if selection.platforms.is_empty() {
+        selection.follows_defaults = true;
+    }
+    selection
 }
 
 /// Lists what lies below the registry's part of a mirror.

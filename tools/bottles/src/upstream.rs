@@ -39,7 +39,7 @@ pub struct UpstreamOptions {
     pub registry: Url,
     /// What is sent to the registry as `Authorization`, if it wants more than anybody.
     pub authorization: Option<String>,
-    /// How often a request is made in all before its failure counts.
+    /// How often a request is made in all before its failure counts; a download that gets on between two breaks begins to count anew.
     pub attempts: u32,
     /// The pause before the second attempt; each later one is twice as long.
     pub pause: Duration,
@@ -136,6 +136,10 @@ impl Upstream {
             request.headers(headers)
         };
         match self.small(&url, ask).await? {
+            (StatusCode::NOT_MODIFIED, _, _) if known == Validators::default() => {
+                let what = "it answered \"not changed\" to who has nothing";
+                Err(UpstreamError::broken(&url, what))
+            }
             (StatusCode::NOT_MODIFIED, _, _) => Ok(ApiAnswer::NotModified),
             (StatusCode::NOT_FOUND, _, _) => Ok(ApiAnswer::Missing),
             (_, headers, bytes) => Ok(ApiAnswer::File(ApiFile {

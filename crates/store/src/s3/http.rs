@@ -1,7 +1,7 @@
 //! Builds the HTTP client: certificates, proxies, name resolution, time limits.
 //!
 //! What must hold: certificates are always checked; extra authorities are added to the system's, not put in their place;
-//! proxies come from the snapshot of the environment and nothing else; a redirect is an answer, not followed.
+//! proxies come from the snapshot of the environment and nothing else; a store's redirect is an answer, not followed.
 //!
 //! It deliberately has no time limit for a whole request: `connector` has, by the size of the upload.
 
@@ -38,7 +38,7 @@ pub(super) fn client(
 }
 
 /// Makes a client for a server that is no store, such as a registry that a mirror reads: with the same certificates, proxies and limits as
-/// a store's, and redirects followed.
+/// a store's, and redirects followed, but never from TLS to plain text: what is asked for may be a token.
 ///
 /// # Errors
 /// Of kind `Tls` if there are no certificates although they are needed, `Connection` if a proxy's address is none.
@@ -49,7 +49,19 @@ pub fn http_client(
 ) -> Result<reqwest::Client, StoreError> {
     let is_plain = url.scheme() == "http";
     build(url.as_str(), !is_plain, tuning, env, |builder| {
-        builder.read_timeout(tuning.read_timeout)
+        builder
+            .read_timeout(tuning.read_timeout)
+            .redirect(never_to_plain_text())
+    })
+}
+
+fn never_to_plain_text() -> Policy {
+    Policy::custom(|attempt| {
+        let was_secret = attempt.previous().iter().any(|url| url.scheme() == "https");
+        match was_secret && attempt.url().scheme() != "https" {
+            true => attempt.error("it leads from https to an address without TLS"),
+            false => Policy::default().redirect(attempt),
+        }
     })
 }
 

@@ -97,7 +97,7 @@ pub struct SyncArgs {
     /// Every formula
     #[arg(long)]
     pub all: bool,
-    /// A platform, as Homebrew tags it (arm64_sequoia, x86_64_linux); may be given several times [default: the newest three of macOS on ARM, and Linux]
+    /// A platform, as Homebrew tags it (arm64_sequoia, x86_64_linux); may be given several times [default: the newest three of macOS on ARM, and Linux; newer ones join them later]
     #[arg(long, value_name = "TAG")]
     pub platform: Vec<String>,
     /// A version of portable-ruby that clients pin (Library/Homebrew/vendor/portable-ruby-version)
@@ -106,7 +106,7 @@ pub struct SyncArgs {
     /// Take what is named here in place of what the mirror remembers
     #[arg(long)]
     pub replace: bool,
-    /// Pass over a formula; may be given several times
+    /// Pass over a formula, or an API file: the mirror keeps what it has of it; may be given several times
     #[arg(long, value_name = "NAME")]
     pub skip: Vec<String>,
     /// Only say what would be done
@@ -115,7 +115,7 @@ pub struct SyncArgs {
     /// Publish although something failed: formulae that failed stay as they are
     #[arg(long)]
     pub publish_incomplete: bool,
-    /// Look at what really lies in the store, and fetch what is gone
+    /// Look at what really lies in the store, and fetch what is gone or, of the API's files, damaged
     #[arg(long)]
     pub check: bool,
     /// Make bottles_hash.json anew from what lies in the store; nothing is fetched

@@ -1,6 +1,7 @@
 //! `homebrew-sync client-env`: what to set on a client, by its version.
 //!
-//! What must hold: with these variables a client asks the mirror and nobody else, as far as its version lets itself be told so.
+//! What must hold: with these variables a client asks the mirror and nobody else, as far as its version lets itself be told so; it asks
+//! the mirror for a newer API, or else it would install what was there when it first asked.
 
 use super::args::ClientEnvArgs;
 use console::{Exit, Failure, Ui};
@@ -8,6 +9,11 @@ use url::Url;
 
 /// The first release that can be told not to fall back; earlier ones ask the internet for what the mirror lacks.
 const NO_FALLBACK_SINCE: [u64; 3] = [4, 3, 1];
+
+/// The first release that refreshes the API although it does not update itself (`HOMEBREW_FORCE_API_AUTO_UPDATE`). Before, both hang on
+/// one variable, but brew does not update itself twice in one command, and takes another variable for the sign that it has done so
+/// (`auto-update` in `brew.sh`).
+const FORCE_API_SINCE: [u64; 3] = [4, 4, 16];
 
 pub(super) fn run(args: &ClientEnvArgs, ui: &Ui) -> Result<Exit, Failure> {
     let url: Url = args.url.parse().map_err(|error| {
@@ -64,17 +70,13 @@ fn variables(url: &Url, version: [u64; 3]) -> Vec<(&'static str, String, &'stati
             "What the mirror lacks fails at once instead of going to the internet",
         ));
     }
+    found.extend([(
+        "HOMEBREW_DOCKER_REGISTRY_BASIC_AUTH_TOKEN",
+        "none".to_owned(),
+        "No Authorization header, which plain buckets refuse",
+    )]);
+    found.extend(refreshing(version));
     found.extend([
-        (
-            "HOMEBREW_DOCKER_REGISTRY_BASIC_AUTH_TOKEN",
-            "none".to_owned(),
-            "No Authorization header, which plain buckets refuse",
-        ),
-        (
-            "HOMEBREW_NO_AUTO_UPDATE",
-            "1".to_owned(),
-            "brew itself is not updated before every command",
-        ),
         (
             "HOMEBREW_NO_ANALYTICS",
             "1".to_owned(),
@@ -87,6 +89,24 @@ fn variables(url: &Url, version: [u64; 3]) -> Vec<(&'static str, String, &'stati
         ),
     ]);
     found
+}
+
+/// What makes a client refresh its lists from the mirror before it installs, every 450 seconds at most, without an update of brew
+/// itself, which would ask GitHub.
+fn refreshing(version: [u64; 3]) -> Vec<(&'static str, String, &'static str)> {
+    let own = "brew itself is not updated: that would ask GitHub. Do not run `brew update`; ship a newer brew, or set HOMEBREW_BREW_GIT_REMOTE to a copy of its repository";
+    let lists = "Lists of formulae that are older than 450 seconds are refreshed before an install (HOMEBREW_API_AUTO_UPDATE_SECS says another time)";
+    match version >= FORCE_API_SINCE {
+        true => vec![
+            ("HOMEBREW_NO_AUTO_UPDATE", "1".to_owned(), own),
+            ("HOMEBREW_FORCE_API_AUTO_UPDATE", "1".to_owned(), lists),
+        ],
+        false => vec![(
+            "HOMEBREW_AUTO_UPDATE_CHECKED",
+            "1".to_owned(),
+            "brew itself is not updated: that would ask GitHub. Lists of formulae that are older than 450 seconds are refreshed before an install, so do not set HOMEBREW_NO_AUTO_UPDATE, which ends both",
+        )],
+    }
 }
 
 #[cfg(test)]
@@ -103,11 +123,19 @@ mod tests {
             let found = variables(&url, version);
             assert_eq!(found[0].1, "https://mirror.example.com/brew/api");
             assert_eq!(found[1].1, "https://mirror.example.com/brew");
-            found
-                .iter()
-                .any(|(name, _, _)| *name == "HOMEBREW_ARTIFACT_DOMAIN_NO_FALLBACK")
+            let named: Vec<&str> = found.iter().map(|(name, _, _)| *name).collect();
+            named.join(" ")
         };
-        assert!(!names("4.3.0") && names("4.3.1") && names("Homebrew 6.0.18-157-gabc"));
+        let has = |text: &str, name: &str| names(text).split(' ').any(|found| found == name);
+        let fallback = "HOMEBREW_ARTIFACT_DOMAIN_NO_FALLBACK";
+        assert!(!has("4.3.0", fallback) && has("4.3.1", fallback));
+        assert!(has("Homebrew 6.0.18-157-gabc", fallback));
+        // The variable that ends updates ends refreshes too, unless another one stands beside it.
+        for text in ["4.0.0", "4.3.0", "4.4.15", "4.4.16", "5.1.0", "6.0.18"] {
+            let ends = has(text, "HOMEBREW_NO_AUTO_UPDATE");
+            assert_eq!(ends, has(text, "HOMEBREW_FORCE_API_AUTO_UPDATE"), "{text}");
+            assert_ne!(ends, has(text, "HOMEBREW_AUTO_UPDATE_CHECKED"), "{text}");
+        }
         assert_eq!(version("new"), None);
     }
 }

@@ -324,15 +324,7 @@ pub(super) async fn scrub(
             Err(error) => return Err(failures::of_store(&error)),
         }
     }
-    for (key, entry) in &generation.manifests {
-        match log::read_file(&store, key, entry).await {
-            Ok(_) => {}
-            Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
-                wrong.push(format!("{key}: gone or damaged"))
-            }
-            Err(error) => return Err(failures::of_store(&error)),
-        }
-    }
+    wrong.extend(wrong_files(&store, &generation).await?);
     wrong.sort();
     if ui.is_json() {
         ui.json(&json!({"read": blobs.len(), "wrong": wrong}));
@@ -351,6 +343,25 @@ pub(super) async fn scrub(
     }
     ui.hint("Remove what is damaged, then `homebrew-sync sync --check` fetches it again.");
     Ok(Exit::Corrupt)
+}
+
+/// Reads the manifests and the API's files; names those that are nowhere as the generation has them.
+async fn wrong_files(store: &Store, generation: &Generation) -> Result<Vec<String>, Failure> {
+    let mut wrong = Vec::new();
+    let manifests = generation.manifests.iter();
+    let manifests = manifests.map(|(key, entry)| (key.clone(), entry));
+    let api = generation.api.iter();
+    let api = api.map(|(path, entry)| (crate::plan::api_key(path), &entry.file));
+    for (key, entry) in manifests.chain(api) {
+        match log::read_file(store, &key, entry).await {
+            Ok(_) => {}
+            Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+                wrong.push(format!("{key}: gone or damaged"))
+            }
+            Err(error) => return Err(failures::of_store(&error)),
+        }
+    }
+    Ok(wrong)
 }
 
 /// Reads an object whatever the store says of its digest: a scrub is to find what the store does not know.

@@ -76,16 +76,9 @@ pub(super) async fn sample_upstream(args: &SampleUpstreamArgs, ui: &Ui) -> Resul
 
 pub(super) fn misses(place: &Place, ui: &Ui) -> Result<Exit, Failure> {
     let path = misses_file(place);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Failure::io("read", &path, &error)),
-    };
+    let misses = serve::read_misses(&path).map_err(|error| Failure::io("read", &path, &error))?;
     let mut found: BTreeMap<String, (u64, Miss)> = BTreeMap::new();
-    for miss in text
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Miss>(line).ok())
-    {
+    for miss in misses {
         let (count, last) = found
             .entry(miss.path.clone())
             .or_insert_with(|| (0, miss.clone()));

@@ -94,6 +94,7 @@ fn selection(args: &SyncArgs, ui: &Ui) -> Result<Selection, Failure> {
         formulae: args.formula.iter().cloned().collect(),
         platforms: args.platform.iter().cloned().collect(),
         portable_ruby: args.portable_ruby.iter().cloned().collect(),
+        ..Selection::default()
     };
     for tag in &args.platform {
         tag.parse::<Platform>()

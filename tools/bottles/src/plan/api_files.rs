@@ -1,14 +1,17 @@
 //! The API's files of a run: fetched where they changed, checked, kept byte for byte.
 //!
-//! What must hold: a file that clients would refuse stops the run before anything is written.
+//! What must hold: a file that clients would refuse stops the run before anything is written; a file that the mirror has had does not
+//! drop out of it in silence, neither because the upstream has it no more nor because the store has lost it.
 
-use super::{PlanError, Planner, api_error, api_key};
+use super::{FormulaFailure, PlanError, Planner, api_error, api_key};
 use crate::api::ApiError;
 use crate::api::jws::Envelope;
 use crate::log::{self, ApiEntry, FileEntry};
 use crate::upstream::{ApiAnswer, Validators};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use futures::StreamExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use store::{ErrorKind, Store, StoreError};
 use transfer::Digest;
 
 /// What the API's files are, as they are read.
@@ -16,11 +19,25 @@ use transfer::Digest;
 pub(super) struct ApiFiles {
     pub(super) entries: BTreeMap<String, ApiEntry>,
     pub(super) changed: BTreeMap<String, Bytes>,
-    read: BTreeMap<String, Bytes>,
+    pub(super) failures: BTreeSet<FormulaFailure>,
     pub(super) warnings: Vec<String>,
+    read: BTreeMap<String, Bytes>,
+    /// What lies below `api/` in the store: keys and sizes.
+    present: HashMap<String, u64>,
 }
 
 impl ApiFiles {
+    /// Begins, with a look at what lies in the store: a file that is gone from there is not up to date, whatever the upstream says.
+    pub(super) async fn listed(store: &Store) -> Result<ApiFiles, StoreError> {
+        let mut files = ApiFiles::default();
+        let mut entries = store.list_stream("api");
+        while let Some(entry) = entries.next().await {
+            let entry = entry?;
+            files.present.insert(entry.key, entry.size);
+        }
+        Ok(files)
+    }
+
     /// Hands out the payload of a file, once; nothing if the upstream has no such file.
     pub(super) fn payload(&mut self, path: &str) -> Option<Result<String, PlanError>> {
         let bytes = self.read.remove(path)?;
@@ -31,7 +48,7 @@ impl ApiFiles {
 }
 
 impl Planner<'_> {
-    /// Fetches an API file, or finds that it is as the base has it.
+    /// Fetches an API file, or finds that it is as the base has it, here too.
     pub(super) async fn fetch(
         &self,
         files: &mut ApiFiles,
@@ -39,33 +56,83 @@ impl Planner<'_> {
         is_read: bool,
     ) -> Result<(), PlanError> {
         let known = self.base.api.get(path);
+        let mut is_in_place =
+            known.is_some_and(|entry| files.present.get(&api_key(path)) == Some(&entry.file.size));
         let nothing = Validators::default();
-        let validators = known.map_or(&nothing, |entry| &entry.validators);
-        let (bytes, validators) = match self.upstream.api_file(path, validators).await? {
-            ApiAnswer::Missing => return Ok(()),
-            ApiAnswer::NotModified => {
-                let Some(entry) = known else {
+        let file = loop {
+            // "Not changed" is an answer only for who still has it.
+            let asked = known.filter(|_| is_in_place);
+            let validators = asked.map_or(&nothing, |entry| &entry.validators);
+            match (self.upstream.api_file(path, validators).await?, asked) {
+                (ApiAnswer::File(file), _) => break file,
+                (ApiAnswer::Missing, _) => return self.withdrawn(files, path, is_read).await,
+                (ApiAnswer::NotModified, None) => return Ok(()),
+                (ApiAnswer::NotModified, Some(entry)) => {
+                    if is_read || self.checks_store {
+                        let Some(bytes) = self.in_place(path, entry).await? else {
+                            is_in_place = false;
+                            continue;
+                        };
+                        if is_read {
+                            files.read.insert(path.to_owned(), bytes);
+                        }
+                    }
+                    files.entries.insert(path.to_owned(), entry.clone());
                     return Ok(());
-                };
-                files.entries.insert(path.to_owned(), entry.clone());
-                if is_read {
-                    let key = api_key(path);
-                    let bytes = log::read_file(self.store, &key, &entry.file).await?;
-                    files.read.insert(path.to_owned(), bytes);
                 }
-                return Ok(());
             }
-            ApiAnswer::File(file) => (file.bytes, file.validators),
         };
+        let (bytes, validators) = (file.bytes, file.validators);
         self.check(path, &bytes, files)?;
         let file = FileEntry {
             sha256: Digest::of(&bytes),
             size: bytes.len() as u64,
         };
-        let is_changed = known.is_none_or(|known| known.file != file);
+        let is_changed = !is_in_place || known.is_none_or(|known| known.file != file);
         let entry = ApiEntry { file, validators };
         files.entries.insert(path.to_owned(), entry);
         if is_changed {
+            files.changed.insert(path.to_owned(), bytes.clone());
+        }
+        if is_read {
+            files.read.insert(path.to_owned(), bytes);
+        }
+        Ok(())
+    }
+
+    /// Reads a file where clients read it; nothing if it is gone from there or another one.
+    async fn in_place(&self, path: &str, entry: &ApiEntry) -> Result<Option<Bytes>, StoreError> {
+        match self.store.get(&api_key(path)).await {
+            Ok(bytes) => Ok(Some(bytes).filter(|bytes| Digest::of(bytes) == entry.file.sha256)),
+            Err(error) if is_lost(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The upstream has no such file. One that the mirror has is kept, and is a failure by name: clients that ask for it would be without.
+    async fn withdrawn(
+        &self,
+        files: &mut ApiFiles,
+        path: &str,
+        is_read: bool,
+    ) -> Result<(), PlanError> {
+        let Some(entry) = self.base.api.get(path) else {
+            return Ok(());
+        };
+        if !self.skip.contains(path) {
+            files.failures.insert(FormulaFailure {
+                formula: path.to_owned(),
+                what: format!("the API at {} has no such file, and the mirror has one", self.upstream.api()),
+                remedy: "see whether --api leads to Homebrew's own API; to keep the mirror's file from now on, pass it over with --skip NAME".to_owned(),
+            });
+        }
+        let bytes = match log::read_file(self.store, &api_key(path), &entry.file).await {
+            Ok(bytes) => bytes,
+            Err(error) if is_lost(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        files.entries.insert(path.to_owned(), entry.clone());
+        if files.present.get(&api_key(path)) != Some(&entry.file.size) {
             files.changed.insert(path.to_owned(), bytes.clone());
         }
         if is_read {
@@ -91,4 +158,9 @@ impl Planner<'_> {
         let verified = envelope.verify(key);
         verified.map_err(|error| api_error(path)(error.into()))
     }
+}
+
+/// Tells whether the store says that an object is gone or damaged, not that it cannot be asked.
+fn is_lost(error: &StoreError) -> bool {
+    [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind())
 }

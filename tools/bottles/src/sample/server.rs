@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The token that the server gives out.
 const TOKEN: &str = "sample-token";
+
+/// When everything was changed last, as the server tells it: long before anybody asks, as an upstream's files are that another
+/// mirror takes over later.
+const CHANGED: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
 
 /// What a server does to a path, for tests: each entry of the list is used up by one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +179,7 @@ fn serve(
     let length = body.len();
     let mut answer = Response::builder()
         .header(header::ETAG, etag)
+        .header(header::LAST_MODIFIED, CHANGED)
         .header(header::ACCEPT_RANGES, "bytes");
     answer = match from {
         Some(from) => {
@@ -199,11 +205,13 @@ fn serve(
             shared
                 .sent
                 .fetch_add(kept as u64, std::sync::atomic::Ordering::Relaxed);
-            let pieces = [
-                Ok(bytes::Bytes::from(body)),
-                Err(io::Error::other("cut off")),
-            ];
-            let stream = Body::from_stream(futures::stream::iter(pieces));
+            // What comes before the break is sent only if the server has to wait for what comes next.
+            let broken = async {
+                tokio::task::yield_now().await;
+                Err(io::Error::other("cut off"))
+            };
+            let sent = futures::stream::iter([Ok(bytes::Bytes::from(body))]);
+            let stream = Body::from_stream(sent.chain(futures::stream::once(broken)));
             let answer = answer.header(header::CONTENT_LENGTH, length).body(stream);
             return answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response());
         }

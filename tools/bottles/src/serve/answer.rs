@@ -1,14 +1,15 @@
 //! One answer: whole, a part, "not changed", or headers only (RFC 9110, 13 and 14).
 //!
 //! What must hold: a range is answered with exactly the bytes that it says; one that cannot be is refused with the length; what is no valid
-//! range is answered whole.
+//! range is answered whole; "not changed" is said to a time only if whoever fetched then got these very bytes.
 
-use super::view::{Target, View};
+use super::view::{ServedFile, Target};
 use crate::log;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header, response::Builder};
 use axum::response::Response;
 use std::ops::Range;
+use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
 
 /// What of a request's headers matters.
@@ -39,41 +40,40 @@ impl Asked {
     pub(super) async fn answer(
         &self,
         store: &Store,
-        view: &View,
         target: &Target,
     ) -> Result<Option<(Response, u64)>, StoreError> {
         match target {
-            Target::File { key, entry, bytes } => {
-                let read = || async { log::read_file(store, key, entry).await };
-                let bytes = match bytes.get_or_try_init(read).await {
-                    Ok(bytes) => bytes.clone(),
-                    Err(error) => return missing(error),
-                };
-                let changed = view.generation.as_ref().and_then(|generation| {
-                    let path = key.strip_prefix("api/")?;
-                    generation.api.get(path)?.validators.last_modified.clone()
-                });
-                let etag = format!("\"{}\"", entry.sha256);
-                let head = self.head(&etag, changed.as_deref(), content_type(key));
-                let size = bytes.len() as u64;
-                Ok(Some(match self.part(&etag, changed.as_deref(), size) {
-                    Part::NotModified => (
-                        finish(head.status(StatusCode::NOT_MODIFIED), Body::empty()),
-                        0,
-                    ),
-                    Part::Impossible => (impossible(head, size), 0),
-                    Part::Bytes(range, is_part) => {
-                        let sent = bytes.slice(at(range.start)..at(range.end));
-                        self.send(head, size, range, is_part, Body::from(sent))
-                    }
-                }))
-            }
+            Target::File { key, file } => self.file(store, key, file).await,
             Target::Blob { key, size } => self.object(store, key, *size).await,
-            Target::Older(key) => match store.head(key).await {
-                Ok(found) => self.object(store, key, found.size).await,
-                Err(error) => missing(error),
-            },
         }
+    }
+
+    async fn file(
+        &self,
+        store: &Store,
+        key: &str,
+        file: &ServedFile,
+    ) -> Result<Option<(Response, u64)>, StoreError> {
+        let read = || async { log::read_file(store, key, &file.entry).await };
+        let bytes = match file.bytes.get_or_try_init(read).await {
+            Ok(bytes) => bytes.clone(),
+            Err(error) => return missing(error),
+        };
+        let changed = file.changed.map(Changed::now);
+        let etag = format!("\"{}\"", file.entry.sha256);
+        let head = self.head(&etag, changed.as_ref(), content_type(key));
+        let size = bytes.len() as u64;
+        Ok(Some(match self.part(&etag, changed.as_ref(), size) {
+            Part::NotModified => {
+                let head = head.status(StatusCode::NOT_MODIFIED);
+                (finish(head, Body::empty()), 0)
+            }
+            Part::Impossible => (impossible(head, size), 0),
+            Part::Bytes(range, is_part) => {
+                let sent = bytes.slice(at(range.start)..at(range.end));
+                self.send(head, size, range, is_part, Body::from(sent))
+            }
+        }))
     }
 
     async fn object(
@@ -82,7 +82,7 @@ impl Asked {
         key: &str,
         size: u64,
     ) -> Result<Option<(Response, u64)>, StoreError> {
-        // The name of a blob is its digest; that of an older manifest is not, so it gets no tag.
+        // The name of a blob is its digest.
         let etag = key
             .rsplit_once("/blobs/")
             .map(|(_, digest)| format!("\"{digest}\""));
@@ -117,7 +117,7 @@ impl Asked {
         }
     }
 
-    fn head(&self, etag: &str, changed: Option<&str>, content_type: &'static str) -> Builder {
+    fn head(&self, etag: &str, changed: Option<&Changed>, content_type: &'static str) -> Builder {
         let mut head = Response::builder()
             .header(header::CONTENT_TYPE, content_type)
             .header(header::ACCEPT_RANGES, "bytes");
@@ -125,7 +125,7 @@ impl Asked {
             head = head.header(header::ETAG, etag);
         }
         if let Some(changed) = changed {
-            head = head.header(header::LAST_MODIFIED, changed);
+            head = head.header(header::LAST_MODIFIED, &changed.told);
         }
         head
     }
@@ -153,7 +153,7 @@ impl Asked {
     }
 
     /// Decides what is sent of a file of so many bytes.
-    fn part(&self, etag: &str, changed: Option<&str>, size: u64) -> Part {
+    fn part(&self, etag: &str, changed: Option<&Changed>, size: u64) -> Part {
         if let Some(known) = &self.none_match {
             let is_known = |tag: &str| {
                 tag == "*" || (!etag.is_empty() && tag.trim_start_matches("W/") == etag)
@@ -162,11 +162,7 @@ impl Asked {
                 return Part::NotModified;
             }
         } else if let (Some(since), Some(changed)) = (&self.modified_since, changed)
-            && let (Ok(since), Ok(changed)) = (
-                httpdate::parse_http_date(since),
-                httpdate::parse_http_date(changed),
-            )
-            && changed <= since
+            && changed.is_known_to(since)
         {
             return Part::NotModified;
         }
@@ -177,7 +173,7 @@ impl Asked {
         if self
             .if_range
             .as_deref()
-            .is_some_and(|tag| tag != etag && Some(tag) != changed)
+            .is_some_and(|tag| tag != etag && !changed.is_some_and(|changed| changed.is(tag)))
         {
             return whole;
         }
@@ -186,6 +182,38 @@ impl Asked {
             Some(range) if range.is_empty() => Part::Impossible,
             Some(range) => Part::Bytes(range, true),
         }
+    }
+}
+
+/// When a file became what it is. A server may learn of a new file some seconds after another one, so that may lie ahead.
+struct Changed {
+    at: SystemTime,
+    now: SystemTime,
+    /// As it is told: never later than now (RFC 9110, 8.8.2.1).
+    told: String,
+}
+
+impl Changed {
+    fn now(seconds: u64) -> Changed {
+        let (at, now) = (
+            SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            SystemTime::now(),
+        );
+        Changed {
+            at,
+            now,
+            told: httpdate::fmt_http_date(at.min(now)),
+        }
+    }
+
+    /// Tells whether who has had a file since some time has this one. A time that is still to come says nothing.
+    fn is_known_to(&self, since: &str) -> bool {
+        httpdate::parse_http_date(since).is_ok_and(|since| self.at <= since && since <= self.now)
+    }
+
+    /// Tells whether a time that was told names these bytes and no others.
+    fn is(&self, told: &str) -> bool {
+        self.at <= self.now && self.told == told
     }
 }
 

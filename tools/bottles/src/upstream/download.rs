@@ -13,6 +13,9 @@ use store::StoreError;
 use transfer::{Blob, Contents, Digest, Opened, Source, SourceError, SourceErrorKind, StoredBlob};
 use url::Url;
 
+/// After so many bytes a download that breaks has got on: what broke before does not count against it.
+const PROGRESS: u64 = 64 << 10;
+
 /// A download that is under way.
 pub(super) struct Download {
     upstream: Arc<Upstream>,
@@ -24,6 +27,8 @@ pub(super) struct Download {
     total: u64,
     etag: Option<String>,
     patience: Patience,
+    /// Bytes that came since it broke last.
+    since_break: u64,
 }
 
 impl Download {
@@ -57,6 +62,7 @@ impl Download {
             total,
             etag,
             patience,
+            since_break: 0,
         }))
     }
 
@@ -72,12 +78,11 @@ impl Download {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => {
                     let what = format!("the answer ended {} bytes early", self.total - self.offset);
-                    let error = UpstreamError::broken(&self.url, what);
-                    self.patience.after(error).await?;
+                    self.broke(UpstreamError::broken(&self.url, what)).await?;
                     continue;
                 }
                 Err(error) => {
-                    self.patience.after(error).await?;
+                    self.broke(error).await?;
                     continue;
                 }
             };
@@ -86,11 +91,20 @@ impl Download {
                 return Err(UpstreamError::broken(&self.url, what));
             }
             self.offset += chunk.len() as u64;
+            self.since_break += chunk.len() as u64;
             if !chunk.is_empty() {
                 return Ok(Some(chunk));
             }
         }
         Ok(None)
+    }
+
+    /// Waits before it goes on, unless it broke too often without getting on.
+    async fn broke(&mut self, error: UpstreamError) -> Result<(), UpstreamError> {
+        if std::mem::take(&mut self.since_break) >= PROGRESS {
+            self.patience = self.upstream.patience();
+        }
+        self.patience.after(error).await
     }
 
     /// Takes what comes next off the answer, asking for the rest where there is none. After an error the answer is given up.

@@ -38,11 +38,12 @@ impl UpstreamError {
         let what = match () {
             () if error.is_timeout() => "it did not answer in time",
             () if error.is_connect() => "no connection could be made",
+            () if error.is_redirect() => "its redirect was not followed",
             () if error.is_body() || error.is_decode() => "the answer was cut off",
             () => "the request failed",
         };
         UpstreamError {
-            may_pass: true,
+            may_pass: !error.is_redirect(),
             cause: Some(error.without_url().into()),
             ..UpstreamError::new(UpstreamErrorKind::Network, url, what)
         }

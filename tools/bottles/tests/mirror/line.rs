@@ -81,6 +81,14 @@ async fn from_an_empty_folder_to_a_mirror_that_can_be_looked_at() {
         assert_eq!(code, 0, "{arguments:?}: {err}");
         assert!(out.contains(expected), "{arguments:?}: {out}");
     }
+    // A scrub reads the API's files too.
+    let file = mirror.join("api/cask.jws.json");
+    std::fs::write(&file, "{}").expect("a file");
+    let mut command = program(&world);
+    command.args(["scrub", "--store"]).arg(&mirror);
+    let (code, out, err) = run(command).await;
+    assert_eq!(code, 16, "{out}{err}");
+    assert!(err.contains("api/cask.jws.json"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod crash;
+mod keeping;
 mod line;
 mod prune;
 mod serve;

@@ -68,6 +68,17 @@ impl Serving {
         (status, body)
     }
 
+    /// Asks until the answer is as it should become.
+    async fn until(&self, path: &str, is_right: impl Fn(&(StatusCode, bytes::Bytes)) -> bool) {
+        let asking = async {
+            while !is_right(&self.get(path).await) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), asking).await;
+        waited.unwrap_or_else(|_| panic!("{path} stays as it is"));
+    }
+
     async fn end(self) {
         self.stop.raise();
         drop(self.client);
@@ -224,7 +235,10 @@ async fn what_is_not_mirrored_fails_at_once_and_is_written_down() {
     );
     let (status, page) = serving.get("/").await;
     assert_eq!(status, StatusCode::OK);
-    assert!(String::from_utf8_lossy(&page).contains("Generation <b>1</b>"));
+    let page = String::from_utf8_lossy(&page);
+    assert!(page.contains("Generation <b>1</b>"), "{page}");
+    assert!(page.contains("The last generations") && page.contains("<td>1, 2026-09-21"));
+    assert!(page.contains("tree/manifests/2.1.1"), "{page}");
     serving.end().await;
 }
 
@@ -263,11 +277,10 @@ async fn a_new_generation_is_taken_up_whole_and_the_old_bottles_stay() {
     };
     assert!(report.published.is_some());
     let second = world.current().await.expect("it is published").1.api["internal/packages.x86_64_linux.jws.json"].file.sha256;
-    while digest(&serving.get(api).await.1) != second {
-        tokio::task::yield_now().await;
-    }
+    serving.until(api, |(_, body)| digest(body) == second).await;
     for held in &old.bottles {
-        for key in [held.blob_key(), held.manifest_key()] {
+        let file = bottles::names::flat_file(&held.formula, &held.version, &held.tag, held.rebuild);
+        for key in [held.blob_key(), held.manifest_key(), file] {
             assert_eq!(
                 serving.get(&format!("/{key}")).await.0,
                 StatusCode::OK,
@@ -291,5 +304,90 @@ async fn an_empty_mirror_says_so() {
         serving.get("/api/formula.jws.json").await.0,
         StatusCode::NOT_FOUND
     );
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn who_fetched_the_old_api_before_the_new_one_came_gets_the_new_one() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let serving = start(&world, Duration::from_millis(5)).await;
+    let api = "/api/formula.jws.json";
+    // Clients of 4.x give their copy the time at which they fetched it, which is later than the upstream's change.
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    let (_, old) = serving.get(api).await;
+    let fetched = httpdate::fmt_http_date(std::time::SystemTime::now());
+    world.sync(&[], FIRST + 1).await;
+    serving.until(api, |(_, body)| *body != old).await;
+    let since = [("If-Modified-Since", fetched.as_str())];
+    let (status, headers, _) = serving.ask(Method::GET, api, &since).await;
+    assert_eq!(status, StatusCode::OK);
+    let told = headers["last-modified"].to_str().expect("text");
+    let told = httpdate::parse_http_date(told).expect("a date");
+    assert!(told <= std::time::SystemTime::now());
+    // Who has the new one is told so, once it is certain that nobody hands out the old one.
+    loop {
+        let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let since = [("If-Modified-Since", now.as_str())];
+        let (status, _, _) = serving.ask(Method::GET, api, &since).await;
+        if status == StatusCode::NOT_MODIFIED {
+            break;
+        }
+    }
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn questions_for_what_nobody_has_cost_the_store_nothing() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let serving = start(&world, Duration::from_secs(3600)).await;
+    let before = world.handle.operations();
+    for number in 0..200 {
+        let path = format!("/v2/homebrew/core/thing{number}/manifests/1");
+        assert_eq!(serving.get(&path).await.0, StatusCode::NOT_FOUND);
+    }
+    let cost = world.handle.operations() - before;
+    assert!(cost < 50, "{cost}");
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_a_generation_ahead_of_the_server_is_served() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let serving = start(&world, Duration::from_secs(3600)).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let path = "/v2/homebrew/core/jq/manifests/1.8.0";
+    serving
+        .until(path, |(status, _)| *status == StatusCode::OK)
+        .await;
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_see_what_is_new_is_not_healthy() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let serving = start(&world, Duration::from_millis(5)).await;
+    assert_eq!(serving.get("/health").await.0, StatusCode::OK);
+    world.handle.set_faults(testkit::Faults {
+        error_before: 1000,
+        ..testkit::Faults::none()
+    });
+    serving
+        .until("/health", |(status, _)| *status != StatusCode::OK)
+        .await;
+    let (_, metrics) = serving.get("/metrics").await;
+    assert!(!String::from_utf8_lossy(&metrics).contains("homebrew_sync_refresh_failures 0\n"));
+    world.handle.heal();
+    serving
+        .until("/health", |(status, _)| *status == StatusCode::OK)
+        .await;
     serving.end().await;
 }

@@ -444,3 +444,48 @@ async fn one_formula_that_makes_no_sense_is_named_and_stops_nobody_else() {
     );
     assert_eq!(report.published, None);
 }
+
+#[tokio::test]
+async fn a_download_that_breaks_often_and_gets_on_each_time_comes_to_its_end() {
+    let mut formulae = bottles::sample::formulae();
+    formulae[6].filling = 1_000_000;
+    let sample = Sample::of(&formulae);
+    let world = World::serving(sample.clone()).await;
+    let blobs = sample.registry.keys();
+    for key in blobs.filter(|key| key.contains("/tree/blobs/")) {
+        // More often than a request is made that gets nowhere.
+        world
+            .server
+            .trouble(&format!("/{key}"), vec![Trouble::CutAfter(150_000); 6]);
+    }
+    let report = world.sync(&["tree"], FIRST).await;
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    world.check().await.expect("it is published");
+}
+
+#[tokio::test]
+async fn a_redirect_from_tls_to_plain_text_is_not_followed() {
+    let world = World::new().await;
+    let registry = world.server.registry();
+    let address = registry.trim_start_matches("http://");
+    let proxy = testkit::ScriptedProxy::with_tls(address.parse().expect("an address"));
+    let env = store::Environment::from_iter([(
+        "SSL_CERT_FILE",
+        proxy.ca_pem_path().display().to_string(),
+    )]);
+    let upstream = world.upstream_through(&proxy.endpoint(), &env);
+    let known = bottles::upstream::Validators::default();
+    let path = "formula.jws.json";
+    let found = upstream.api_file(path, &known).await.expect("it answers");
+    assert!(matches!(found, bottles::upstream::ApiAnswer::File(_)));
+    let mut redirect = testkit::proxy::s3_error(302, "Found", "elsewhere");
+    redirect.set_header("location", &format!("{}/{path}", world.server.api()));
+    proxy.add(testkit::Rule::new(testkit::Action::Respond(redirect)));
+    let _ = world.server.take_asked();
+    let error = upstream
+        .api_file(path, &known)
+        .await
+        .expect_err("it is not followed");
+    assert!(error.to_string().contains("redirect"), "{error}");
+    assert_eq!(world.server.take_asked(), Vec::<String>::new());
+}

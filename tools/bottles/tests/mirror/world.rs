@@ -45,14 +45,19 @@ impl World {
     }
 
     pub fn upstream(&self) -> Arc<Upstream> {
+        self.upstream_through(&self.server.registry(), &Environment::default())
+    }
+
+    /// The upstream as it is reached at another root.
+    pub fn upstream_through(&self, root: &str, env: &Environment) -> Arc<Upstream> {
         let options = UpstreamOptions {
-            api: self.server.api().parse().expect("an address"),
-            registry: self.server.registry().parse().expect("an address"),
+            api: format!("{root}/api").parse().expect("an address"),
+            registry: root.parse().expect("an address"),
             authorization: None,
             attempts: 3,
             pause: Duration::from_millis(1),
         };
-        let upstream = Upstream::new(options, &Tuning::default(), &Environment::default());
+        let upstream = Upstream::new(options, &Tuning::default(), env);
         Arc::new(upstream.expect("the client is made"))
     }
 
