@@ -6,10 +6,10 @@
 //! What it deliberately does not do: mend the file, or rescue what this device knew of a vault. The vault tells that again.
 //!
 //! SQLite itself reads a table by way of its tree, so that a bad page near the root hides all below it. Here every page of the file is
-//! looked at for itself. The trees say whose it is, as far as they can be followed; a page that none reaches is known by its rows. Those of
-//! `records` and of `commands` are like no other table's, and a row of `commands` carries the hash of its text, which it must have; the
-//! index of ids names the records that were there. `strings` and `vaults` have rows alike, and their indexes too: which of them an orphan
-//! belongs to is known only while one of the two is whole, and where it is not known, its rows are left out and counted.
+//! looked at for itself. The rows of `records` and of `commands` are like no other table's, and a row of `commands` carries the hash of its
+//! text, which it must have; the index of ids names the records that were there. `strings` and `vaults` have rows alike, and their indexes
+//! too: the trees say whose a page is, as far as they can be followed. Whose a page is that none reaches is known only while one of the
+//! two is whole; where it is not known, its rows are left out and counted.
 
 mod cells;
 mod pages;
@@ -85,8 +85,7 @@ impl History {
         let mut read = HashSet::new();
         let transaction = history.begin()?;
         let mut applier = Applier::new(&transaction, ApplyOptions::default())?;
-        let may_hold = |page: &u32| trees.holds(*page, "records", &[]) == Holds::Yes;
-        for page in (1..=pages.count()).filter(may_hold) {
+        for page in 1..=pages.count() {
             let Rows::Table(rows) = cells::rows(&pages, page) else {
                 continue;
             };
@@ -140,25 +139,23 @@ impl Found {
         let holds = |(tree, alike): (&str, &[&str])| trees.holds(page, tree, alike);
         match rows {
             Rows::Table(rows) => {
-                let are_commands = holds(("commands", &[])) == Holds::Yes;
                 let are_strings = holds(STRINGS);
                 for (number, row) in rows {
                     match row.len() {
                         2 => self.string(number, row, are_strings),
-                        5 if are_commands => self.command(number, row),
+                        5 => self.command(number, row),
                         _ => {}
                     }
                 }
             }
             Rows::Index(entries) => {
-                let are_ids = holds(("records_rid", &[])) == Holds::Yes;
                 let are_strings = match holds(STRINGS_INDEX) {
                     // The table has them all.
                     Holds::Unsure if trees.is_whole(STRINGS.0) => Holds::No,
                     other => other,
                 };
                 for entry in entries {
-                    self.entry(entry, are_ids, are_strings);
+                    self.entry(entry, are_strings);
                 }
             }
             Rows::Other => {}
@@ -186,12 +183,12 @@ impl Found {
         }
     }
 
-    fn entry(&mut self, entry: Vec<Value>, are_ids: bool, are_strings: Holds) {
+    fn entry(&mut self, entry: Vec<Value>, are_strings: Holds) {
         let Ok([key, Value::Int(number)]) = <[Value; 2]>::try_from(entry) else {
             return;
         };
         match (key, are_strings) {
-            (Value::Blob(id), _) if are_ids => {
+            (Value::Blob(id), _) => {
                 if let Ok(id) = id.try_into() {
                     self.ids.insert(id);
                 }

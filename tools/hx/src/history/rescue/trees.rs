@@ -3,7 +3,8 @@
 //! What must hold: a page is a tree's only if it is reached from that tree's root and from no other; where nothing reaches it, its rows
 //! may be those of a tree only if no other one of the same shape can have lost it. Whatever bytes the pages have, the walk ends.
 //!
-//! What it deliberately does not do: look at rows. Tables whose rows look like no other's are told by these (see the caller).
+//! What it deliberately does not do: look at rows. Tables whose rows look like no other's are told by these, whatever tree reaches them
+//! (see the caller): a wrong pointer must not take a page of records away.
 //!
 //! The roots are in the schema, which begins on the first page. hx makes every database with the same statements, so that the roots of a
 //! schema that is lost are those of a new database, as long as nothing that is left of it says otherwise.
@@ -71,10 +72,7 @@ impl Trees {
             };
         }
         let may_lack = |tree: &&str| !self.is_whole(tree);
-        match (
-            alike.is_empty() || may_lack(&tree),
-            alike.iter().any(may_lack),
-        ) {
+        match (may_lack(&tree), alike.iter().any(may_lack)) {
             (true, false) => Holds::Yes,
             (true, true) => Holds::Unsure,
             (false, _) => Holds::No,
