@@ -42,11 +42,11 @@ const TABLE_LEAF: u8 = 0x0d;
 pub(super) fn node(pages: &Pages, number: u32) -> Option<(Kind, Vec<u32>)> {
     let page = pages.read(number)?;
     let start = start(number);
-    let kind = match page.get(start)? {
-        &TABLE_LEAF => return Some((Kind::Table, Vec::new())),
-        &INDEX_LEAF => return Some((Kind::Index, Vec::new())),
-        &TABLE_INTERIOR => Kind::Table,
-        &INDEX_INTERIOR => Kind::Index,
+    let kind = match *page.get(start)? {
+        TABLE_LEAF => return Some((Kind::Table, Vec::new())),
+        INDEX_LEAF => return Some((Kind::Index, Vec::new())),
+        TABLE_INTERIOR => Kind::Table,
+        INDEX_INTERIOR => Kind::Index,
         _ => return None,
     };
     let cells = Cells { pages, page: &page };
