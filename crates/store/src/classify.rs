@@ -24,7 +24,7 @@ pub(crate) fn from_library(
         ErrorKind::NotFound if operation == "put" => ErrorKind::NoBucket,
         kind => kind,
     };
-    let headline = headline(&error);
+    let headline = folder_headline(kind, &error).or_else(|| headline(&error));
     let remedy = folder_remedy(kind, &error);
     let mut failure = StoreError::new(kind, operation, key, Deepest::new(Box::new(error)));
     if let Some(headline) = headline {
@@ -53,6 +53,12 @@ fn folder_remedy(kind: ErrorKind, error: &(dyn Error + 'static)) -> Option<&'sta
         }
         _ => None,
     }
+}
+
+/// A folder that cannot be made is no bucket.
+fn folder_headline(kind: ErrorKind, error: &(dyn Error + 'static)) -> Option<String> {
+    let is_place = kind == ErrorKind::NoBucket && first::<FileError>(error).is_some();
+    is_place.then(|| "the folder is missing and cannot be created".to_owned())
 }
 
 fn headline(error: &(dyn Error + 'static)) -> Option<String> {

@@ -27,7 +27,9 @@ use crate::sync::history_failure;
   hx export --file - --format zsh > ~/.zsh_history.new
   hx export --file to-show.md --last --redacted
 
-Histories for shells hold the very bytes that were typed, also where these are no UTF-8. With --json,
+Histories for shells hold the very bytes that were typed, also where these are no UTF-8. A history of bash has
+no place for a line that begins with `#` and a digit, and bash passes over empty lines: such commands are
+written as near as can be and named, and the exit code is 3. With --json,
 what was done is told as JSON; on the standard output only a JSON export goes together with it, and is
 the document.
 
@@ -145,7 +147,7 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
         if ui.flush() {
             ui.status(sentence(&report, "to the standard output"));
         }
-        return Ok(ended(&history, context, "THAT_FILE"));
+        return Ok(ended(&history, &report, context, "THAT_FILE"));
     }
     refuse_own(&args.file, context)?;
     let (history, report) = to_file(context, &args.file, format, &filter)?;
@@ -160,15 +162,30 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
             &format!("({}) to {name}", human::bytes(n_bytes)),
         ));
     }
-    Ok(ended(&history, context, &name))
+    Ok(ended(&history, &report, context, &name))
 }
 
-/// The exit code; for a damaged database also the way out, by the file that was written.
-fn ended(history: &History, context: &Context, file: &str) -> Exit {
+/// The exit code; for a damaged database also the way out, by the file that was written, and what the form could not hold.
+fn ended(history: &History, report: &ExportReport, context: &Context, file: &str) -> Exit {
     if history.losses().is_some() {
         rescue::hint(&context.ui, context, file);
     }
-    rescue::exit(history)
+    if report.unheld == 0 {
+        return rescue::exit(history);
+    }
+    let ui = &context.ui;
+    ui.warn(format!(
+        "{} cannot be held by a history of bash as they are: bash takes a line that begins with `#` and a digit for a time, and passes over empty lines and a return at the end of a line. They were written as near as can be, with a blank before the `#`",
+        human::count(report.unheld, "command")
+    ));
+    for example in &report.unheld_examples {
+        ui.status(format!("  {example}"));
+    }
+    if report.unheld > report.unheld_examples.len() as u64 {
+        ui.status("  …");
+    }
+    ui.hint("`hx export --file hx-backup.json` holds every command as it is.");
+    Exit::Partial
 }
 
 fn sentence(report: &ExportReport, place: &str) -> String {
@@ -192,26 +209,7 @@ fn sentence(report: &ExportReport, place: &str) -> String {
 
 /// Refuses to write over the files of hx itself, also by way of links.
 fn refuse_own(file: &Path, context: &Context) -> Result<(), Failure> {
-    let real = |path: &Path| {
-        std::fs::canonicalize(path).or_else(|_| {
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            let parent = std::fs::canonicalize(parent.unwrap_or(Path::new(".")))?;
-            Ok::<_, io::Error>(parent.join(path.file_name().unwrap_or_default()))
-        })
-    };
-    let paths = &context.paths;
-    let is_own = |target: &Path| {
-        let below = |dir: &Path| real(dir).is_ok_and(|dir| target.starts_with(dir));
-        below(paths.data_dir()) || below(paths.config_file())
-    };
-    // The link itself would be replaced where the file it leads to is not.
-    let link = file
-        .file_name()
-        .and_then(|name| Some(real(file.parent()?).ok()?.join(name)));
-    let targets = [real(file).ok(), link];
-    if !targets.iter().flatten().any(|target| is_own(target)) {
+    if !context.paths.are_own(file) {
         return Ok(());
     }
     Err(Failure::usage(format!(

@@ -95,5 +95,12 @@ fn sentence(losses: &Losses) -> String {
             human::count(n, "command")
         ),
     };
-    format!("its pages were read one by one: {read} are there, {missing}{partial}")
+    let unsure = match losses.unsure {
+        0 => String::new(),
+        n => format!(
+            "; of {} it cannot be told whether a directory, machine, shell, session or vault is meant, so that they were left out",
+            human::count(n, "text")
+        ),
+    };
+    format!("its pages were read one by one: {read} are there, {missing}{partial}{unsure}")
 }

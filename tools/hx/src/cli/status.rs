@@ -312,8 +312,8 @@ fn sync_rows(table: &mut Table, sync: &Sync, verbose: bool) {
     table.row([
         "pending",
         &format!(
-            "{} to push{interrupted}",
-            human::count(sync.overview.pending, "record")
+            "{}{interrupted}",
+            super::sync::pending(&sync.overview, " to push")
         ),
     ]);
     table.row([

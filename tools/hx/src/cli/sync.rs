@@ -23,6 +23,7 @@ use console::{Exit, Failure, human};
 use serde::Serialize;
 use serde_json::Map;
 use store::Usage;
+use vault::Overview;
 
 pub(crate) use init::{InitArgs, join};
 pub(crate) use pull::pull;
@@ -156,6 +157,20 @@ fn with_trouble(
         half.extend(error);
     }
     half.into()
+}
+
+/// Whether this device has seen the vault since it joined: before, nobody here knows what of `pending` is in the vault already.
+pub(crate) fn is_pending_known(overview: &Overview) -> bool {
+    !overview.devices.is_empty()
+}
+
+/// How much is pending, in words; `to_do` says what for.
+pub(crate) fn pending(overview: &Overview, to_do: &str) -> String {
+    let records = human::count(overview.pending, "record");
+    if overview.pending == 0 || is_pending_known(overview) {
+        return format!("{records}{to_do}");
+    }
+    format!("up to {records}{to_do} (which of them the vault has already shows at the first pull)")
 }
 
 fn not_set_up() -> Failure {

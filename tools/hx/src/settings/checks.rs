@@ -60,7 +60,8 @@ fn timeouts(settings: &Settings, problems: &mut Vec<Problem>) {
         ("sync.connect_timeout", &sync.connect_timeout),
         ("sync.read_timeout", &sync.read_timeout),
     ] {
-        if setting.value > total.value {
+        // Who shortens the whole means its parts too: a part that nobody chose is no mistake.
+        if setting.value > total.value && !setting.is_default() {
             problems.push(warning(
                 place(key, &setting.origin),
                 "it is longer than sync.total_timeout, which ends the operation first",

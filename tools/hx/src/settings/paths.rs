@@ -7,9 +7,10 @@
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use console::{Env, Failure};
+use store::StoreUrl;
 
 /// Holds the paths of one user's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +122,42 @@ impl Paths {
         self.run_dir().join("progress.json")
     }
 
+    /// Tells whether a path lies where hx keeps its own files: what it leads to by way of links, or the link itself.
+    #[must_use]
+    pub fn are_own(&self, path: &Path) -> bool {
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let parent = path.parent().map(real);
+        let link = parent.zip(path.file_name());
+        let link = link.map(|(parent, name)| parent.join(name));
+        let own = [real(&self.data_dir), real(&self.config_file)];
+        [Some(real(path)), link]
+            .iter()
+            .flatten()
+            .any(|path| own.iter().any(|own| path.starts_with(own)))
+    }
+
+    /// Refuses a store in a folder where hx keeps its own files, which it removes and replaces as it likes. The store that is there by
+    /// default is left alone by everything else.
+    ///
+    /// # Errors
+    /// That it is such a folder.
+    pub fn refuse_own(&self, url: &StoreUrl) -> Result<(), Failure> {
+        let Some(folder) = url.folder() else {
+            return Ok(());
+        };
+        if real(folder) == real(&self.default_store()) || !self.are_own(folder) {
+            return Ok(());
+        }
+        let what = format!("the vault cannot be kept in {}", folder.display());
+        let cause = format!(
+            "hx keeps its own files there, in {}, and clears parts of it away: the vault would go with them",
+            self.data_dir.display()
+        );
+        Err(Failure::usage(what).kind("own-folder").cause(cause).hint(
+            "Name a folder elsewhere, for example `hx sync init --store folder:~/hx-vault`; if a vault lies there already, move its files into that folder first. Nothing was changed.",
+        ))
+    }
+
     /// Creates the data directory and those in it that must be there, readable by the owner only.
     ///
     /// # Errors
@@ -132,6 +169,23 @@ impl Paths {
         }
         Ok(())
     }
+}
+
+/// The path without links and `..`, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut found = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            // Of what does not exist, only the words can be followed.
+            Component::ParentDir => {
+                found.pop();
+            }
+            part => found.push(part),
+        }
+        found = std::fs::canonicalize(&found).unwrap_or(found);
+    }
+    found
 }
 
 /// Creates a directory and its parents; new ones are for the owner only.

@@ -142,7 +142,7 @@ pub static SETTINGS: &[Spec] = &[
         kind: Kind::Path,
         default: None,
         secret: false,
-        doc: "A file whose first line is the passphrase. It wins over HX_SYNC_PASSPHRASE.",
+        doc: "A file whose first line is the passphrase, without blanks at its end. It wins over HX_SYNC_PASSPHRASE.",
     },
     Spec {
         env: "HX_LOG_LEVEL",

@@ -195,6 +195,12 @@ fn misspelt_names_are_told_apart() {
 }
 
 #[test]
+fn a_default_that_a_shorter_whole_cuts_off_is_no_contradiction() {
+    let (_, problems) = lenient(&[("HX_SYNC_TOTAL_TIMEOUT", "10s")], "");
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[test]
 fn contradictions_are_warned_of() {
     for (env, said) in [
         (vec![("HX_SYNC_TIMEOUT", "400s")], "sync.total_timeout"),

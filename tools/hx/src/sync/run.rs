@@ -68,7 +68,7 @@ impl Link {
     /// The store to use: the one that was joined, with whatever the settings say about the same place.
     ///
     /// # Errors
-    /// If the settings name another place.
+    /// If the settings name another place, or one among the files of hx itself.
     pub fn url(
         membership: &Membership,
         settings: &Settings,
@@ -89,6 +89,7 @@ impl Link {
                     .hint("Run `hx sync init --store URL` to switch stores; nothing pending is lost by it."));
             }
         };
+        paths.refuse_own(&url)?;
         credentials::attach(paths, url)
     }
 

@@ -156,6 +156,33 @@ fn the_report_for_scripts_has_the_same_numbers() {
 }
 
 #[test]
+fn what_is_no_command_in_a_backup_is_counted_apart() {
+    let device = Device::with_history();
+    let id = device.ids(&["git"]).remove(0);
+    device.hx(&["pin", &id]).succeeds();
+    device
+        .hx(&["forget", "--yes", "--match", "docker"])
+        .succeeds();
+    device.hx(&["export", "--file", "backup.json"]).succeeds();
+    let other = Device::new();
+    let file = device.name("backup.json");
+    let ran = other.hx(&["import", "--file", &file]).succeeds();
+    let said = "imported 2 new commands and 2 other new records\n";
+    assert!(ran.err.ends_with(said), "{ran:?}");
+    let again = other
+        .hx(&["import", "--file", &file, "--json"])
+        .succeeds()
+        .json();
+    let total = &again["total"];
+    assert_eq!(
+        (&total["read"], &total["known"]),
+        (&2.into(), &2.into()),
+        "{again}"
+    );
+    assert_eq!(again["files"][0]["report"]["others_known"], 2, "{again}");
+}
+
+#[test]
 fn the_host_comes_from_the_flag_or_the_setting_or_the_machine() {
     let device = Device::new();
     let file = device.write("h", ZSH);

@@ -134,6 +134,51 @@ fn bash_and_hx_read_each_other() {
     assert_eq!(bytes(&device, "back"), bytes(&device, "out.bash_history"));
 }
 
+/// What its file has no place for is said, and everything else is read as it is, also behind commands without a time.
+#[test]
+fn what_bash_cannot_hold_is_named_and_the_rest_comes_back() {
+    let device = Device::new();
+    device.write("undated", "ls\n");
+    let typed = ": 1700000000:0;for i in 1\\\ndo\\\ndone\n: 1700000001:0;#1700000009\n: 1700000002:0;cat <<E\\\n#17\\\nE\n\
+        : 1700000003:0;a\\\n\\\nb\n: 1700000004:0;trails\\\n\n: 1700000005:0;#no time\n: 1700000006:0;last\n";
+    device.write("typed", typed);
+    for (file, shell) in [("undated", "bash"), ("typed", "zsh")] {
+        device
+            .hx(&["import", "--file", file, "--shell", shell])
+            .succeeds();
+    }
+    let ran = device.hx(&["export", "--file", "out.bash_history"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for part in [
+        "4 commands cannot be held",
+        "  #1700000009",
+        "cat <<E\\n#17\\nE",
+        "a\\n\\nb",
+        "trails\\n",
+        "hx-backup.json",
+    ] {
+        assert!(ran.err.contains(part), "{part}: {ran:?}");
+    }
+    let script = "HISTTIMEFORMAT='%s '\nHISTFILE=/dev/null\nhistory -c\nhistory -r out.bash_history\nhistory\n";
+    let output = shell(&device, "bash", &["--norc"], script);
+    let read = String::from_utf8_lossy(&output.stdout).into_owned();
+    let read: Vec<&str> = read.lines().map(str::trim_start).collect();
+    for whole in [
+        "2  1700000000 for i in 1\ndo\ndone\n3  1700000001  #1700000009\n4  1700000002 cat <<E\n#17\nE\n5  1700000003 a\nb\n",
+        "6  1700000004 trails\n7  1700000005 #no time\n8  1700000006 last",
+    ] {
+        assert!(read.join("\n").contains(whole), "{whole:?} in {read:?}");
+    }
+    let json = device.hx(&["export", "--json", "--file", "out.bash_history"]);
+    assert_eq!(
+        (json.code, &json.json()["report"]["unheld"]),
+        (3, &4.into())
+    );
+    for form in ["out.json", "out.zsh_history", "out.fish_history"] {
+        device.hx(&["export", "--file", form]).succeeds();
+    }
+}
+
 #[test]
 fn fish_reads_what_hx_exports() {
     let device = Device::new();

@@ -94,6 +94,89 @@ fn the_recovery_phrase_and_another_passphrase_open_the_vault() {
 }
 
 #[test]
+fn a_passphrase_that_opens_the_vault_already_is_not_added_again() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let add = || laptop.hx("sync key add-passphrase");
+    let ways = || {
+        laptop.hx("sync key show --json").run().ok().json()["slots"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(ways(), Some(2));
+    let again = add()
+        .env("HX_SYNC_PASSPHRASE", crate::world::PASSPHRASE)
+        .run();
+    again
+        .fails(2)
+        .because("opens the vault already")
+        .hints("--passphrase-file");
+    assert_eq!(ways(), Some(2));
+    // What an editor puts around the words is no part of them.
+    let file = world.file("new", &format!("\u{feff}{NEW_PASSPHRASE} \t\r\n\n"));
+    add()
+        .arg("--passphrase-file")
+        .arg(file)
+        .run()
+        .ok()
+        .shows("3 ways in");
+    let tablet = world.device("tablet");
+    let call = tablet
+        .init(FOLDER)
+        .env("HX_SYNC_PASSPHRASE", format!("{NEW_PASSPHRASE}\n"));
+    call.run().ok().shows("Joined vault");
+}
+
+#[test]
+fn who_is_in_the_vault_is_told_that_nothing_was_asked() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let init = || laptop.init(FOLDER).env("HX_SYNC_PASSPHRASE", "wrong");
+    let again = init().run().ok().shows("Already in vault");
+    again.says("no passphrase was asked for or checked");
+    let json = init().arg("--json").run().ok().json();
+    assert_eq!(
+        (&json["already"], &json["had_key"]),
+        (&true.into(), &true.into()),
+        "{json}"
+    );
+    let tablet = world.device("tablet");
+    let wrong = tablet.init(FOLDER).env("HX_SYNC_PASSPHRASE", "wrong");
+    wrong.run().fails(12);
+}
+
+#[test]
+fn what_is_pending_after_joining_is_not_known_before_a_pull() {
+    let world = World::on_folder();
+    let (laptop, tablet) = (world.laptop(), world.device("tablet"));
+    laptop
+        .hx("export --file backup.json")
+        .at_home(&world)
+        .run()
+        .ok();
+    tablet
+        .hx("import --file backup.json")
+        .at_home(&world)
+        .run()
+        .ok();
+    let joined = tablet.init(FOLDER).run().ok();
+    assert!(!joined.err.contains("does not have"), "{joined}");
+    joined.says("which of them it has already shows at the first pull");
+    for line in ["sync status --offline", "status"] {
+        tablet
+            .hx(line)
+            .run()
+            .ok()
+            .shows("up to ")
+            .shows("shows at the first pull");
+    }
+    tablet.hx("sync pull").run().ok();
+    assert_eq!(tablet.pending(), 0);
+    let status = tablet.hx("sync status --offline").run().ok();
+    assert!(!status.out.contains("up to "), "{status}");
+}
+
+#[test]
 fn a_lost_device() {
     let world = World::on_folder();
     let (laptop, desktop) = (world.laptop(), world.desktop());

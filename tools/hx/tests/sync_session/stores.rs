@@ -24,6 +24,63 @@ fn stores_that_hold_no_vault_are_refused() {
         laptop.init(url).run().fails(2).because(why);
         assert!(laptop.configuration().is_empty(), "{url}");
     }
+    let nowhere = laptop.init("folder:/proc/nowhere").run().fails(10);
+    assert!(!nowhere.err.contains("bucket"), "{nowhere}");
+    nowhere.because("the folder is missing and cannot be created");
+}
+
+#[test]
+fn a_store_among_the_files_of_hx_is_refused() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let before = laptop.configuration();
+    let data = laptop.data();
+    std::os::unix::fs::symlink(&data, world.home().join("link")).expect("a link");
+    let cache = "folder:~/link/sync/cache";
+    for url in [
+        format!("folder:{}", data.display()),
+        format!("folder:{}", data.join("sync").display()),
+        format!("folder:{}", data.join("sync/cache").display()),
+        format!("folder:{}/new/../sync/cache/deep/er", data.display()),
+        format!("folder:{}", data.join("sync/store/deeper").display()),
+        cache.to_owned(),
+    ] {
+        let refused = laptop.init(&url).run().fails(2);
+        refused
+            .because("its own files")
+            .hints("hx sync init --store folder:");
+        assert_eq!(laptop.configuration(), before, "{url}");
+    }
+    assert!(!data.join("sync/cache/vault.json").exists());
+    // One that came there later is used by nothing either, and is not cleared away.
+    let (vault, cache) = (world.vault(), data.join("sync/cache"));
+    std::fs::create_dir_all(data.join("sync")).expect("a directory");
+    std::fs::rename(&vault, &cache).expect("nothing is cached for a folder");
+    std::os::unix::fs::symlink(&cache, &vault).expect("a link");
+    for line in [
+        "push",
+        "pull",
+        "reset",
+        "verify",
+        "test-connection",
+        "key show",
+    ] {
+        laptop
+            .hx(&format!("sync {line}"))
+            .run()
+            .fails(2)
+            .because("its own files");
+    }
+    assert!(vault.join("vault.json").exists());
+    // The folder that is taken where none is named is no such place.
+    let tablet = world.device("tablet");
+    let call = tablet
+        .hx("sync init")
+        .env("HX_SYNC_PASSPHRASE", crate::world::PASSPHRASE);
+    call.run().ok();
+    tablet.hx("sync").run().ok();
+    tablet.hx("sync reset").run().ok();
+    tablet.hx("sync pull").run().ok();
 }
 
 #[test]

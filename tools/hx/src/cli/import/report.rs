@@ -23,6 +23,7 @@ pub(super) struct Imported {
 struct Total {
     read: u64,
     added: u64,
+    others: u64,
     known: u64,
     forgotten: u64,
     skipped: u64,
@@ -56,6 +57,7 @@ fn total(imported: &[Imported]) -> Total {
     for report in imported.iter().filter_map(|one| one.outcome.as_ref().ok()) {
         total.read += report.read;
         total.added += report.added;
+        total.others += report.others;
         total.known += report.known;
         total.forgotten += report.forgotten;
         total.skipped += report.skipped_count();
@@ -214,7 +216,11 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 fn sentence(total: &Total, dry_run: bool) -> String {
-    let new = human::count(total.added, "new command");
+    let others = match total.others {
+        0 => String::new(),
+        n => format!(" and {}", human::count(n, "other new record")),
+    };
+    let new = format!("{}{others}", human::count(total.added, "new command"));
     let known = match total.known {
         0 => String::new(),
         1 => "; 1 was there already".to_owned(),

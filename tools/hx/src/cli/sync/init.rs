@@ -69,6 +69,8 @@ impl InitArgs {
 #[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) how: How,
+    /// Whether the vault's key was on this device, so that no passphrase was asked for or checked.
+    pub(crate) had_key: bool,
     /// The recovery phrase, if there is a new one.
     pub(crate) recovery: Option<String>,
     /// Where it is now.
@@ -82,6 +84,8 @@ pub(crate) enum How {
     Created,
     /// The vault was there.
     Joined,
+    /// The vault was there, and this device was in it.
+    Already,
     /// The vault's description was gone, and is there again as it was.
     Restored,
     /// It was gone, and there is a new one, which other secrets open.
@@ -98,6 +102,7 @@ pub fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
         super::cut::refuse(&url, &context.ui)?;
     }
     refuse_unfit(&url)?;
+    context.paths.refuse_own(&url)?;
     let mut history = context.history()?;
     let _lock = SyncLock::take(&context.paths, "init", &context.ui)?;
     tell_of_switch(context, &mut history, &url)?;
@@ -160,7 +165,7 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
     {
         return Ok(());
     }
-    let pending = pending(history, before.vault)?;
+    let pending = overview(history, before.vault)?.pending;
     let ui = &context.ui;
     ui.status(format!(
         "This machine syncs with {} now and switches to {url}.",
@@ -178,12 +183,11 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
     Ok(())
 }
 
-/// Records here that a vault does not have yet. Cursors are kept for each vault, also while another one is in use.
-fn pending(history: &mut History, vault: VaultId) -> Result<u64, Failure> {
+/// What is known of a vault. Cursors are kept for each, also while another one is in use.
+fn overview(history: &mut History, vault: VaultId) -> Result<Overview, Failure> {
     let replica =
         HistoryReplica::for_reading(history, vault).map_err(|error| history_failure(&error))?;
-    let overview = Overview::read(&replica, vault, "").map_err(|error| failure_of(&error))?;
-    Ok(overview.pending)
+    Overview::read(&replica, vault, "").map_err(|error| failure_of(&error))
 }
 
 /// Tries the store, creates or joins the vault, and only then configures it.
@@ -206,14 +210,24 @@ pub(crate) async fn join(
         .await
         .map_err(|error| failure_of(&error))?;
     let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
+    let mut had_key = false;
     let (keys, how, recovery) = match &file {
         Some(file) => {
-            let keys = open(context, file, passphrase_file)?;
+            let (keys, known) = open(context, file, passphrase_file)?;
+            had_key = known;
             Vault::new(store.clone(), keys.clone())
                 .check_epoch()
                 .await
                 .map_err(|error| failure_of(&error))?;
-            (keys, How::Joined, None)
+            let is_in = |old: &Membership| {
+                let place = old.store.parse::<StoreUrl>();
+                old.vault == file.vault && place.is_ok_and(|old| old.same_place(url))
+            };
+            let how = match known && past.membership.as_ref().is_some_and(is_in) {
+                true => How::Already,
+                false => How::Joined,
+            };
+            (keys, how, None)
         }
         None => {
             let place = (store.clone(), url);
@@ -243,6 +257,7 @@ pub(crate) async fn join(
     link.begin_again(history)?;
     Ok(Joined {
         how,
+        had_key,
         recovery,
         membership,
     })
@@ -264,12 +279,12 @@ async fn note_emptiness(
     Ok(())
 }
 
-/// Opens a vault that exists: with the key that is already here, else with the passphrase.
+/// Opens a vault that exists: with the key that is already here, else with the passphrase. Says whether the key was here.
 fn open(
     context: &Context,
     file: &VaultFile,
     passphrase_file: Option<&std::path::Path>,
-) -> Result<Keyring, Failure> {
+) -> Result<(Keyring, bool), Failure> {
     if file.domain != DOMAIN {
         return Err(Failure::new(
             Exit::Conflict,
@@ -282,14 +297,15 @@ fn open(
     }
     if let Some(keys) = KeyFile::of(&context.paths, file.vault).read()? {
         match file.check(&keys) {
-            Ok(()) => return Ok(keys),
+            Ok(()) => return Ok((keys, true)),
             // The key was rotated: the passphrase opens the newer one.
             Err(VaultError::Rotated { .. }) => {}
             Err(error) => return Err(failure_of(&error)),
         }
     }
     let secret = passphrase::find(context, passphrase_file, Purpose::Open)?;
-    file.unlock(&secret).map_err(|error| failure_of(&error))
+    let keys = file.unlock(&secret).map_err(|error| failure_of(&error))?;
+    Ok((keys, false))
 }
 
 /// Creates a vault; or, where this machine's own vault lost its description, puts that back.
@@ -421,7 +437,7 @@ async fn overtaken(
             context.ui.status(
                 "Another device created a vault there at the same moment; this one joins it.",
             );
-            open(context, &file, passphrase_file).map(Some)
+            open(context, &file, passphrase_file).map(|(keys, _)| Some(keys))
         }
         _ => Ok(None),
     }
@@ -432,11 +448,17 @@ struct Report<'r> {
     vault: String,
     store: String,
     created: bool,
+    /// Whether this device was in it before.
+    already: bool,
+    /// Whether the key was here, so that no passphrase was checked.
+    had_key: bool,
     /// Whether the vault was there, but its description was gone and is back.
     restored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery_phrase: Option<&'r str>,
     pending: u64,
+    /// Whether it is known what of `pending` the vault has already; after joining that shows at the first pull.
+    pending_known: bool,
 }
 
 fn show(
@@ -446,35 +468,45 @@ fn show(
     joined: &Joined,
 ) -> Result<Exit, Failure> {
     let ui = &context.ui;
-    let pending = pending(history, joined.membership.vault)?;
+    let overview = overview(history, joined.membership.vault)?;
+    let is_known = joined.how == How::Created || super::is_pending_known(&overview);
     let vault = joined.membership.vault.to_string();
     if ui.is_json() {
         ui.json(&Report {
             vault,
             store: url.to_config_string(),
             created: joined.how == How::Created,
+            already: joined.how == How::Already,
+            had_key: joined.had_key,
             restored: matches!(joined.how, How::Restored | How::Renewed),
             recovery_phrase: joined.recovery.as_deref(),
-            pending,
+            pending: overview.pending,
+            pending_known: is_known,
         });
         return Ok(Exit::Ok);
     }
     let (did, next) = match joined.how {
         How::Created => ("Created", "hx sync push"),
         How::Joined => ("Joined", "hx sync pull"),
+        How::Already => ("Already in", "hx sync"),
         How::Restored | How::Renewed => ("Restored", "hx sync"),
     };
     ui.out(format!("{did} vault {} in {url}", &vault[..8]));
     match joined.how {
         How::Restored => ui.status("vault.json was gone from the store; it is put back as this device last saw it: passphrases and recovery words stay valid."),
         How::Renewed => ui.warn("vault.json was gone from the store; there is a new one, under the same key. Only the new passphrase and the new recovery words open the vault: THE OLD ONES ARE NO LONGER VALID. Devices that are in the vault need neither."),
-        How::Created | How::Joined => {}
+        How::Created | How::Joined | How::Already => {}
     }
-    if pending > 0 {
-        ui.status(format!(
-            "{} here that it does not have yet.",
-            human::count(pending, "record")
-        ));
+    if joined.had_key {
+        ui.status("The vault's key was on this device: no passphrase was asked for or checked.");
+    }
+    let records = human::count(overview.pending, "record");
+    match (overview.pending, is_known) {
+        (0, _) => {}
+        (_, true) => ui.status(format!("{records} here that it does not have yet.")),
+        (_, false) => ui.status(format!(
+            "{records} here; which of them it has already shows at the first pull."
+        )),
     }
     if let Some(phrase) = &joined.recovery {
         ui.reveal("\nRecovery phrase. It opens the vault if the passphrase is forgotten. Write it down: it is shown only now.\n");

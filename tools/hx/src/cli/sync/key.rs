@@ -205,6 +205,13 @@ fn add(
     let _lock = SyncLock::take(&context.paths, "key add-passphrase", &context.ui)?;
     let (vault, file) = opened(context, history)?;
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
+    if file.unlock(&passphrase).is_ok() {
+        return Err(
+            Failure::usage("this passphrase opens the vault already, so nothing was added")
+                .kind("known-passphrase")
+                .hint("Give the new one: `--passphrase-file FILE`, or HX_SYNC_PASSPHRASE for this run; on a terminal, unset HX_SYNC_PASSPHRASE to be asked for it."),
+        );
+    }
     let next = file
         .with_slot(vault.keys(), &passphrase, KdfCost::RECOMMENDED)
         .map_err(|error| failure_of(&error))?;

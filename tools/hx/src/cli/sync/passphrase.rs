@@ -48,7 +48,8 @@ pub(super) fn find(
     }
     Ok(match purpose {
         Purpose::Open => Secret::from_input(&text),
-        Purpose::Protect => Secret::Passphrase(text),
+        // Joining takes no line end for a part of it either.
+        Purpose::Protect => Secret::Passphrase(text.trim_end_matches(['\r', '\n']).to_owned()),
     })
 }
 
@@ -68,7 +69,10 @@ fn from_file(file: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::io("read the passphrase file", file, &error).with_exit(Exit::Usage)
     })?;
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    // Editors put a mark before the text, and leave blanks behind it; neither is seen, so neither was meant.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let line = text.lines().next().unwrap_or_default();
+    Ok(line.trim_end().to_owned())
 }
 
 fn ask(context: &Context, purpose: Purpose) -> Result<String, Failure> {

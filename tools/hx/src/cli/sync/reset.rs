@@ -41,6 +41,9 @@ pub fn run(args: &ResetArgs, context: &Context) -> Result<Exit, Failure> {
             "Sync is not set up on this machine: nothing to reset.",
         ));
     };
+    if let Ok(url) = membership.store.parse() {
+        context.paths.refuse_own(&url)?;
+    }
     let question = "Forget what was pushed and seen? The history, the key and the store stay; the next pull reads the vault again.";
     context.consent_on_terminal(question)?;
     let Some(keys) = KeyFile::of(&context.paths, membership.vault).read()? else {

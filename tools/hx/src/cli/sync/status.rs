@@ -409,10 +409,7 @@ fn pending(overview: &Overview) -> String {
             human::number(n)
         ),
     };
-    format!(
-        "{}{again}{interrupted}",
-        human::count(overview.pending, "record")
-    )
+    format!("{}{again}{interrupted}", super::pending(overview, ""))
 }
 
 fn sync_line(sync: Option<&LastSync>) -> String {

@@ -27,7 +27,10 @@ pub(super) fn configured_store(context: &Context) -> Result<StoreUrl, Failure> {
         return Link::url(&membership, &context.settings, &context.paths);
     }
     match context.settings.store_url() {
-        Ok(Some(url)) => credentials::attach(&context.paths, url.value),
+        Ok(Some(url)) => {
+            context.paths.refuse_own(&url.value)?;
+            credentials::attach(&context.paths, url.value)
+        }
         Ok(None) => Err(Failure::new(Exit::NoStore, "no store is configured")
             .hint("Run `hx sync init --store URL`.")),
         Err(problem) => Err(Failure::config(problem.what).hint(problem.remedy)),

@@ -51,7 +51,7 @@ pub struct ExportFilter {
 }
 
 /// What was exported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ExportReport {
     /// Events.
     pub events: u64,
@@ -59,6 +59,10 @@ pub struct ExportReport {
     pub others: u64,
     /// Events in which something was replaced by a mark.
     pub redacted: u64,
+    /// Events whose command the form has no place for as it is; what comes nearest to it was written.
+    pub unheld: u64,
+    /// How the first of these begin.
+    pub unheld_examples: Vec<String>,
 }
 
 impl std::str::FromStr for ExportFormat {

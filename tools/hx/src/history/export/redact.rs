@@ -154,6 +154,8 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
     }
     // The name itself may be quoted, as in JSON.
     let rest = after.strip_prefix(['"', '\'']).unwrap_or(after);
+    // Or be what a list is asked for: `ENV["API_TOKEN"] = "…"`, `$ENV{API_TOKEN} = "…"`.
+    let rest = rest.strip_prefix([']', '}']).unwrap_or(rest);
     let value = if let Some(value) = rest.strip_prefix('=').or(rest.strip_prefix("+=")) {
         value.strip_prefix('>').map_or(value, str::trim_start)
     } else if let Some(value) = set_apart(rest) {
@@ -184,7 +186,7 @@ fn value_after(text: &str, run: Range<usize>) -> Option<Range<usize>> {
 /// The quoted value of `name = "value"` and `'name' => 'value'`, as programs have it; a shell's assignment has no blanks.
 fn set_apart(rest: &str) -> Option<&str> {
     let rest = rest.trim_start_matches(' ');
-    let value = ["=>", ":=", "="]
+    let value = ["=>", ":=", "||=", "??=", "+=", ".=", "="]
         .iter()
         .find_map(|sign| rest.strip_prefix(sign))?
         .trim_start_matches(' ');

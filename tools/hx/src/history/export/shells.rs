@@ -1,7 +1,10 @@
 //! Histories as zsh, bash and fish write them, for these shells to read.
 //!
-//! What must hold: an import of it gives the same commands, in the same order, at the same seconds. Where the time is unknown, 0
-//! stands for it, as the shells do it; bash has lines without a time, as long as no time and no command of several lines came before.
+//! What must hold: the shell, and an import of it, read the same commands, in the same order, at the same seconds. Where the time is
+//! unknown, 0 stands for it, as the shells do it; bash has lines without a time as long as no time came before, and nowhere if a command
+//! has several lines, which bash joins only in a file that begins with a time. What bash cannot hold is written as near to it as can be,
+//! and counted: a line that begins as a time does would end the command, and bash has no escape for it; it passes over empty lines, and
+//! over a return at the end of a line.
 //!
 //! What it deliberately does not do: carry what these formats have no place for (directories, hosts, exit codes).
 
@@ -9,7 +12,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use super::order::Selection;
-use super::{ExportReport, write_failed};
+use super::{ExportReport, redact, write_failed};
 use crate::history::History;
 use crate::history::error::HistoryError;
 use crate::history::import::{Shell, zsh::META};
@@ -23,20 +26,57 @@ pub(super) fn write(
     shell: Shell,
 ) -> Result<ExportReport, HistoryError> {
     let mut report = ExportReport::default();
-    let mut is_stamped = false;
+    let mut is_stamped = shell == Shell::Bash && has_several_lines(history, selection)?;
+    let mut unheld = Vec::new();
     selection.for_each_event(history, &mut report, |event| {
         match shell {
             Shell::Zsh => zsh(&event, writer),
             Shell::Bash => {
                 // Up to the first time each line is a command; from there on each command has one.
-                is_stamped |= event.time_known || event.command.contains('\n');
+                is_stamped |= event.time_known;
+                if !event.command.split('\n').all(is_held_by_bash) {
+                    unheld.push(event.command.clone());
+                }
                 bash(&event, is_stamped, writer)
             }
             Shell::Fish => fish(&event, writer),
         }
         .map_err(write_failed)
     })?;
+    report.unheld = unheld.len() as u64;
+    let examples = unheld.iter().take(UNHELD_EXAMPLES_MAX);
+    report.unheld_examples = examples.map(|text| beginning(text)).collect();
     Ok(report)
+}
+
+/// So many commands that could not be held are named.
+const UNHELD_EXAMPLES_MAX: usize = 10;
+
+/// How a command begins, on one line and without what is probably a secret.
+fn beginning(command: &str) -> String {
+    let text = redact(command).replace('\n', "\\n");
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).take(60).collect()
+}
+
+fn has_several_lines(history: &History, selection: &Selection) -> Result<bool, HistoryError> {
+    let mut has = false;
+    selection.for_each_event(history, &mut ExportReport::default(), |event| {
+        has |= event.command.contains('\n');
+        Ok(())
+    })?;
+    Ok(has)
+}
+
+/// Whether bash reads a line of a command back as it is.
+fn is_held_by_bash(line: &str) -> bool {
+    !line.is_empty() && !line.ends_with('\r') && !looks_like_time(line)
+}
+
+/// Whether bash takes a line for a time: it looks at two signs.
+fn looks_like_time(line: &str) -> bool {
+    let mut signs = line.bytes();
+    signs.next() == Some(b'#') && signs.next().is_some_and(|sign| sign.is_ascii_digit())
 }
 
 fn second(event: &Event) -> i64 {
@@ -97,8 +137,14 @@ fn bash(event: &Event, is_stamped: bool, writer: &mut dyn Write) -> io::Result<(
     if is_stamped {
         writeln!(writer, "#{}", second(event))?;
     }
-    writer.write_all(&octets::to_bytes(&event.command))?;
-    writer.write_all(b"\n")
+    for line in event.command.split('\n') {
+        if looks_like_time(line) {
+            writer.write_all(b" ")?;
+        }
+        writer.write_all(&octets::to_bytes(line))?;
+        writer.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 fn fish(event: &Event, writer: &mut dyn Write) -> io::Result<()> {

@@ -50,7 +50,8 @@ impl<R: BufRead> Bash<R> {
         while self.command.last() == Some(&b'\n') {
             self.command.pop();
         }
-        Ok(Item::entry(first, Some(second), None, &self.command))
+        let item = Item::entry(first, Some(second), None, &self.command);
+        Ok(item.lossy(self.lines.take_lossy()))
     }
 }
 
@@ -75,13 +76,11 @@ impl<R: BufRead> Parser for Bash<R> {
                 )));
             }
             if !self.lines.bytes().trim_ascii().is_empty() {
-                return Ok(Some(Item::entry(
-                    line.number,
-                    None,
-                    None,
-                    self.lines.bytes(),
-                )));
+                let item = Item::entry(line.number, None, None, self.lines.bytes());
+                return Ok(Some(item.lossy(self.lines.take_lossy())));
             }
+            // What was between commands was in none.
+            self.lines.take_lossy();
         }
         Ok(None)
     }

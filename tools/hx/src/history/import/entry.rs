@@ -100,6 +100,14 @@ impl Item {
             bad_time: false,
         })
     }
+
+    /// The same, from lines of which zero bytes were dropped if `lossy`.
+    pub(super) fn lossy(mut self, lossy: bool) -> Self {
+        if let Self::Entry(entry) = &mut self {
+            entry.lossy |= lossy;
+        }
+        self
+    }
 }
 
 /// Zero and less are what shells write when they do not know; far beyond our time is damage. Both count as undated.

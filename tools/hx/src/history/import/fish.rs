@@ -90,7 +90,7 @@ impl<R: BufRead> Parser for Fish<R> {
                     if let Item::Entry(entry) = &mut item {
                         entry.bad_time = time.unreadable;
                     }
-                    item
+                    item.lossy(self.lines.take_lossy())
                 }
             };
             return Ok(Some(item));

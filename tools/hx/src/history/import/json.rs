@@ -75,6 +75,7 @@ impl Import<'_> {
     fn add(&mut self, mut object: Object, line: u64) -> Result<(), HistoryError> {
         self.digest.add(&mut object);
         let record = Record::from(object);
+        let is_event = matches!(record, Record::Event(_));
         if let Record::Event(event) = &record {
             if event.command.len() > COMMAND_BYTES_MAX {
                 self.report.skip(
@@ -88,15 +89,18 @@ impl Import<'_> {
                 self.report.saw_time(event.time_us);
             }
         }
-        self.report.read += 1;
-        if self.report.read.is_multiple_of(super::PROGRESS_STEP) {
-            self.progress.tell(self.report.read);
+        if self.digest.records().is_multiple_of(super::PROGRESS_STEP) {
+            self.progress.tell(self.digest.records());
         }
-        match self.applier.add(record)? {
-            Outcome::Added => self.report.added += 1,
-            Outcome::Known => self.report.known += 1,
-            Outcome::Forgotten => self.report.forgotten += 1,
-        }
+        let report = &mut self.report;
+        report.read += u64::from(is_event);
+        *match (self.applier.add(record)?, is_event) {
+            (Outcome::Added, true) => &mut report.added,
+            (Outcome::Added, false) => &mut report.others,
+            (Outcome::Known, true) => &mut report.known,
+            (Outcome::Forgotten, true) => &mut report.forgotten,
+            (_, false) => &mut report.others_known,
+        } += 1;
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::zeros::Zeros;
+
 /// The longest command that is imported, in bytes.
 pub(super) const COMMAND_BYTES_MAX: usize = 16 << 20;
 
@@ -26,12 +28,15 @@ pub(super) struct Line {
 }
 
 pub(super) struct Lines<R> {
-    reader: R,
+    reader: Zeros<R>,
     buffer: Vec<u8>,
     current: Line,
     strip_cr: bool,
     again: bool,
     limit: usize,
+    /// Whether zero bytes were dropped from the current line, and from those before it since that was asked for.
+    lossy: bool,
+    lossy_before: bool,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -44,13 +49,21 @@ impl<R: BufRead> Lines<R> {
             continues: false,
         };
         Self {
-            reader,
+            reader: Zeros::kept(reader),
             buffer: Vec::new(),
             current,
             strip_cr,
             again: false,
             limit: COMMAND_BYTES_MAX,
+            lossy: false,
+            lossy_before: false,
         }
+    }
+
+    /// Drops the zero bytes of the file before it is cut into lines.
+    pub(super) fn without_zeros(mut self) -> Self {
+        self.reader.drop_them();
+        self
     }
 
     #[cfg(test)]
@@ -70,6 +83,7 @@ impl<R: BufRead> Lines<R> {
             return Ok(Some(self.current));
         }
         self.buffer.clear();
+        self.lossy_before |= std::mem::take(&mut self.lossy);
         let most = self.limit as u64 + 64;
         let taken = self
             .reader
@@ -97,6 +111,7 @@ impl<R: BufRead> Lines<R> {
             }
             last = self.buffer.last().copied();
         }
+        self.lossy = self.reader.take_dropped();
         self.current = Line {
             number: self.current.number + 1,
             terminated,
@@ -109,6 +124,13 @@ impl<R: BufRead> Lines<R> {
     /// Makes the next [`Lines::read`] give the current line again.
     pub(super) fn unread(&mut self) {
         self.again = true;
+    }
+
+    /// Whether zero bytes were dropped from the lines that were read since this was asked last; a line that is to be read again is none
+    /// of them.
+    pub(super) fn take_lossy(&mut self) -> bool {
+        let current = !self.again && std::mem::take(&mut self.lossy);
+        std::mem::take(&mut self.lossy_before) | current
     }
 
     /// The bytes of the current line, without its end.

@@ -19,6 +19,7 @@ mod report;
 mod seen;
 mod shells;
 mod undated;
+mod zeros;
 pub(crate) mod zsh;
 
 use std::fs::File;

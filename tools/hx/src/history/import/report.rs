@@ -60,7 +60,7 @@ impl Assumed {
 pub struct ImportReport {
     /// What the file is, in words: `zsh (extended)`.
     pub format: &'static str,
-    /// Entries found in the file.
+    /// Commands found in the file.
     pub read: u64,
     /// Entries that were new.
     pub added: u64,
@@ -68,6 +68,10 @@ pub struct ImportReport {
     pub known: u64,
     /// Entries that stay away because they were forgotten.
     pub forgotten: u64,
+    /// Records of an export that are no commands (sessions, pins, and what was forgotten) and were new.
+    pub others: u64,
+    /// Such records that were there already.
+    pub others_known: u64,
     /// Events that tombstones in the file removed.
     pub erased: u64,
     /// Entries left out, by reason.
@@ -102,6 +106,8 @@ impl ImportReport {
             added: 0,
             known: 0,
             forgotten: 0,
+            others: 0,
+            others_known: 0,
             erased: 0,
             skipped: Vec::new(),
             escaped: 0,

@@ -229,7 +229,7 @@ pub(super) fn for_each(
     mut each: impl FnMut(Item) -> Result<(), HistoryError>,
 ) -> Result<(), HistoryError> {
     let (path, crlf) = (input.path(), input.crlf);
-    let mut parser = parser(shell, Lines::new(input.reader()?, crlf));
+    let mut parser = parser(shell, Lines::new(input.reader()?, crlf).without_zeros());
     let mut next = || -> Result<Option<Item>, io::Error> { parser.next() };
     while let Some(item) = next().map_err(|error| HistoryError::io("read", &path, error))? {
         each(item)?;

@@ -213,6 +213,48 @@ fn bytes_that_are_no_text_are_kept_and_counted() {
 }
 
 #[test]
+fn blocks_of_zeros_are_dropped_wherever_they_are() {
+    let zeros = "\0".repeat(20_000);
+    let files = [
+        (
+            ".zsh_history",
+            ": 1700000000:0;one\n: 1700000001:0;two\\\nlines\n: 1700000002:0;three\n",
+        ),
+        (
+            ".bash_history",
+            "#1700000000\none\n#1700000001\ntwo\nlines\n#1700000002\nthree\n",
+        ),
+        (
+            "fish_history",
+            "- cmd: one\n  when: 1700000000\n- cmd: two\\nlines\n  when: 1700000001\n- cmd: three\n  when: 1700000002\n",
+        ),
+    ];
+    for (name, file) in files {
+        let whole = parsed(name, file);
+        for at in 1..file.len() {
+            let damaged = format!("{}{zeros}{}", &file[..at], &file[at..]);
+            assert_eq!(parsed(name, &damaged), whole, "{name} at {at}");
+            let report = import(&mut History::in_memory().expect("open"), name, &damaged);
+            assert_eq!(report.lossy, 1, "{name} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_time_of_zsh_that_is_none_is_no_part_of_the_command() {
+    let file =
+        ": 99999999999999999999:0;x\n: -5:0;y\n: 1700000000:99999999999999999999;z\n: 5:-1;w\n";
+    let mut history = History::in_memory().expect("open");
+    let report = import(&mut history, ".zsh_history", file);
+    assert_eq!((report.added, report.bad_times), (4, 2));
+    check(
+        ".zsh_history",
+        file,
+        &[(0, "x"), (0, "y"), (5, "w"), (1_700_000_000, "z")],
+    );
+}
+
+#[test]
 fn a_file_cut_anywhere_keeps_what_is_whole() {
     let zsh = ": 1700000000:0;one\n: 1700000001:0;two\\\nlines\n: 1700000002:0;three\n";
     let bash = "#1700000000\none\n#1700000001\ntwo\nlines\n#1700000002\nthree\n";

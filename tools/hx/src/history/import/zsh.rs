@@ -69,7 +69,8 @@ impl<R: BufRead> Parser for Zsh<R> {
                 )));
             }
             if !self.joined.is_empty() {
-                return Ok(Some(entry(first.number, &self.joined)));
+                let item = entry(first.number, &self.joined);
+                return Ok(Some(item.lossy(self.lines.take_lossy())));
             }
         }
     }
@@ -78,35 +79,39 @@ impl<R: BufRead> Parser for Zsh<R> {
 fn entry(line: u64, bytes: &[u8]) -> Item {
     let (second, duration_ms, command) = match prefix(bytes) {
         Some((start, elapsed, command)) => (
-            Some(start),
-            (elapsed > 0).then(|| elapsed.saturating_mul(1000)),
+            start,
+            elapsed
+                .filter(|elapsed| *elapsed > 0)
+                .map(|elapsed| elapsed.saturating_mul(1000)),
             command,
         ),
         None => (None, None, bytes),
     };
-    Item::entry(
-        line,
-        second,
-        duration_ms,
-        without_spare_blank(&unmetafied(command)),
-    )
+    let command = unmetafied(command);
+    let mut item = Item::entry(line, second, duration_ms, without_spare_blank(&command));
+    if let (Item::Entry(entry), Some((None, ..))) = (&mut item, prefix(bytes)) {
+        entry.bad_time = true;
+    }
+    item
 }
 
-/// Cuts `: start:elapsed;` off.
-pub(super) fn prefix(bytes: &[u8]) -> Option<(i64, i64, &[u8])> {
+/// Cuts `: start:elapsed;` off. A number that is none that a time or a span can be is not there.
+pub(super) fn prefix(bytes: &[u8]) -> Option<(Option<i64>, Option<i64>, &[u8])> {
     let rest = bytes.strip_prefix(b":")?;
     let (start, rest) = number(rest.trim_ascii_start())?;
     let (elapsed, rest) = number(rest.strip_prefix(b":")?)?;
     Some((start, elapsed, rest.strip_prefix(b";")?))
 }
 
-fn number(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let end = bytes
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(bytes.len());
-    let digits = std::str::from_utf8(&bytes[..end]).ok()?;
-    Some((digits.parse().ok()?, &bytes[end..]))
+/// The number that digits stand for, with a sign or not, and what follows; none if there are no digits.
+fn number(bytes: &[u8]) -> Option<(Option<i64>, &[u8])> {
+    let unsigned = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let digits = unsigned.iter().take_while(|byte| byte.is_ascii_digit());
+    let end = bytes.len() - unsigned.len() + digits.count();
+    let text = std::str::from_utf8(&bytes[..end]).ok()?;
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    text.ends_with(|last: char| last.is_ascii_digit())
+        .then_some((number, &bytes[end..]))
 }
 
 /// Whether a last line without its end stops within `: start:elapsed;`.

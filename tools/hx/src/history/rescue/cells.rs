@@ -2,7 +2,7 @@
 //!
 //! What must hold: whatever bytes a page has, nothing panics and little is allocated; a row whose lengths do not fit together is none.
 //!
-//! What it deliberately does not do: follow the tree. Each page is read for itself, so that the damage of one hides no other.
+//! What it deliberately does not do: follow a tree (see `trees`). Each page is read for itself, so that the damage of one hides no other.
 
 use super::pages::Pages;
 
@@ -26,17 +26,46 @@ pub(super) enum Rows {
     Other,
 }
 
+/// What a tree is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Table,
+    Index,
+}
+
 const INDEX_INTERIOR: u8 = 0x02;
+const TABLE_INTERIOR: u8 = 0x05;
 const INDEX_LEAF: u8 = 0x0a;
 const TABLE_LEAF: u8 = 0x0d;
+
+/// What kind of tree a page belongs to, and the pages right below it; none if it is a page of no tree.
+pub(super) fn node(pages: &Pages, number: u32) -> Option<(Kind, Vec<u32>)> {
+    let page = pages.read(number)?;
+    let start = start(number);
+    let kind = match *page.get(start)? {
+        TABLE_LEAF => return Some((Kind::Table, Vec::new())),
+        INDEX_LEAF => return Some((Kind::Index, Vec::new())),
+        TABLE_INTERIOR => Kind::Table,
+        INDEX_INTERIOR => Kind::Index,
+        _ => return None,
+    };
+    let cells = Cells { pages, page: &page };
+    let below = cells.places(start, 12).chain([start + 8]);
+    let below = below.map(|place| page.get(place..place + 4).map_or(0, self::number));
+    Some((kind, below.collect()))
+}
+
+/// Where the header of a page begins. The first page begins with the header of the file.
+fn start(number: u32) -> usize {
+    if number == 1 { 100 } else { 0 }
+}
 
 /// Reads the rows of a page.
 pub(super) fn rows(pages: &Pages, number: u32) -> Rows {
     let Some(page) = pages.read(number) else {
         return Rows::Other;
     };
-    // The first page begins with the header of the file.
-    let start = if number == 1 { 100 } else { 0 };
+    let start = start(number);
     let cells = Cells { pages, page: &page };
     match page.get(start) {
         Some(&TABLE_LEAF) => Rows::Table(

@@ -6,11 +6,14 @@
 //! What it deliberately does not do: mend the file, or rescue what this device knew of a vault. The vault tells that again.
 //!
 //! SQLite itself reads a table by way of its tree, so that a bad page near the root hides all below it. Here every page of the file is
-//! looked at for itself: what rows a page has says whose they are, for no two tables have columns alike. A row of `commands` carries the
-//! hash of its text, which it must have; the index of ids names the records that were there.
+//! looked at for itself. The rows of `records` and of `commands` are like no other table's, and a row of `commands` carries the hash of its
+//! text, which it must have; the index of ids names the records that were there. `strings` and `vaults` have rows alike, and their indexes
+//! too: the trees say whose a page is, as far as they can be followed. Whose a page is that none reaches is known only while one of the
+//! two is whole; where it is not known, its rows are left out and counted.
 
 mod cells;
 mod pages;
+mod trees;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 
 use self::cells::{Rows, Value};
 use self::pages::Pages;
+use self::trees::{Holds, Trees};
 use super::apply::wide_hash;
 use super::error::{HistoryError, HistoryErrorKind};
 use super::model::{Event, Record, RecordId};
@@ -34,12 +38,21 @@ pub struct Losses {
     pub exact: bool,
     /// Commands that are there, but without their directory, machine, shell or session.
     pub partial: u64,
+    /// Texts that are there, but of which it cannot be told what they are: they are left out.
+    pub unsure: u64,
 }
+
+/// The texts of directories, machines, shells and sessions, their index, and what has rows like theirs.
+const STRINGS: (&str, &[&str]) = ("strings", &["vaults"]);
+const STRINGS_INDEX: (&str, &[&str]) = (
+    "sqlite_autoindex_strings_1",
+    &["sqlite_autoindex_vaults_1", "search_config"],
+);
 
 impl Losses {
     /// Whether everything was read: then only what helps to find it is damaged.
     pub fn are_none(&self) -> bool {
-        self.exact && self.missing == 0 && self.partial == 0
+        self.exact && self.missing == 0 && self.partial == 0 && self.unsure == 0
     }
 }
 
@@ -53,6 +66,7 @@ struct Found {
     /// Every record that is known of.
     ids: HashSet<[u8; 16]>,
     partial: u64,
+    unsure: u64,
 }
 
 impl History {
@@ -62,9 +76,10 @@ impl History {
     /// If the file cannot be opened, or nothing that hx wrote is found in it.
     pub fn rescue(path: &Path) -> Result<Self, HistoryError> {
         let pages = Pages::open(path).map_err(|error| HistoryError::io("read", path, error))?;
+        let trees = Trees::read(&pages)?;
         let mut found = Found::default();
         for page in 1..=pages.count() {
-            found.look_at(cells::rows(&pages, page));
+            found.look_at(page, cells::rows(&pages, page), &trees);
         }
         let mut history = Self::scratch()?;
         let mut read = HashSet::new();
@@ -99,6 +114,7 @@ impl History {
             missing,
             exact: is_known_whole(path),
             partial: found.partial,
+            unsure: found.unsure,
         });
         Ok(history)
     }
@@ -119,48 +135,68 @@ fn is_known_whole(path: &Path) -> bool {
 
 impl Found {
     /// Notes what a page tells of texts and ids.
-    fn look_at(&mut self, rows: Rows) {
+    fn look_at(&mut self, page: u32, rows: Rows, trees: &Trees) {
+        let holds = |(tree, alike): (&str, &[&str])| trees.holds(page, tree, alike);
         match rows {
             Rows::Table(rows) => {
+                let are_strings = holds(STRINGS);
                 for (number, row) in rows {
-                    self.text(number, row);
+                    match row.len() {
+                        2 => self.string(number, row, are_strings),
+                        5 => self.command(number, row),
+                        _ => {}
+                    }
                 }
             }
-            Rows::Index(entries) => entries.into_iter().for_each(|entry| self.entry(entry)),
+            Rows::Index(entries) => {
+                let are_strings = match holds(STRINGS_INDEX) {
+                    // The table has them all.
+                    Holds::Unsure if trees.is_whole(STRINGS.0) => Holds::No,
+                    other => other,
+                };
+                for entry in entries {
+                    self.entry(entry, are_strings);
+                }
+            }
             Rows::Other => {}
         }
     }
 
-    fn text(&mut self, number: i64, row: Vec<Value>) {
+    fn command(&mut self, number: i64, row: Vec<Value>) {
         let mut columns = row.into_iter();
-        let (Some(Value::Null), Some(Value::Text(text))) = (columns.next(), columns.next()) else {
-            return;
-        };
-        match (columns.next(), columns.count()) {
-            (None, _) => drop(self.strings.insert(number, Arc::from(text))),
-            (Some(Value::Int(hash)), 2) if hash == wide_hash(&text) as i64 => {
-                self.commands.insert(number, Arc::from(text));
-            }
-            _ => {}
+        if let (Some(Value::Null), Some(Value::Text(text)), Some(Value::Int(hash))) =
+            (columns.next(), columns.next(), columns.next())
+            && hash == wide_hash(&text) as i64
+        {
+            self.commands.insert(number, Arc::from(text));
         }
     }
 
-    fn entry(&mut self, entry: Vec<Value>) {
-        let Ok([key, number]) = <[Value; 2]>::try_from(entry) else {
+    fn string(&mut self, number: i64, row: Vec<Value>, holds: Holds) {
+        let Ok([Value::Null, Value::Text(text)]) = <[Value; 2]>::try_from(row) else {
             return;
         };
-        match (key, number) {
-            (Value::Blob(id), Value::Int(_)) => {
+        match holds {
+            Holds::Yes => drop(self.strings.insert(number, Arc::from(text))),
+            Holds::Unsure => self.unsure += 1,
+            Holds::No => {}
+        }
+    }
+
+    fn entry(&mut self, entry: Vec<Value>, are_strings: Holds) {
+        let Ok([key, Value::Int(number)]) = <[Value; 2]>::try_from(entry) else {
+            return;
+        };
+        match (key, are_strings) {
+            (Value::Blob(id), _) => {
                 if let Ok(id) = id.try_into() {
                     self.ids.insert(id);
                 }
             }
-            // Two small tables have entries of this kind too: one names vaults, the other the version of the search's tables.
-            (Value::Text(text), Value::Int(number))
-                if RecordId::from_hex(&text).is_none() && text != "version" =>
-            {
+            (Value::Text(text), Holds::Yes) => {
                 self.indexed.insert(number, Arc::from(text));
             }
+            (Value::Text(_), Holds::Unsure) => self.unsure += 1,
             _ => {}
         }
     }

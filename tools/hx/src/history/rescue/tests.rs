@@ -101,6 +101,106 @@ fn whichever_page_is_damaged_only_what_it_held_is_missing_and_is_counted() {
     assert!((1..200).contains(&worst), "a page held {worst} records");
 }
 
+/// A history that knows vaults, with so many directories; the roots of its tables and indexes.
+fn synced(path: &Path, directories: i64) -> (History, HashMap<String, usize>) {
+    let mut history = History::open(path).expect("open");
+    let records = (0..600).map(|n| {
+        let directory = format!("/home/me/{}/{}", n % directories, "deep/".repeat(20));
+        Record::Event(Event {
+            cwd: Some(Arc::from(directory)),
+            ..event(&format!("command {n}"), n * 1_000_000)
+        })
+    });
+    history
+        .insert_all(records, ApplyOptions::default())
+        .expect("insert");
+    for vault in ["0123456789abcdef0123456789abcdef", "another", "a third"] {
+        history.vault_alias(vault).expect("an alias");
+    }
+    let mut select = history
+        .connection()
+        .prepare("SELECT name, rootpage FROM sqlite_schema")
+        .expect("a schema");
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize)));
+    let roots = rows
+        .expect("rows")
+        .collect::<Result<_, _>>()
+        .expect("roots");
+    drop(select);
+    (history, roots)
+}
+
+/// What each record says, by its id.
+fn said(history: &History) -> HashMap<RecordId, Event> {
+    let records = history.read_records(0, i64::MAX, usize::MAX).expect("read");
+    records
+        .into_iter()
+        .filter_map(|(_, _, record)| match record {
+            Record::Event(event) => Some((event.id, event)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Overwrites the pages with these numbers from 1, and rescues the rest.
+fn without(sound: &[u8], dir: &Path, pages: &[usize], filler: u8) -> History {
+    let mut damaged = sound.to_vec();
+    for page in pages {
+        damaged[(page - 1) * PAGE..page * PAGE].fill(filler);
+    }
+    let broken = dir.join("broken.db");
+    std::fs::write(&broken, damaged).expect("written");
+    History::rescue(&broken).expect("something can be read")
+}
+
+#[test]
+fn a_text_is_never_taken_from_a_table_with_rows_alike() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    // Texts on one page, which comes before that of the vaults, and on several, which come after it.
+    for directories in [1, 200] {
+        let path = dir.path().join(format!("{directories}.db"));
+        let (history, roots) = synced(&path, directories);
+        let all = said(&history);
+        drop(history);
+        let sound = std::fs::read(&path).expect("the file");
+        for page in (1..=sound.len() / PAGE).filter(|page| *page < 30 || page % 3 == 0) {
+            let rescued = without(&sound, dir.path(), &[page], 0);
+            let losses = *rescued.losses().expect("it was rescued");
+            for (id, event) in said(&rescued) {
+                assert_eq!(event, all[&id], "page {page}");
+            }
+            // Each text is in the table and in its index.
+            assert_eq!((losses.partial, losses.unsure), (0, 0), "page {page}");
+        }
+        let rescued = without(&sound, dir.path(), &[roots["records_time"]], 0);
+        assert!(rescued.losses().is_some_and(Losses::are_none));
+        assert_eq!(said(&rescued), all);
+    }
+}
+
+#[test]
+fn a_text_that_may_be_of_two_tables_is_left_out_and_counted() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let (history, roots) = synced(&path, 600);
+    let all = said(&history);
+    drop(history);
+    let sound = std::fs::read(&path).expect("the file");
+    // The index still has all texts.
+    let both = [roots["strings"], roots["vaults"]];
+    let rescued = without(&sound, dir.path(), &both, 0xa5);
+    let losses = *rescued.losses().expect("it was rescued");
+    assert!(losses.unsure > 500 && losses.partial == 0, "{losses:?}");
+    assert!(!losses.are_none());
+    assert_eq!(said(&rescued), all);
+    // Without it, no command has a directory that was not its own.
+    let index = ["strings", "vaults"].map(|table| roots[&format!("sqlite_autoindex_{table}_1")]);
+    let rescued = without(&sound, dir.path(), &[both, index].concat(), 0xa5);
+    let losses = *rescued.losses().expect("it was rescued");
+    assert_eq!(losses.partial, all.len() as u64, "{losses:?}");
+    assert!(said(&rescued).values().all(|event| event.cwd.is_none()));
+}
+
 #[test]
 fn what_is_only_in_the_journal_is_read_too() {
     let dir = tempfile::tempdir().expect("a scratch directory");

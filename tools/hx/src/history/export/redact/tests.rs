@@ -75,6 +75,26 @@ fn here_documents() {
 }
 
 #[test]
+fn what_a_program_asks_a_list_for_has_a_name_too() {
+    for marked in [
+        r#"ruby -e 'ENV["API_TOKEN"]="⟦X y⟧"'"#,
+        r#"ruby -e 'ENV["API_TOKEN"] ||= "⟦X⟧"; puts ENV["HOME"]="x"'"#,
+        r#"python -c 'os.environ["SECRET_KEY"] = "⟦X⟧"'"#,
+        r#"python3 -c "import os; os.environ['SECRET_KEY']='⟦X⟧'; print(1)""#,
+        r#"php -r "$c['db_password'] = '⟦X⟧';""#,
+        r#"php -r '$c["db_password"] .= "⟦X⟧";'"#,
+        r#"node -e 'process.env["API_TOKEN"] = "⟦X⟧"'"#,
+        "perl -e '$ENV{API_TOKEN}=\"⟦X⟧\"; $ENV{\"API_TOKEN\"} = \"⟦X⟧\"'",
+        r#"ruby -e 'c[:db_password] = "⟦X⟧"'"#,
+        "cat > run.py <<'EOF'\nos.environ[\"SECRET_KEY\"] = \"⟦X⟧\"\nEOF",
+        r#"python -c 'print(os.environ["SECRET_KEY"])'"#,
+        r#"awk '{a["name"] = "x"}'"#,
+    ] {
+        check(marked);
+    }
+}
+
+#[test]
 fn a_line_of_a_here_document_goes_on_after_a_backslash() {
     for marked in [
         "cat > run.sh <<'EOF'\nmysql \\\n  -p⟦secret⟧ shop\nEOF",
