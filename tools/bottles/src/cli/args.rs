@@ -138,17 +138,17 @@ pub struct SyncArgs {
 /// Arguments of `diff`.
 #[derive(Clone, Debug, Args)]
 pub struct DiffArgs {
-    /// The earlier generation, by its number
-    pub from: u64,
+    /// The earlier generation, by its number, or its whole name where two have the same number
+    pub from: String,
     /// The later one [default: the current one]
-    pub to: Option<u64>,
+    pub to: Option<String>,
 }
 
 /// Arguments of `rollback`.
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
-    /// The generation, by its number [default: the one before the current one]
-    pub to: Option<u64>,
+    /// The generation, by its number, or its whole name where two have the same number [default: the one before the current one]
+    pub to: Option<String>,
 }
 
 /// Arguments of `prune`.

@@ -3,6 +3,7 @@
 mod bundle;
 mod crash;
 mod line;
+mod meeting;
 mod prune;
 mod serve;
 mod sync;
