@@ -501,6 +501,25 @@ pub async fn announce_prune(store: &Store, grace: Duration) -> Result<String, St
     Ok(key)
 }
 
+/// Returns what the store's clock says: what it writes on a new object.
+///
+/// # Errors
+/// If the store cannot be written to.
+pub async fn store_time(store: &Store) -> Result<SystemTime, StoreError> {
+    let key = format!("{OWN}/clock");
+    store
+        .put(&key, "may be deleted at any time\n".into())
+        .await?;
+    let found = match store.head(&key).await {
+        Ok(found) => found.modified,
+        // Somebody else has asked at the same moment, and taken it away.
+        Err(error) if error.kind() == ErrorKind::NotFound => SystemTime::now(),
+        Err(error) => return Err(error),
+    };
+    store.delete(&[key]).await?;
+    Ok(found)
+}
+
 /// Returns the key of a generation.
 #[must_use]
 pub fn generation_key(id: &GenerationId) -> String {

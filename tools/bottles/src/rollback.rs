@@ -3,7 +3,7 @@
 //! What must hold: everything that it names was found before it is marked; who is told that it is current can rely on it; what is damaged
 //! now does not stand in the way, because nothing is read of the generation that is left.
 
-use crate::log::{self, Generation, GenerationId, Log, LogError, PruneNote};
+use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::plan::api_key;
 use crate::publish::{self, Seen, Settled};
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
     let mut log = Log::read(store).await?;
     let before = log.current().cloned();
     if before.as_ref() != Some(to) {
-        if is_pruning(&log) {
+        if is_pruning(store, &log).await? {
             return Err(RollbackError::Pruning);
         }
         let target = log::read(store, to).await?;
@@ -66,7 +66,7 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
             log.generations.contains_key(to)
                 && earlier.map(log::Mark::name).all(|name| is_marked(&name))
         };
-        if is_pruning(&log) || !is_there(&log) {
+        if is_pruning(store, &log).await? || !is_there(&log) {
             if let Some(before) = before {
                 log::mark(store, &log, &before).await?;
             }
@@ -81,11 +81,12 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
     }
 }
 
-fn is_pruning(log: &Log) -> bool {
-    let times = log.generations.values().copied();
-    let newest = times.chain(log.marks.iter().map(|mark| mark.written)).max();
-    let is_alive = |note: &PruneNote| newest.is_none_or(|newest| note.is_alive(newest));
-    log.prunes.iter().any(is_alive)
+async fn is_pruning(store: &Store, log: &Log) -> Result<bool, StoreError> {
+    if log.prunes.is_empty() {
+        return Ok(false);
+    }
+    let now = log::store_time(store).await?;
+    Ok(log.prunes.iter().any(|note| note.is_alive(now)))
 }
 
 /// Looks that everything that a generation names is there.

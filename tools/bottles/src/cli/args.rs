@@ -213,9 +213,9 @@ pub enum BundleCommand {
 /// Arguments of `bundle export`.
 #[derive(Clone, Debug, Args)]
 pub struct BundleExportArgs {
-    /// The generation that the far side has, by its number; without it everything is carried
+    /// The generation that the far side has, by its number, or its whole name where two have the same number; without it everything is carried
     #[arg(long, value_name = "GEN")]
-    pub since: Option<u64>,
+    pub since: Option<String>,
     /// The directory that the bundle is written into
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,

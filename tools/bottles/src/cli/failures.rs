@@ -21,7 +21,7 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)
             .hint("nothing was published; run again: what is gone is fetched then"),
         LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
-            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a day, or until the next one",
+            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a day",
         ),
     }
 }
@@ -33,7 +33,7 @@ pub(super) fn of_rollback(error: &RollbackError) -> Failure {
         RollbackError::Gone { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("choose another generation; `homebrew-sync generations` lists those that are there"),
         RollbackError::Pruning => Failure::from_error(Exit::Failed, error)
-            .hint("nothing was changed; run again when it has ended; a prune that was killed stands in the way for a day, or until the next one"),
+            .hint("nothing was changed; run again when it has ended; one that was killed stands in the way for a day"),
         RollbackError::Overtaken => Failure::from_error(Exit::Failed, error)
             .hint("run again when they have ended; see `homebrew-sync generations` for what is current"),
     }

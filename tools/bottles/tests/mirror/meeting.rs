@@ -40,7 +40,7 @@ fn has(generation: &Generation, name: &str) -> bool {
 
 /// A mirror of `tree` and `wget`, and a machine whose upstream is a week later.
 async fn early() -> (World, SyncOptions) {
-    let world = World::serving(at_time(0)).await;
+    let world = World::small(at_time(0)).await;
     world.sync(&["tree", "wget"], FIRST).await;
     world.server.replace(at_time(1));
     let options = world.options(&["jq"], FIRST + 1);
@@ -81,15 +81,15 @@ async fn what_one_run_has_published_stays_though_the_one_that_met_it_dies() {
     let before = alone.handle.operations();
     alone.run(&options).await.expect("it ends");
     let operations = alone.handle.operations() - before;
-    for at in operations.saturating_sub(40)..operations {
-        for (left, point) in [(0, CrashPoint::AfterEffect), (1, CrashPoint::AfterEffect)] {
+    for at in operations.saturating_sub(30)..operations {
+        for left in 0..2 {
             let (early, options) = early().await;
             let late = early.beside(1, at_time(2)).await;
             let theirs = late.options(&["gtk+"], FIRST + 2);
             let (_, met) = early
                 .run_and_meet(&options, at, async {
                     let met = late.run(&theirs).await;
-                    early.handle.crash_at(left, point);
+                    early.handle.crash_at(left, CrashPoint::AfterEffect);
                     met
                 })
                 .await;
@@ -113,7 +113,7 @@ async fn what_one_run_has_published_stays_though_the_one_that_met_it_dies() {
 
 #[tokio::test]
 async fn a_generation_that_nobody_merged_is_merged_by_the_next_run() {
-    let world = World::serving(at_time(0)).await;
+    let world = World::small(at_time(0)).await;
     world.sync(&["tree"], FIRST).await;
     let log = Log::read(&world.store).await.expect("listed");
     world.sync(&["wget"], FIRST + 1).await;
@@ -185,7 +185,7 @@ async fn a_rollback_during_a_sync_leaves_one_whole_state_whoever_wins() {
 
 #[tokio::test]
 async fn files_that_somebody_wrote_over_are_put_right_though_there_is_nothing_new() {
-    let world = World::serving(at_time(0)).await;
+    let world = World::small(at_time(0)).await;
     world.sync(&["jq"], FIRST).await;
     let key = "api/cask.jws.json";
     let objects = world.objects();

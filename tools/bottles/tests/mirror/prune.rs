@@ -6,6 +6,7 @@ use bottles::prune::{PruneOptions, prune};
 use bottles::rollback::{RollbackError, roll_back};
 use jiff::Timestamp;
 use std::time::Duration;
+use testkit::CrashPoint;
 
 fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
     PruneOptions {
@@ -106,7 +107,7 @@ async fn what_a_kept_generation_names_stays_and_the_rest_goes_after_the_grace_pe
 
 #[tokio::test]
 async fn a_prune_goes_by_the_clock_of_the_store() {
-    let world = World::new().await;
+    let world = World::small(bottles::sample::Sample::embedded()).await;
     world.handle.set_clock_ms(FIRST as u64 * 1000);
     world.sync(&["jq"], FIRST).await;
     world
@@ -124,7 +125,7 @@ async fn a_prune_goes_by_the_clock_of_the_store() {
 
 #[tokio::test]
 async fn a_damaged_generation_can_be_left_and_a_sync_makes_the_mirror_anew() {
-    let world = World::new().await;
+    let world = World::small(bottles::sample::Sample::embedded()).await;
     world.sync(&["jq"], FIRST).await;
     let first = numbered(&world, 1).await;
     world
@@ -160,7 +161,7 @@ async fn a_damaged_generation_can_be_left_and_a_sync_makes_the_mirror_anew() {
 
 #[tokio::test]
 async fn a_rollback_that_dies_anywhere_is_whole_or_has_not_been() {
-    let world = World::new().await;
+    let world = World::small(bottles::sample::Sample::embedded()).await;
     world.sync(&["jq"], FIRST).await;
     world
         .server
@@ -191,7 +192,7 @@ async fn a_rollback_that_dies_anywhere_is_whole_or_has_not_been() {
 #[tokio::test]
 async fn a_rollback_during_a_prune_is_refused_or_spares_what_is_gone_back_to() {
     for at in 0.. {
-        let world = World::new().await;
+        let world = World::small(bottles::sample::Sample::embedded()).await;
         world.handle.set_clock_ms(FIRST as u64 * 1000);
         world.sync(&["jq"], FIRST).await;
         world
@@ -231,4 +232,31 @@ async fn a_rollback_during_a_prune_is_refused_or_spares_what_is_gone_back_to() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_prune_that_was_killed_stands_in_nobodys_way_for_ever() {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.handle.set_clock_ms(FIRST as u64 * 1000);
+    world.sync(&["jq"], FIRST).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let first = numbered(&world, 1).await;
+    world.handle.crash_at(1, CrashPoint::BeforeEffect);
+    prune(&world.store, options(1, FIRST, 86_400))
+        .await
+        .expect_err("it dies");
+    world.handle.revive();
+    let outcome = roll_back(&world.store, &first).await;
+    assert!(matches!(outcome, Err(RollbackError::Pruning)));
+    assert_eq!(world.check_settled().await.number, 2);
+    world.handle.set_clock_ms((FIRST + 90_000) as u64 * 1000);
+    go_to(&world, 1).await;
+    prune(&world.store, options(2, FIRST, 86_400))
+        .await
+        .expect("pruned");
+    assert!(!world.objects().keys().any(|key| key.contains("/pruning-")));
+    assert_eq!(world.check_files().await.number, 1);
 }

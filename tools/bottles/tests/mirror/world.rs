@@ -24,6 +24,8 @@ pub struct World {
     pub handle: FaultyStore,
     pub store: Store,
     pub state: tempfile::TempDir,
+    /// What its runs ask for; none takes the default.
+    pub platforms: BTreeSet<String>,
 }
 
 impl World {
@@ -41,6 +43,15 @@ impl World {
             store: Store::from_object_store(Arc::new(handle.for_device(0)), ""),
             handle,
             state: tempfile::tempdir().expect("a directory"),
+            platforms: BTreeSet::new(),
+        }
+    }
+
+    /// One of a single platform, for tests of many runs: it does all that one of five does.
+    pub async fn small(sample: Sample) -> World {
+        World {
+            platforms: ["x86_64_linux".to_owned()].into(),
+            ..World::serving(sample).await
         }
     }
 
@@ -54,6 +65,7 @@ impl World {
             store: Store::from_object_store(Arc::new(handle.clone()), ""),
             handle,
             state: tempfile::tempdir().expect("a directory"),
+            platforms: self.platforms.clone(),
         }
     }
 
@@ -98,6 +110,7 @@ impl World {
         SyncOptions {
             selection: Selection {
                 formulae: formulae.iter().map(|name| (*name).to_owned()).collect(),
+                platforms: self.platforms.clone(),
                 ..Selection::default()
             },
             replaces_selection: false,
