@@ -6,6 +6,10 @@
 //!
 //! It deliberately uses no conditional write, rename or lock: not every store has them.
 
+mod notes;
+
+pub use notes::{PruneNote, announce_prune, store_time};
+
 use crate::api::Bottle;
 use crate::selection::Selection;
 use crate::upstream::Validators;
@@ -27,9 +31,6 @@ pub(crate) const KEPT: &str = ".syncline/mirror/files";
 
 /// The version of the form of a generation.
 const FORMAT: u32 = 1;
-
-/// A prune's note that is older than this was left behind by one that died.
-const PRUNE_AT_MOST: Duration = Duration::from_secs(86_400);
 
 /// How hard generations are compressed: they are mostly digests.
 const LEVEL: i32 = 3;
@@ -185,34 +186,6 @@ impl Mark {
     #[must_use]
     pub fn name(&self) -> String {
         format!("{:08}-{}", self.number, self.generation)
-    }
-}
-
-/// Says that somebody is about to remove what nobody needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PruneNote {
-    /// Its key.
-    pub key: String,
-    /// When it was written, by the store's clock.
-    pub written: SystemTime,
-    /// What is older than this before that time may go.
-    pub grace: Duration,
-}
-
-impl PruneNote {
-    /// Returns the time up to which objects may go.
-    #[must_use]
-    pub fn edge(&self) -> SystemTime {
-        let edge = self.written.checked_sub(self.grace);
-        edge.unwrap_or(SystemTime::UNIX_EPOCH)
-    }
-
-    /// Tells whether whoever wrote it may still be at work at a time of the store's clock: a killed prune leaves its note behind.
-    #[must_use]
-    pub fn is_alive(&self, now: SystemTime) -> bool {
-        now.duration_since(self.written)
-            .is_ok_and(|age| age < PRUNE_AT_MOST)
-            || self.written > now
     }
 }
 
@@ -485,39 +458,6 @@ pub async fn forget(store: &Store, log: &Log, ids: &[GenerationId]) -> Result<()
     let is_wanted = |id: &&GenerationId| again.marks.iter().any(|mark| mark.generation == **id);
     let generations = ids.iter().filter(|id| !is_wanted(id)).map(generation_key);
     store.delete(&generations.collect::<Vec<_>>()).await
-}
-
-/// Says that what is older than `grace` is about to go; returns the key of the note.
-///
-/// # Errors
-/// If it is not certain that the note was written.
-pub async fn announce_prune(store: &Store, grace: Duration) -> Result<String, StoreError> {
-    let mut random = [0; 8];
-    // Without it two prunes of the same grace period share a note: the first to end would take it away.
-    let _ = getrandom::fill(&mut random);
-    let grace = grace.as_secs();
-    let key = format!("{LOG}/pruning-{grace}-{:016x}", u64::from_le_bytes(random));
-    store.put(&key, "a prune is under way\n".into()).await?;
-    Ok(key)
-}
-
-/// Returns what the store's clock says: what it writes on a new object.
-///
-/// # Errors
-/// If the store cannot be written to.
-pub async fn store_time(store: &Store) -> Result<SystemTime, StoreError> {
-    let key = format!("{OWN}/clock");
-    store
-        .put(&key, "may be deleted at any time\n".into())
-        .await?;
-    let found = match store.head(&key).await {
-        Ok(found) => found.modified,
-        // Somebody else has asked at the same moment, and taken it away.
-        Err(error) if error.kind() == ErrorKind::NotFound => SystemTime::now(),
-        Err(error) => return Err(error),
-    };
-    store.delete(&[key]).await?;
-    Ok(found)
 }
 
 /// Returns the key of a generation.
