@@ -446,3 +446,37 @@ async fn one_formula_that_makes_no_sense_is_named_and_stops_nobody_else() {
     );
     assert_eq!(report.published, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_says_of_a_digest_counts_only_if_it_compares_what_it_is_told() {
+    let server = testkit::S3Server::start();
+    let url: store::StoreUrl = server.store_url("bucket", "").parse().expect("a URL");
+    let open = async |checksums| {
+        let tuning = store::Tuning {
+            checksums,
+            ..store::Tuning::default()
+        };
+        let store = store::Store::open(&url, &tuning, &store::Environment::default()).await;
+        store.expect("it opens")
+    };
+    let honest = open(true).await;
+    let bytes = bytes::Bytes::from_static(b"a bottle");
+    let sha256 = transfer::Digest::of(&bytes);
+    let attributes = store::Attributes::default();
+    honest
+        .put_with("blob", bytes, &attributes, Some(sha256.0))
+        .await
+        .expect("written");
+    // Other bytes lie there than the store was told, and it does not know.
+    std::fs::write(server.root().join("bucket/blob"), "a battle").expect("written");
+    assert_eq!(
+        honest.head("blob").await.expect("there").sha256,
+        Some(sha256.0)
+    );
+    let digest = sha256.to_string();
+    for (store, trusted) in [(open(false).await, false), (honest, true)] {
+        assert_eq!(bottles::plan::trusts_checksums(&store).await, trusted);
+        let is_right = bottles::plan::is_right(&store, "blob", &digest, trusted).await;
+        assert_eq!(is_right.expect("asked"), trusted);
+    }
+}
