@@ -208,30 +208,33 @@ async fn files_that_somebody_wrote_over_are_put_right_though_there_is_nothing_ne
     assert_eq!(&world.objects()[key], whole);
 }
 
+/// A mirror in which a run that died has left bottles behind, long ago; another machine, and how that one prunes.
+async fn with_leftovers() -> (World, SyncOptions, World, PruneOptions) {
+    let week = 7 * 86_400;
+    let (early, options) = early().await;
+    early.handle.set_clock_ms(FIRST as u64 * 1000);
+    let mut failing = at_time(1);
+    let missing = "v2/homebrew/core/jq/manifests/1.8.0";
+    failing.registry.remove(missing).expect("it was there");
+    early.server.replace(failing);
+    early.sync(&["jq"], FIRST).await;
+    early.server.replace(at_time(1));
+    early.handle.set_clock_ms((FIRST + 2 * week) as u64 * 1000);
+    let other = early.beside(1, at_time(0)).await;
+    let pruning = PruneOptions {
+        keep: 1,
+        grace: Duration::from_secs(86_400),
+        dry_run: false,
+        now: jiff::Timestamp::from_second(FIRST).expect("a time"),
+    };
+    (early, options, other, pruning)
+}
+
 #[tokio::test]
 async fn a_prune_during_a_sync_takes_nothing_that_is_published() {
-    let week = 7 * 86_400;
     let mut refused = 0;
     for at in 0.. {
-        // A run that died has left bottles behind, long ago.
-        let (early, options) = early().await;
-        early.handle.set_clock_ms(FIRST as u64 * 1000);
-        let path = "/v2/homebrew/core/jq/manifests/1.8.0";
-        let mut failing = at_time(1);
-        failing
-            .registry
-            .retain(|key, _| !path.ends_with(key.as_str()));
-        early.server.replace(failing);
-        early.sync(&["jq"], FIRST).await;
-        early.server.replace(at_time(1));
-        early.handle.set_clock_ms((FIRST + 2 * week) as u64 * 1000);
-        let other = early.beside(1, at_time(0)).await;
-        let pruning = PruneOptions {
-            keep: 1,
-            grace: Duration::from_secs(86_400),
-            dry_run: false,
-            now: jiff::Timestamp::from_second(FIRST).expect("a time"),
-        };
+        let (early, options, other, pruning) = with_leftovers().await;
         let (outcome, was_held) = early
             .run_and_meet(&options, at, async {
                 let was_held = early.handle.is_held();
@@ -239,9 +242,45 @@ async fn a_prune_during_a_sync_takes_nothing_that_is_published() {
                 was_held
             })
             .await;
+        refused += u64::from(outcome.is_err());
+        if outcome.is_err() {
+            early.check_files().await;
+            early.run(&options).await.expect("now it ends");
+        }
+        assert!(has(&early.check_settled().await, "jq"), "met at {at}");
+        if !was_held {
+            break;
+        }
+    }
+    assert!(refused > 0, "no moment was one at which it matters");
+}
+
+#[tokio::test]
+async fn a_sync_during_a_prune_publishes_nothing_that_is_taken() {
+    let mut refused = 0;
+    for at in 0.. {
+        let (early, options, other, pruning) = with_leftovers().await;
+        other.handle.hold_at(at);
+        let is_done = std::cell::Cell::new(false);
+        let pruning = async {
+            let outcome = prune(&other.store, pruning).await;
+            is_done.set(true);
+            outcome
+        };
+        let meeting = async {
+            while !other.handle.is_held() && !is_done.get() {
+                tokio::task::yield_now().await;
+            }
+            let was_held = other.handle.is_held();
+            let outcome = early.run(&options).await;
+            other.handle.release();
+            (outcome, was_held)
+        };
+        let (pruned, (outcome, was_held)) = tokio::join!(pruning, meeting);
+        pruned.expect("pruned");
+        early.check_files().await;
         if outcome.is_err() {
             refused += 1;
-            early.check_files().await;
             early.run(&options).await.expect("now it ends");
         }
         assert!(has(&early.check_settled().await, "jq"), "met at {at}");
