@@ -94,7 +94,10 @@ pub enum BundleError {
     Nothing,
     /// The generation that is to be the start is not there.
     #[error("generation {0} is not there any more")]
-    NoSuchGeneration(u64),
+    NoSuchGeneration(String),
+    /// Two runs at once took the same number.
+    #[error("two runs at once made generations of that number: {}", .0.join(" and "))]
+    SeveralGenerations(Vec<String>),
     /// What is to be carried is damaged here.
     #[error("{key} does not have the digest that the generation names")]
     DamagedHere {

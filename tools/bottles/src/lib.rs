@@ -17,6 +17,7 @@ pub mod plan;
 pub mod platform;
 pub mod prune;
 pub mod publish;
+pub mod rollback;
 pub mod sample;
 pub mod selection;
 pub mod serve;

@@ -1,9 +1,14 @@
 //! The mirror's own log: its generations, and which of them is current. It lies in the store, below `.syncline/mirror/log/`.
 //!
 //! What must hold: nothing in it is ever written over, so that two runs at once lose nothing of each other; the current generation is the
-//! one of the highest mark, and of two marks of the same number the one with the greater name: everybody who lists sees the same.
+//! one of the highest mark, and of two marks of the same number the one with the greater name: everybody who lists sees the same. Only who
+//! goes back marks a generation a second time.
 //!
 //! It deliberately uses no conditional write, rename or lock: not every store has them.
+
+mod notes;
+
+pub use notes::{PruneNote, announce_prune, store_time};
 
 use crate::api::Bottle;
 use crate::selection::Selection;
@@ -12,7 +17,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
 use transfer::Digest;
 
@@ -22,7 +27,7 @@ pub const OWN: &str = ".syncline/mirror";
 const LOG: &str = ".syncline/mirror/log";
 
 /// Where old bytes of files lie that were written over since, by their digest.
-const KEPT: &str = ".syncline/mirror/files";
+pub(crate) const KEPT: &str = ".syncline/mirror/files";
 
 /// The version of the form of a generation.
 const FORMAT: u32 = 1;
@@ -176,6 +181,14 @@ pub struct Mark {
     pub written: SystemTime,
 }
 
+impl Mark {
+    /// Names the mark: no two have the same name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{:08}-{}", self.number, self.generation)
+    }
+}
+
 /// What the log says.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
@@ -183,6 +196,8 @@ pub struct Log {
     pub generations: BTreeMap<GenerationId, SystemTime>,
     /// The marks, the last one holds.
     pub marks: Vec<Mark>,
+    /// Who is removing something.
+    pub prunes: Vec<PruneNote>,
 }
 
 /// The log cannot be used.
@@ -200,6 +215,18 @@ pub enum LogError {
         place: String,
         /// What is wrong.
         why: String,
+    },
+    /// What a generation needs went while it was made.
+    #[error("{key} went while this was under way: another run pruned")]
+    Pruned {
+        /// What went.
+        key: String,
+    },
+    /// What a generation needs may go at any moment.
+    #[error("{key} may be removed at any moment: a prune is under way")]
+    Pruning {
+        /// What may go.
+        key: String,
     },
 }
 
@@ -267,6 +294,15 @@ impl Log {
                 if let Some(id) = GenerationId::parse(id) {
                     log.generations.insert(id, entry.modified);
                 }
+            } else if let Some(grace) = name
+                .strip_prefix("pruning-")
+                .and_then(|rest| rest.split('-').next()?.parse().ok())
+            {
+                log.prunes.push(PruneNote {
+                    key: entry.key,
+                    written: entry.modified,
+                    grace: Duration::from_secs(grace),
+                });
             } else if let Some((number, id)) = name
                 .strip_prefix("current-")
                 .and_then(|rest| rest.split_once('-'))
@@ -304,6 +340,37 @@ impl Log {
         found
     }
 
+    /// Returns the generations that runs published beside the current one without seeing it: what they hold may not be in it. That two runs
+    /// did not see each other shows in their marks, which have the same number. One that had been current before was gone back to, and was
+    /// known to all.
+    #[must_use]
+    pub fn rivals(&self) -> Vec<&GenerationId> {
+        let Some(top) = self.marks.last() else {
+            return Vec::new();
+        };
+        let is_new = |mark: &&Mark| {
+            let is_earlier =
+                |other: &Mark| other.generation == mark.generation && other.number < mark.number;
+            !self.marks.iter().any(is_earlier)
+        };
+        self.marks
+            .iter()
+            .filter(|mark| mark.number == top.number && mark.generation != top.generation)
+            .filter(is_new)
+            .map(|mark| &mark.generation)
+            .filter(|id| self.generations.contains_key(id))
+            .collect()
+    }
+
+    /// Finds the published generations that a number, or a whole name, stands for: two runs at once may have taken the same number.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<&GenerationId> {
+        let number: Option<u64> = name.parse().ok();
+        let mut found = self.published();
+        found.retain(|id| Some(id.number()) == number || id.as_str() == name);
+        found
+    }
+
     /// Returns the number that the next generation gets.
     #[must_use]
     pub fn next_number(&self) -> u64 {
@@ -317,8 +384,15 @@ impl Log {
 /// # Errors
 /// If it is not there, or not what its name says.
 pub async fn read(store: &Store, id: &GenerationId) -> Result<Generation, LogError> {
-    let packed = store.get(&generation_key(id)).await?;
-    decode(&packed, id, &store.describe())
+    match store.get(&generation_key(id)).await {
+        Ok(packed) => decode(&packed, id, &store.describe()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(LogError::Damaged {
+            id: id.to_string(),
+            place: store.describe(),
+            why: "it is gone".to_owned(),
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a generation that came from somewhere.
@@ -356,7 +430,7 @@ pub async fn write(store: &Store, generation: &Generation) -> Result<GenerationI
     Ok(id)
 }
 
-/// Makes a generation the current one.
+/// Makes a generation the current one, after all that `log` shows: the number of the mark says what its writer knew.
 ///
 /// # Errors
 /// If it is not certain that the mark was written.
@@ -375,11 +449,15 @@ pub async fn forget(store: &Store, log: &Log, ids: &[GenerationId]) -> Result<()
         .marks
         .iter()
         .filter(|mark| ids.contains(&mark.generation));
-    let marks = marks.map(|mark| format!("{LOG}/current-{:08}-{}", mark.number, mark.generation));
+    let marks = marks.map(|mark| format!("{LOG}/current-{}", mark.name()));
     // Marks first: one that names a generation which is gone would have to be explained.
     store.delete(&marks.collect::<Vec<_>>()).await?;
-    let generations: Vec<String> = ids.iter().map(generation_key).collect();
-    store.delete(&generations).await
+    // Who goes back to one of them at this moment has written a new mark before reading the log again, and sees that the old ones are
+    // gone, or that somebody prunes; what it settles on is not taken away meanwhile.
+    let again = Log::read(store).await?;
+    let is_wanted = |id: &&GenerationId| again.marks.iter().any(|mark| mark.generation == **id);
+    let generations = ids.iter().filter(|id| !is_wanted(id)).map(generation_key);
+    store.delete(&generations.collect::<Vec<_>>()).await
 }
 
 /// Returns the key of a generation.

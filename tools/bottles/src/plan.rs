@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use store::{Store, StoreError};
+use store::{Honesty, Store, StoreError};
 use transfer::Digest;
 
 /// The file of earlier clients that lists all formulae.
@@ -274,15 +274,31 @@ impl Planner<'_> {
     }
 }
 
-/// Tells whether an object has the digest that its key says: by the store's word, where it keeps one, or by reading it.
+/// Tells whether the store's word for a digest proves anything: whether it refuses an object whose digest is wrong.
+pub async fn trusts_checksums(store: &Store) -> bool {
+    match store.checksum_honesty().await {
+        Ok(honesty) => matches!(honesty, Honesty::Honest | Honesty::OnlyWhole),
+        Err(error) => {
+            tracing::debug!(%error, "the store's checksums could not be probed; what lies there is read");
+            false
+        }
+    }
+}
+
+/// Tells whether an object has the digest that its key says: by the store's word, if that is trusted and it keeps one, or by reading it.
 ///
 /// # Errors
 /// If the store fails.
-pub async fn is_right(store: &Store, key: &str, sha256: &str) -> Result<bool, StoreError> {
+pub async fn is_right(
+    store: &Store,
+    key: &str,
+    sha256: &str,
+    trusts_checksums: bool,
+) -> Result<bool, StoreError> {
     let Ok(wanted) = sha256.parse::<Digest>() else {
         return Ok(false);
     };
-    if let Some(found) = store.head(key).await?.sha256 {
+    if trusts_checksums && let Some(found) = store.head(key).await?.sha256 {
         return Ok(found == wanted.0);
     }
     let mut body = store.read(key, None).await?;

@@ -1,13 +1,15 @@
 //! Taking away what no kept generation needs.
 //!
 //! What must hold: what a kept generation names stays; nothing goes that was needed within the grace period, because clients refresh their API
-//! files at their leisure; what another run has just stored and not published yet is younger than that.
+//! files at their leisure; what another run has just stored and not published yet is younger than that. Times are those of the store's clock.
+//! A prune says in the log that it is at work before it reads the log: who publishes or goes back at the same moment writes first and reads
+//! then, so that one of the two sees the other.
 
 use crate::log::{self, GenerationId, Log, LogError, OWN};
 use futures::StreamExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
 
 /// What is to be kept.
@@ -19,7 +21,7 @@ pub struct PruneOptions {
     pub grace: Duration,
     /// Only look.
     pub dry_run: bool,
-    /// The time.
+    /// The time, for who only looks.
     pub now: Timestamp,
 }
 
@@ -41,24 +43,74 @@ pub struct Pruned {
 /// # Errors
 /// If the store fails, or a generation that is kept cannot be read: then nothing is known to be needless.
 pub async fn prune(store: &Store, options: PruneOptions) -> Result<Pruned, LogError> {
+    if options.dry_run {
+        let log = Log::read(store).await?;
+        let now = SystemTime::from(options.now);
+        let edge = now.checked_sub(options.grace);
+        let doomed = find(store, &log, options.keep, edge.unwrap_or(UNIX_EPOCH)).await?;
+        return Ok(doomed.pruned);
+    }
+    let note = log::announce_prune(store, options.grace).await?;
+    let outcome = prune_announced(store, options, &note).await;
+    // Whatever happened: while the note is there, nobody goes back.
+    store.delete(&[note]).await?;
+    outcome
+}
+
+async fn prune_announced(
+    store: &Store,
+    options: PruneOptions,
+    note: &str,
+) -> Result<Pruned, LogError> {
     let log = Log::read(store).await?;
-    let edge = SystemTime::from(options.now)
-        .checked_sub(options.grace)
-        .unwrap_or(SystemTime::UNIX_EPOCH);
+    let own = log.prunes.iter().find(|found| found.key == note);
+    let (now, edge) = own.map_or((UNIX_EPOCH, UNIX_EPOCH), |own| (own.written, own.edge()));
+    let stale = log.prunes.iter().filter(|note| !note.is_alive(now));
+    let stale: Vec<String> = stale.map(|note| note.key.clone()).collect();
+    store.delete(&stale).await?;
+    let doomed = find(store, &log, options.keep, edge).await?;
+    // The log first: a generation whose files are half gone must not be there to go back to.
+    log::forget(store, &log, &doomed.generations).await?;
+    // What came into the log meanwhile, or was spared, needs its files.
+    let after = Log::read(store).await?;
+    let mut named = BTreeSet::new();
+    for id in after.generations.keys() {
+        if !doomed.kept.contains(id) {
+            name(store, id, &mut named).await?;
+        }
+    }
+    let mut pruned = Pruned {
+        objects: 0,
+        bytes: 0,
+        ..doomed.pruned
+    };
+    let mut needless = doomed.objects;
+    needless.retain(|(key, _)| !named.contains(key));
+    for objects in needless.chunks(1000) {
+        let keys: Vec<String> = objects.iter().map(|(key, _)| key.clone()).collect();
+        store.delete(&keys).await?;
+        pruned.objects += objects.len() as u64;
+        pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
+    }
+    Ok(pruned)
+}
+
+/// What nobody needs.
+struct Doomed {
+    kept: Vec<GenerationId>,
+    generations: Vec<GenerationId>,
+    objects: Vec<(String, u64)>,
+    pruned: Pruned,
+}
+
+async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result<Doomed, LogError> {
     let mut pruned = Pruned::default();
-    let (kept, going) = sort_out(&log, options.keep.max(1), edge, &mut pruned);
+    let (kept, generations) = sort_out(log, keep.max(1), edge, &mut pruned);
     let mut named = BTreeSet::new();
     for id in &kept {
-        let generation = log::read(store, id).await?;
-        for held in &generation.bottles {
-            named.insert(held.blob_key());
-        }
-        named.extend(generation.manifests.keys().cloned());
-        let files = generation.manifests.values().map(|entry| entry.sha256);
-        let api = generation.api.values().map(|entry| entry.file.sha256);
-        named.extend(files.chain(api).map(log::kept_key));
+        name(store, id, &mut named).await?;
     }
-    let mut needless = Vec::new();
+    let mut objects = Vec::new();
     for prefix in [crate::names::CORE.to_owned(), format!("{OWN}/files")] {
         let mut entries = store.list_stream(&prefix);
         while let Some(entry) = entries.next().await {
@@ -66,19 +118,32 @@ pub async fn prune(store: &Store, options: PruneOptions) -> Result<Pruned, LogEr
             if !named.contains(&entry.key) && entry.modified <= edge {
                 pruned.objects += 1;
                 pruned.bytes += entry.size;
-                needless.push(entry.key);
+                objects.push((entry.key, entry.size));
             }
         }
     }
-    pruned.generations = going.iter().map(GenerationId::to_string).collect();
-    if !options.dry_run {
-        // The log first: a generation whose files are half gone must not be there to go back to.
-        log::forget(store, &log, &going).await?;
-        for keys in needless.chunks(1000) {
-            store.delete(keys).await?;
-        }
-    }
-    Ok(pruned)
+    pruned.generations = generations.iter().map(GenerationId::to_string).collect();
+    Ok(Doomed {
+        kept,
+        generations,
+        objects,
+        pruned,
+    })
+}
+
+/// Adds the keys of everything that a generation names.
+async fn name(
+    store: &Store,
+    id: &GenerationId,
+    named: &mut BTreeSet<String>,
+) -> Result<(), LogError> {
+    let generation = log::read(store, id).await?;
+    named.extend(generation.bottles.iter().map(log::Held::blob_key));
+    named.extend(generation.manifests.keys().cloned());
+    let files = generation.manifests.values().map(|entry| entry.sha256);
+    let api = generation.api.values().map(|entry| entry.file.sha256);
+    named.extend(files.chain(api).map(log::kept_key));
+    Ok(())
 }
 
 /// Divides the generations into those that stay and those that go.

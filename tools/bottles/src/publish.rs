@@ -1,25 +1,34 @@
 //! Makes a generation the one that clients see.
 //!
 //! What must hold, in this order: blobs are there; manifests; the generation is in the log; the API's files, which make clients ask, come
-//! last; then the mark. Before a file is written over, its old bytes are kept where a generation that names them finds them.
+//! last; then the mark. Before a file is written over, what lies there is kept where a generation that names it finds it, whoever wrote it, and
+//! so is what is written: two runs that write over each other take nothing from each other. Once a mark is written, the files under their
+//! names are those of whatever is current then ([`settle`]).
 //!
 //! It deliberately promises readers of plain static files the order only; who reads through `homebrew-sync serve` sees one generation.
 
-use crate::log::{self, FileEntry, Generation, GenerationId, Log, LogError};
+mod settle;
+
+pub(crate) use settle::kept;
+pub use settle::{Seen, Settled, settle};
+
+use crate::log::{self, Generation, GenerationId, Log, LogError};
+use crate::names;
 use crate::plan::api_key;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
 use store::{ErrorKind, Store, StoreError};
 use transfer::Digest;
 
 /// So many small files are written at once.
 const AT_ONCE: usize = 16;
 
-/// Publishes a generation whose blobs are all there; returns its name. `base` is what clients see now.
+/// Publishes a generation whose blobs are all there; returns its name. `base` is what it was made from, and `log` what was known then.
 ///
 /// # Errors
-/// If the store fails. Clients then still see what they saw, and to publish again is harmless.
+/// If the store fails, or somebody prunes what it needs. Clients then still see what they saw, and to publish again is harmless.
 pub async fn publish(
     store: &Store,
     log: &Log,
@@ -28,84 +37,82 @@ pub async fn publish(
     manifests: &BTreeMap<String, Bytes>,
     api: &BTreeMap<String, Bytes>,
 ) -> Result<GenerationId, LogError> {
-    let manifest = |(key, bytes): (&String, &Bytes)| {
-        let (key, bytes) = (key.clone(), bytes.clone());
-        replace(store, base.manifests.get(&key).cloned(), key, bytes)
-    };
-    stream::iter(manifests.iter().map(manifest))
+    stream::iter(manifests.iter())
+        .map(|(key, bytes)| replace(store, key, bytes.clone()))
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>()
         .await?;
     let id = log::write(store, next).await?;
+    check_relied_on(store, base, next, &id).await?;
     for (path, bytes) in api {
-        let old = base.api.get(path).map(|entry| entry.file.clone());
-        replace(store, old, api_key(path), bytes.clone()).await?;
+        // What two runs write at the same moment neither finds there: so each keeps its own.
+        keep(store, Digest::of(bytes), bytes.clone()).await?;
+        replace(store, &api_key(path), bytes.clone()).await?;
     }
     log::mark(store, log, &id).await?;
     Ok(id)
 }
 
-/// Goes back, or forth, to a generation that is there: puts its files in place, and marks it.
-///
-/// # Errors
-/// If one of its files is nowhere any more, or the store fails.
-pub async fn switch_to(
+/// Looks that what no earlier generation named is there now that this one names it, and that nobody who has not seen this one is removing it.
+async fn check_relied_on(
     store: &Store,
-    log: &Log,
-    from: &Generation,
-    to: &Generation,
+    base: &Generation,
+    next: &Generation,
     id: &GenerationId,
 ) -> Result<(), LogError> {
-    let differing = |old: Option<&FileEntry>, new: &FileEntry| old != Some(new);
-    // Everything is found before anything is put in place.
-    let mut manifests = BTreeMap::new();
-    for (key, entry) in &to.manifests {
-        if differing(from.manifests.get(key), entry) {
-            manifests.insert(key.clone(), log::read_file(store, key, entry).await?);
+    let vouched: BTreeSet<String> = base.bottles.iter().map(log::Held::blob_key).collect();
+    let blobs = next.bottles.iter().map(log::Held::blob_key);
+    let manifests = next.manifests.keys();
+    let manifests = manifests.filter(|key| !base.manifests.contains_key(*key));
+    let mut relied: BTreeSet<String> = blobs.filter(|key| !vouched.contains(key)).collect();
+    relied.extend(manifests.cloned());
+    if relied.is_empty() {
+        return Ok(());
+    }
+    // After the generation was written: whoever begins to prune from now on sees it.
+    let log = Log::read(store).await?;
+    let now = log.generations.get(id).copied();
+    let now = now.unwrap_or_else(SystemTime::now);
+    let edges = log.prunes.iter().filter(|note| note.is_alive(now));
+    let edge = edges.map(log::PruneNote::edge).max();
+    let mut times: HashMap<String, SystemTime> = HashMap::new();
+    let mut entries = store.list_stream(names::CORE);
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        times.insert(entry.key, entry.modified);
+    }
+    for key in relied {
+        match (times.get(&key), edge) {
+            (None, _) => return Err(LogError::Pruned { key }),
+            (Some(time), Some(edge)) if *time <= edge => return Err(LogError::Pruning { key }),
+            _ => {}
         }
     }
-    let mut api = BTreeMap::new();
-    for (path, entry) in &to.api {
-        if differing(from.api.get(path).map(|entry| &entry.file), &entry.file) {
-            let key = api_key(path);
-            api.insert(
-                path.clone(),
-                log::read_file(store, &key, &entry.file).await?,
-            );
-        }
-    }
-    for (key, bytes) in manifests {
-        replace(store, from.manifests.get(&key).cloned(), key, bytes).await?;
-    }
-    for (path, bytes) in api {
-        let old = from.api.get(&path).map(|entry| entry.file.clone());
-        replace(store, old, api_key(&path), bytes).await?;
-    }
-    log::mark(store, log, id).await?;
     Ok(())
 }
 
-/// Writes a file over another one, after the old bytes are kept.
-async fn replace(
-    store: &Store,
-    old: Option<FileEntry>,
-    key: String,
-    bytes: Bytes,
-) -> Result<(), StoreError> {
-    if let Some(old) = old {
-        keep(store, &key, &old).await?;
+/// Writes a file, after what lies there and is something else was kept.
+async fn replace(store: &Store, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+    match store.get(key).await {
+        Ok(there) if there == bytes => return Ok(()),
+        Ok(there) => {
+            keep(store, Digest::of(&there), there).await?;
+            keep(store, Digest::of(&bytes), bytes.clone()).await?;
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        // What cannot be read whole is nothing that anybody could want back.
+        Err(error) if error.kind() == ErrorKind::Corrupt => {}
+        Err(error) => return Err(error),
     }
-    store.put(&key, bytes).await
+    store.put(key, bytes).await
 }
 
-async fn keep(store: &Store, key: &str, old: &FileEntry) -> Result<(), StoreError> {
-    let kept = log::kept_key(old.sha256);
-    match store.get(key).await {
-        Ok(bytes) if Digest::of(&bytes) == old.sha256 => store.put(&kept, bytes).await,
-        // An earlier run got as far as to write over it, and had kept the old bytes before; or somebody else has changed it, and then there
-        // is nothing to keep.
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+async fn keep(store: &Store, sha256: Digest, bytes: Bytes) -> Result<(), StoreError> {
+    let key = log::kept_key(sha256);
+    match store.head(&key).await {
+        Ok(found) if found.size == bytes.len() as u64 => Ok(()),
+        Ok(_) => store.put(&key, bytes).await,
+        Err(error) if error.kind() == ErrorKind::NotFound => store.put(&key, bytes).await,
         Err(error) => Err(error),
     }
 }

@@ -11,7 +11,7 @@ use crate::api::jws::PublicKey;
 use crate::hashfile::{self, HashFile};
 use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::plan::{FormulaFailure, Plan, PlanError, Planner};
-use crate::publish;
+use crate::publish::{self, Seen};
 use crate::selection::Selection;
 use crate::upstream::{Registry, Upstream};
 use fetch::FetchOptions;
@@ -130,11 +130,8 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<SyncReport, SyncError> {
-    let log = Log::read(store).await?;
-    let base = match log.current() {
-        Some(id) => log::read(store, id).await?,
-        None => Generation::empty(options.now),
-    };
+    let mut seen = Seen::load(&options.state_dir, store);
+    let Start { log, base, warning } = start(store, options, &mut seen).await?;
     let selection = selection_of(options, &base);
     if selection.is_empty() {
         return Err(SyncError::NothingSelected);
@@ -147,10 +144,11 @@ pub async fn run(
         skip: &options.skip,
         concurrency: options.concurrency,
         today: options.now.strftime("%Y-%m-%d").to_string(),
-        checks_store: options.checks_store,
+        checks_store: options.checks_store || warning.is_some(),
     };
     let mut plan = planner.plan(selection).await?;
     let mut report = report_of(&plan);
+    report.warnings.extend(warning);
     let is_nothing_new = plan.is_nothing_new(&base);
     if options.dry_run || is_nothing_new {
         report.nothing_new = is_nothing_new && plan.failures.is_empty();
@@ -179,12 +177,81 @@ pub async fn run(
     let next = next_generation(&log, &base, &plan, options.now);
     let manifests = &plan.manifest_bytes;
     let id = publish::publish(store, &log, &base, &next, manifests, &plan.api_bytes).await?;
-    let (id, next) = merge::with_others(store, &log, id, next).await?;
+    let (id, next) = merge::with_others(store, merge::marked(&log), id, next).await?;
     report.published = Some(id.to_string());
     report.bottles = next.bottles.len() as u64;
     report.bytes = next.bytes();
-    write_hash_file(store, &next, options.now, &mut report).await?;
+    settle(store, options.now, &mut seen, &mut report).await?;
     Ok(finished(store, report))
+}
+
+/// What a run begins with.
+struct Start {
+    log: Log,
+    base: Generation,
+    /// What a person should know: the current generation could not be read, and nothing is known of what lies in the store.
+    warning: Option<String>,
+}
+
+/// Reads what is current, after making up for what runs that died or met others left undone.
+async fn start(store: &Store, options: &SyncOptions, seen: &mut Seen) -> Result<Start, SyncError> {
+    let outcome = match options.dry_run {
+        true => look(store).await,
+        false => match merge::catch_up(store).await {
+            Ok(()) => publish::settle(store, seen)
+                .await
+                .map(|settled| settled.map(|settled| (settled.log, settled.generation))),
+            Err(error) => Err(error),
+        },
+    };
+    let warning = match outcome {
+        Ok(Some((log, base))) => {
+            return Ok(Start {
+                log,
+                base,
+                warning: None,
+            });
+        }
+        Ok(None) => None,
+        // What it said was selected is lost. Who says it once more gets a mirror again.
+        Err(error @ LogError::Damaged { .. }) if !options.selection.is_empty() => {
+            Some(format!("{error}; what lies in the store is looked at"))
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Start {
+        log: Log::read(store).await?,
+        base: Generation::empty(options.now),
+        warning,
+    })
+}
+
+async fn look(store: &Store) -> Result<Option<(Log, Generation)>, LogError> {
+    let log = Log::read(store).await?;
+    let Some(id) = log.current() else {
+        return Ok(None);
+    };
+    let base = log::read(store, id).await?;
+    Ok(Some((log, base)))
+}
+
+/// Leaves the files under their names, the hash file too, as the current generation wants them: the last one to write is who saw the last mark.
+async fn settle(
+    store: &Store,
+    now: Timestamp,
+    seen: &mut Seen,
+    report: &mut SyncReport,
+) -> Result<(), SyncError> {
+    while let Some(settled) = publish::settle(store, seen).await? {
+        write_hash_file(store, &settled.generation, now, report).await?;
+        if Log::read(store).await?.current() == Some(&settled.id) {
+            let lost = settled.lost.iter();
+            let lost = lost.map(|key| format!("{key} is gone, and its bytes are kept nowhere"));
+            report.warnings.extend(lost);
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Returns what the mirror is to hold from now on. What is passed over by name is not remembered, unless it was before.

@@ -130,10 +130,31 @@ impl FaultyStore {
         self.lock().yields = yields;
     }
 
+    /// Lets `operations` of this device's next operations pass; the one after them waits before it begins, until
+    /// [`FaultyStore::release`]: so that another device can do something at that very moment.
+    pub fn hold_at(&self, operations: u64) {
+        let mut shared = self.lock();
+        let made = shared.operations.get(&self.device).copied().unwrap_or(0);
+        shared.holds.insert(self.device, made + operations);
+    }
+
+    /// Lets this device go on.
+    pub fn release(&self) {
+        self.lock().holds.remove(&self.device);
+    }
+
+    /// Says whether this device has come to where it waits.
+    pub fn is_held(&self) -> bool {
+        let shared = self.lock();
+        let made = shared.operations.get(&self.device).copied().unwrap_or(0);
+        let hold = shared.holds.get(&self.device);
+        hold.is_some_and(|hold| made >= *hold)
+    }
+
     async fn take_turn(&self) {
         let mut yields = self.lock().yields;
         std::future::poll_fn(|context| {
-            if std::mem::take(&mut yields) {
+            if std::mem::take(&mut yields) || self.is_held() {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

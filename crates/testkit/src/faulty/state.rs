@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) trace: VecDeque<String>,
     pub(super) digest: u64,
     pub(super) yields: bool,
+    /// After how many operations a device waits.
+    pub(super) holds: BTreeMap<usize, u64>,
 }
 
 /// What was decided for one operation.
@@ -74,6 +76,7 @@ impl Shared {
             trace: VecDeque::new(),
             digest: mix(seed),
             yields: false,
+            holds: BTreeMap::new(),
         }
     }
 

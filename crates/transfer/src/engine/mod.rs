@@ -186,13 +186,13 @@ impl Engine {
         check::remove_sources(self.shared(), options).await
     }
 
-    /// Gives up the uploads in parts that an earlier process over this journal began and did not end, and does nothing else: for a tool that
-    /// plans anew rather than resume.
+    /// Gives up the uploads in parts that this journal says were begun and not ended, and does nothing else: for a tool that plans anew rather
+    /// than resume. What else is under way for the same keys may be another machine's, and stays.
     ///
     /// # Errors
     /// If the target cannot be asked.
     pub async fn abandon(&mut self) -> Result<(), RunError> {
-        plan::abort_uploads(&self.shared()).await
+        plan::abort_noted_uploads(&self.shared()).await
     }
 
     /// Makes what the tasks of one call share: budgets and counts begin anew.

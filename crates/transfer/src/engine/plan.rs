@@ -187,8 +187,8 @@ fn remember_keys(shared: &Shared, entry: &Entry) {
     }
 }
 
-/// Gives up uploads in parts that earlier processes began for this run and did not end.
-pub(super) async fn abort_uploads(shared: &Shared) -> Result<(), RunError> {
+/// Aborts the uploads in parts that the journal says are open.
+pub(super) async fn abort_noted_uploads(shared: &Shared) -> Result<(), RunError> {
     for (key, id) in shared.journal.open_uploads() {
         let aborted = shared.patiently(|| shared.target.abort_upload(&key, &id));
         match aborted.await {
@@ -202,6 +202,12 @@ pub(super) async fn abort_uploads(shared: &Shared) -> Result<(), RunError> {
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
+}
+
+/// Gives up uploads in parts that earlier processes began for this run and did not end.
+pub(super) async fn abort_uploads(shared: &Shared) -> Result<(), RunError> {
+    abort_noted_uploads(shared).await?;
     // One may have been begun whose id did not reach the journal.
     let keys = large_unfinished_keys(shared)?;
     if keys.is_empty() {

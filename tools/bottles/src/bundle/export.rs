@@ -25,8 +25,8 @@ const PROGRESS: &str = "progress.json";
 
 /// What a bundle is made of.
 pub struct ExportOptions<'e> {
-    /// The number of the generation that the far side has; none carries everything.
-    pub since: Option<u64>,
+    /// The generation that the far side has, by its number or its whole name; none carries everything.
+    pub since: Option<&'e str>,
     /// Where the bundle's files go.
     pub dir: &'e Path,
     /// The largest file, in bytes.
@@ -69,13 +69,15 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
     let id = log.current().cloned().ok_or(BundleError::Nothing)?;
     let generation = log::read(store, &id).await?;
     let since = match options.since {
-        Some(number) => {
-            let found = log
-                .published()
-                .into_iter()
-                .find(|id| id.number() == number)
-                .cloned();
-            let found = found.ok_or(BundleError::NoSuchGeneration(number))?;
+        Some(name) => {
+            let found = match log.named(name)[..] {
+                [id] => id.clone(),
+                [] => return Err(BundleError::NoSuchGeneration(name.to_owned())),
+                ref several => {
+                    let names = several.iter().map(ToString::to_string).collect();
+                    return Err(BundleError::SeveralGenerations(names));
+                }
+            };
             Some((log::read(store, &found).await?, found))
         }
         None => None,

@@ -138,17 +138,17 @@ pub struct SyncArgs {
 /// Arguments of `diff`.
 #[derive(Clone, Debug, Args)]
 pub struct DiffArgs {
-    /// The earlier generation, by its number
-    pub from: u64,
+    /// The earlier generation, by its number, or its whole name where two have the same number
+    pub from: String,
     /// The later one [default: the current one]
-    pub to: Option<u64>,
+    pub to: Option<String>,
 }
 
 /// Arguments of `rollback`.
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
-    /// The generation, by its number [default: the one before the current one]
-    pub to: Option<u64>,
+    /// The generation, by its number, or its whole name where two have the same number [default: the one before the current one]
+    pub to: Option<String>,
 }
 
 /// Arguments of `prune`.
@@ -213,9 +213,9 @@ pub enum BundleCommand {
 /// Arguments of `bundle export`.
 #[derive(Clone, Debug, Args)]
 pub struct BundleExportArgs {
-    /// The generation that the far side has, by its number; without it everything is carried
+    /// The generation that the far side has, by its number, or its whole name where two have the same number; without it everything is carried
     #[arg(long, value_name = "GEN")]
-    pub since: Option<u64>,
+    pub since: Option<String>,
     /// The directory that the bundle is written into
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,

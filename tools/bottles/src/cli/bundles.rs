@@ -40,7 +40,7 @@ async fn export(
     let store = place.open(env).await?;
     let key = SigningKey::read(&args.key).map_err(|error| failure(&error))?;
     let options = ExportOptions {
-        since: args.since,
+        since: args.since.as_deref(),
         dir: &args.out,
         split: args.split,
         key: &key,
@@ -132,6 +132,10 @@ fn failure(error: &BundleError) -> Failure {
         BundleError::NoSuchGeneration(_) => (
             Exit::Failed,
             "`homebrew-sync generations` lists those that are there; without --since everything is carried",
+        ),
+        BundleError::SeveralGenerations(_) => (
+            Exit::Failed,
+            "write the whole name of the one that is meant after --since",
         ),
         BundleError::DamagedHere { .. } => (
             Exit::Corrupt,

@@ -2,6 +2,7 @@
 
 use crate::log::LogError;
 use crate::plan::PlanError;
+use crate::rollback::RollbackError;
 use crate::sync::SyncError;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
 use console::{Exit, Failure, exit};
@@ -16,7 +17,25 @@ pub(super) fn of_log(error: &LogError) -> Failure {
     match error {
         LogError::Store(error) => of_store(error),
         LogError::Damaged { .. } => Failure::from_error(Exit::Corrupt, error)
-            .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more"),
+            .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all): what is stored is not fetched again"),
+        LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)
+            .hint("nothing was published; run again: what is gone is fetched then"),
+        LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
+            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a day",
+        ),
+    }
+}
+
+pub(super) fn of_rollback(error: &RollbackError) -> Failure {
+    match error {
+        RollbackError::Log(error) => of_log(error),
+        RollbackError::Store(error) => of_store(error),
+        RollbackError::Gone { .. } => Failure::from_error(Exit::Corrupt, error)
+            .hint("choose another generation; `homebrew-sync generations` lists those that are there"),
+        RollbackError::Pruning => Failure::from_error(Exit::Failed, error)
+            .hint("nothing was changed; run again when it has ended; one that was killed stands in the way for a day"),
+        RollbackError::Overtaken => Failure::from_error(Exit::Failed, error)
+            .hint("run again when they have ended; see `homebrew-sync generations` for what is current"),
     }
 }
 

@@ -4,9 +4,9 @@ use super::args::{DiffArgs, PruneArgs, RollbackArgs, ScrubArgs};
 use super::failures;
 use super::mirror::Place;
 use crate::diff::Kind;
-use crate::log::{self, Generation, GenerationId, Held, Log};
+use crate::log::{self, Generation, GenerationId, Held, Log, LogError};
 use crate::prune::{self, PruneOptions};
-use crate::publish;
+use crate::rollback;
 use console::{Env, Exit, Failure, Table, Ui, human};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use store::{ErrorKind, Store};
+use transfer::Digest;
 
 /// So many objects are read at once by a scrub.
 const AT_ONCE: usize = 8;
@@ -42,12 +43,21 @@ fn current(log: &Log, store: &Store) -> Result<GenerationId, Failure> {
     })
 }
 
-fn numbered(log: &Log, number: u64) -> Result<GenerationId, Failure> {
-    let found = log.published().into_iter().find(|id| id.number() == number);
-    found.cloned().ok_or_else(|| {
-        Failure::new(Exit::Failed, format!("there is no generation {number}"))
-            .hint("`homebrew-sync generations` lists those that are there")
-    })
+/// Finds the generation that a number or a name stands for.
+fn named(log: &Log, name: &str) -> Result<GenerationId, Failure> {
+    match log.named(name)[..] {
+        [id] => Ok(id.clone()),
+        [] => Err(
+            Failure::new(Exit::Failed, format!("there is no generation {name}"))
+                .hint("`homebrew-sync generations` lists those that are there"),
+        ),
+        ref several => {
+            let names: Vec<&str> = several.iter().map(|id| id.as_str()).collect();
+            let text = format!("two runs at once made generations of the number {name}");
+            Err(Failure::new(Exit::Failed, text)
+                .hint(format!("write the whole name: {}", names.join(" or "))))
+        }
+    }
 }
 
 pub(super) async fn status(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
@@ -102,11 +112,34 @@ pub(super) async fn list(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Fail
     let mut table = Table::new(["", "number", "created", "bottles", "size"]);
     let mut listed = Vec::new();
     for id in log.published() {
-        let generation = read(&store, id).await?;
+        let is_current = *id == now;
+        // A number alone would not say which.
+        let name = match log.named(&id.number().to_string()).len() {
+            1 => id.number().to_string(),
+            _ => id.to_string(),
+        };
+        let star = if is_current { "*" } else { "" }.to_owned();
+        let generation = match log::read(&store, id).await {
+            Ok(generation) => generation,
+            // It can still be left: the others have to be seen for that.
+            Err(LogError::Damaged { why, .. }) => {
+                let nothing = String::new();
+                table.row([
+                    star,
+                    name,
+                    format!("damaged: {why}"),
+                    nothing.clone(),
+                    nothing,
+                ]);
+                listed.push(json!({"id": id.to_string(), "number": id.number(), "damaged": why, "current": is_current}));
+                continue;
+            }
+            Err(error) => return Err(failures::of_log(&error)),
+        };
         let (bottles, bytes) = (generation.bottles.len() as u64, generation.bytes());
         table.row([
-            if *id == now { "*" } else { "" }.to_owned(),
-            id.number().to_string(),
+            star,
+            name,
             generation
                 .created
                 .strftime("%Y-%m-%d %H:%M UTC")
@@ -115,7 +148,7 @@ pub(super) async fn list(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Fail
             human::bytes(bytes),
         ]);
         listed.push(json!({
-            "id": id.to_string(), "number": id.number(), "created": generation.created, "bottles": bottles, "bytes": bytes, "current": *id == now,
+            "id": id.to_string(), "number": id.number(), "created": generation.created, "bottles": bottles, "bytes": bytes, "current": is_current,
         }));
     }
     match ui.is_json() {
@@ -132,9 +165,9 @@ pub(super) async fn diff(
     env: &Env,
 ) -> Result<Exit, Failure> {
     let (store, log) = open(place, env).await?;
-    let from = read(&store, &numbered(&log, args.from)?).await?;
-    let to = match args.to {
-        Some(number) => numbered(&log, number)?,
+    let from = read(&store, &named(&log, &args.from)?).await?;
+    let to = match &args.to {
+        Some(name) => named(&log, name)?,
         None => current(&log, &store)?,
     };
     let to = read(&store, &to).await?;
@@ -184,8 +217,8 @@ pub(super) async fn rollback(
 ) -> Result<Exit, Failure> {
     let (store, log) = open(place, env).await?;
     let now = current(&log, &store)?;
-    let to = match args.to {
-        Some(number) => numbered(&log, number)?,
+    let to = match &args.to {
+        Some(name) => named(&log, name)?,
         None => {
             let before = log
                 .published()
@@ -200,28 +233,19 @@ pub(super) async fn rollback(
             })?
         }
     };
-    if to == now {
-        ui.out(format!(
-            "Generation {} is the current one already.",
-            to.number()
-        ));
-        return Ok(Exit::Ok);
+    // The current one too: an attempt that was cut off may have left files of another one in place.
+    let settled = rollback::roll_back(&store, &to).await;
+    let settled = settled.map_err(|error| failures::of_rollback(&error))?;
+    if settled.id != to {
+        let text = format!("another run has published {} meanwhile", settled.id);
+        return Err(Failure::new(Exit::Failed, text).hint("run this again, if it is still wanted"));
     }
-    let (from, target) = (read(&store, &now).await?, read(&store, &to).await?);
-    for held in &target.bottles {
-        // A generation of which something was pruned cannot be gone back to.
-        match store.head(&held.blob_key()).await {
-            Ok(found) if found.size == held.size => {}
-            Ok(_) => return Err(gone(held, "has another size")),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone(held, "is gone")),
-            Err(error) => return Err(failures::of_store(&error)),
-        }
-    }
-    publish::switch_to(&store, &log, &from, &target, &to)
-        .await
-        .map_err(|error| failures::of_log(&error))?;
     match ui.is_json() {
         true => ui.json(&json!({"from": now.to_string(), "to": to.to_string()})),
+        false if to == now => ui.out(format!(
+            "Generation {} is the current one already.",
+            to.number()
+        )),
         false => ui.out(format!(
             "Generation {} is the current one now; it was {}.",
             to.number(),
@@ -229,17 +253,6 @@ pub(super) async fn rollback(
         )),
     }
     Ok(Exit::Ok)
-}
-
-fn gone(held: &Held, what: &str) -> Failure {
-    Failure::new(
-        Exit::Corrupt,
-        format!(
-            "{} {what}, so this generation cannot be gone back to",
-            held.blob_key()
-        ),
-    )
-    .hint("nothing was changed; choose another generation")
 }
 
 pub(super) async fn prune(
@@ -341,11 +354,12 @@ pub(super) async fn scrub(
     if wrong.is_empty() {
         return Ok(Exit::Ok);
     }
-    ui.hint("Remove what is damaged, then `homebrew-sync sync --check` fetches it again.");
+    ui.hint("Remove the bottles that are damaged, then `homebrew-sync sync --check` fetches what is gone; it puts files of the API right by itself.");
     Ok(Exit::Corrupt)
 }
 
-/// Reads the manifests and the API's files; names those that are nowhere as the generation has them.
+/// Reads the manifests and the API's files under their names, where clients of plain files find them; names those that are not as the generation
+/// has them.
 async fn wrong_files(store: &Store, generation: &Generation) -> Result<Vec<String>, Failure> {
     let mut wrong = Vec::new();
     let manifests = generation.manifests.iter();
@@ -353,10 +367,11 @@ async fn wrong_files(store: &Store, generation: &Generation) -> Result<Vec<Strin
     let api = generation.api.iter();
     let api = api.map(|(path, entry)| (crate::plan::api_key(path), &entry.file));
     for (key, entry) in manifests.chain(api) {
-        match log::read_file(store, &key, entry).await {
-            Ok(_) => {}
+        match store.get(&key).await {
+            Ok(bytes) if Digest::of(&bytes) == entry.sha256 => {}
+            Ok(_) => wrong.push(format!("{key}: other bytes than the generation has")),
             Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
-                wrong.push(format!("{key}: gone or damaged"))
+                wrong.push(format!("{key}: gone or cut"));
             }
             Err(error) => return Err(failures::of_store(&error)),
         }

@@ -2,7 +2,7 @@
 //!
 //! What must hold: what the base does not name and the store has is proved before it is relied on.
 
-use super::{FormulaFailure, Plan, PlanError, Planner, chain, is_right};
+use super::{FormulaFailure, Plan, PlanError, Planner, chain, is_right, trusts_checksums};
 use crate::api::Bottle;
 use crate::log::{FileEntry, Held};
 use crate::manifest::Index;
@@ -257,9 +257,10 @@ impl Planner<'_> {
                 _ => plan.missing.push(held.clone()),
             }
         }
+        let trusts = !doubtful.is_empty() && trusts_checksums(self.store).await;
         let proved = stream::iter(doubtful)
             .map(|held| async move {
-                let is_right = is_right(self.store, &held.blob_key(), &held.sha256).await;
+                let is_right = is_right(self.store, &held.blob_key(), &held.sha256, trusts).await;
                 is_right.map(|is_right| (held, is_right))
             })
             .buffer_unordered(self.concurrency.max(1));

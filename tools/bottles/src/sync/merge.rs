@@ -3,89 +3,125 @@
 //! What must hold: what either of two runs has published is in what is current at the end; whoever merges the same two makes the same
 //! third, byte for byte.
 
-use crate::log::{self, Generation, GenerationId, Held, Log, LogError};
+use crate::log::{self, FileEntry, Generation, GenerationId, Held, Log, LogError};
 use crate::manifest::Index;
 use crate::names;
-use crate::publish;
+use crate::plan::api_key;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use store::{Store, StoreError};
+use store::{ErrorKind, Store, StoreError};
 
-/// Looks whether another run has published since `seen` was read, and if so publishes what both have.
+/// Makes sure that what a run has published is in what is current: with what others have published since `known`, if they did. A
+/// rollback meanwhile does not hold: a sync goes forward, whichever of the two came first.
 ///
 /// # Errors
 /// If the store fails.
 pub(super) async fn with_others(
     store: &Store,
-    seen: &Log,
+    mut known: BTreeSet<GenerationId>,
     mut id: GenerationId,
     mut own: Generation,
 ) -> Result<(GenerationId, Generation), LogError> {
-    let mut known: BTreeSet<GenerationId> = seen
-        .marks
-        .iter()
-        .map(|mark| mark.generation.clone())
-        .collect();
     loop {
         known.insert(id.clone());
         let log = Log::read(store).await?;
-        let other = log
-            .marks
-            .iter()
-            .map(|mark| &mark.generation)
-            .find(|other| !known.contains(*other));
-        let Some(other) = other.cloned() else {
-            return Ok((id, own));
-        };
-        known.insert(other.clone());
-        if !log.generations.contains_key(&other) {
-            continue;
-        }
-        let theirs = log::read(store, &other).await?;
-        let merged = union(&own, &id, &theirs, &other);
-        if merged.bottles == own.bottles
-            && merged.api == own.api
-            && merged.selection == own.selection
-        {
-            // Theirs is in ours already; but ours must be the one that holds.
-            if log.current() != Some(&id) {
-                publish::switch_to(store, &log, &theirs, &own, &id).await?;
+        let mut together = vec![(id.clone(), own)];
+        for other in log.published() {
+            if known.insert(other.clone()) {
+                match log::read(store, other).await {
+                    Ok(theirs) => together.push((other.clone(), theirs)),
+                    // It can be merged by nobody, and must not keep everybody from publishing.
+                    Err(error @ LogError::Damaged { .. }) => {
+                        tracing::warn!(%error, "passed over what another run published");
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            continue;
         }
-        let merged_id = log::write(store, &merged).await?;
-        let now = match log.current() {
-            Some(current) if *current == other => &theirs,
-            _ => &own,
+        let merged = union(store, &mut together).await?;
+        let holds = |(id, whole): &(GenerationId, Generation)| {
+            log.current() == Some(id) && says_the_same(whole, &merged)
         };
-        publish::switch_to(store, &log, now, &merged, &merged_id).await?;
-        (id, own) = (merged_id, merged);
+        if let Some(place) = together.iter().position(holds) {
+            return Ok(together.swap_remove(place));
+        }
+        // What only one has, and what a rollback has pushed aside, is published as a generation of its own.
+        let lowest = if together.len() == 1 {
+            log.next_number()
+        } else {
+            0
+        };
+        own = Generation {
+            number: merged.number.max(lowest),
+            ..merged
+        };
+        id = log::write(store, &own).await?;
+        log::mark(store, &log, &id).await?;
     }
 }
 
-/// Puts two generations together: all bottles of both, and the files of the later one.
-fn union(a: &Generation, a_id: &GenerationId, b: &Generation, b_id: &GenerationId) -> Generation {
-    let (older, newer) = match (a.created, a_id) < (b.created, b_id) {
-        true => (a, b),
-        false => (b, a),
+/// Takes up what a run published at the same moment as the current generation's, without seeing it, if neither lived to merge them.
+///
+/// # Errors
+/// If the store fails.
+pub(super) async fn catch_up(store: &Store) -> Result<(), LogError> {
+    let log = Log::read(store).await?;
+    let rivals: BTreeSet<&GenerationId> = log.rivals().into_iter().collect();
+    let Some(id) = log.current().filter(|_| !rivals.is_empty()) else {
+        return Ok(());
     };
-    let mut merged = Generation {
-        number: a.number.max(b.number) + 1,
-        base: Some(a_id.max(b_id).to_string()),
-        ..newer.clone()
+    let current = log::read(store, id).await?;
+    let mut known = marked(&log);
+    known.retain(|id| !rivals.contains(id));
+    with_others(store, known, id.clone(), current).await?;
+    Ok(())
+}
+
+/// Returns the generations that a log shows to have been current.
+pub(super) fn marked(log: &Log) -> BTreeSet<GenerationId> {
+    let marks = log.marks.iter();
+    marks.map(|mark| mark.generation.clone()).collect()
+}
+
+fn says_the_same(a: &Generation, b: &Generation) -> bool {
+    a.bottles == b.bottles
+        && a.manifests == b.manifests
+        && a.api == b.api
+        && a.selection == b.selection
+}
+
+/// Puts generations together: all bottles of all, and the files of the latest.
+async fn union(
+    store: &Store,
+    together: &mut [(GenerationId, Generation)],
+) -> Result<Generation, LogError> {
+    together.sort_by(|a, b| (b.1.created, &b.0).cmp(&(a.1.created, &a.0)));
+    let Some(((_, newest), older)) = together.split_first() else {
+        return Ok(Generation::empty(Timestamp::UNIX_EPOCH));
     };
+    let mut merged = newest.clone();
+    for (_, older) in older {
+        add(store, &mut merged, older).await?;
+    }
+    let names = together.iter().map(|(id, _)| id);
+    merged.number = names.clone().map(GenerationId::number).max().unwrap_or(0) + 1;
+    merged.base = names.max().map(GenerationId::to_string);
+    merged.bottles.sort();
+    Ok(merged)
+}
+
+async fn add(store: &Store, merged: &mut Generation, older: &Generation) -> Result<(), LogError> {
     merged.selection.extend(older.selection.clone());
     for (path, entry) in &older.api {
-        merged
-            .api
-            .entry(path.clone())
-            .or_insert_with(|| entry.clone());
+        let there = merged.api.get(path).map(|newer| &newer.file);
+        if takes_older(store, &api_key(path), there, &entry.file).await? {
+            merged.api.insert(path.clone(), entry.clone());
+        }
     }
     for (key, entry) in &older.manifests {
-        merged
-            .manifests
-            .entry(key.clone())
-            .or_insert_with(|| entry.clone());
+        if takes_older(store, key, merged.manifests.get(key), entry).await? {
+            merged.manifests.insert(key.clone(), entry.clone());
+        }
     }
     let have: BTreeSet<_> = merged.bottles.iter().map(Held::bottle).collect();
     let added = older
@@ -93,8 +129,33 @@ fn union(a: &Generation, a_id: &GenerationId, b: &Generation, b_id: &GenerationI
         .iter()
         .filter(|held| !have.contains(&held.bottle()));
     merged.bottles.extend(added.cloned().collect::<Vec<_>>());
-    merged.bottles.sort();
-    merged
+    Ok(())
+}
+
+/// Tells whether an older file has to do: because there is no newer one, or because two runs wrote it at the same moment, where nothing had been
+/// before, and the newer one is lost.
+async fn takes_older(
+    store: &Store,
+    key: &str,
+    newer: Option<&FileEntry>,
+    older: &FileEntry,
+) -> Result<bool, LogError> {
+    let Some(newer) = newer else { return Ok(true) };
+    Ok(
+        newer != older
+            && !is_found(store, key, newer).await?
+            && is_found(store, key, older).await?,
+    )
+}
+
+async fn is_found(store: &Store, key: &str, entry: &FileEntry) -> Result<bool, StoreError> {
+    match log::read_file(store, key, entry).await {
+        Ok(_) => Ok(true),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads what a mirror without a log holds, from its manifests and the list of its objects. Nothing is fetched from anywhere else.

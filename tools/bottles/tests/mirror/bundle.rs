@@ -30,7 +30,7 @@ async fn near() -> Near {
 }
 
 impl Near {
-    async fn export(&self, since: Option<u64>, dir: &Path) -> bottles::bundle::Exported {
+    async fn export(&self, since: Option<&str>, dir: &Path) -> bottles::bundle::Exported {
         let options = ExportOptions {
             since,
             dir,
@@ -88,7 +88,7 @@ async fn the_far_side_gets_the_same_and_later_only_what_it_lacks() {
     near.world.server.replace(Sample::a_week_later());
     near.world.sync(&[], FIRST + 1).await;
     let next = tempfile::tempdir().expect("a directory");
-    let delta = near.export(Some(1), next.path()).await;
+    let delta = near.export(Some("1"), next.path()).await;
     assert!(delta.bytes < all.bytes);
     take_in(&far, &near, next.path())
         .await

@@ -27,7 +27,7 @@ fn first_once() -> bottles::sample::Sample {
 
 #[tokio::test]
 async fn wherever_a_run_dies_clients_see_one_whole_state_and_the_next_run_ends_the_same() {
-    let whole = World::serving(first_once()).await;
+    let whole = World::small(first_once()).await;
     let operations = undisturbed(&whole).await;
     let expected = whole.objects();
     assert!(
@@ -36,7 +36,7 @@ async fn wherever_a_run_dies_clients_see_one_whole_state_and_the_next_run_ends_t
     );
     for at in 1..=operations {
         for point in [CrashPoint::BeforeEffect, CrashPoint::AfterEffect] {
-            let world = World::serving(first_once()).await;
+            let world = World::small(first_once()).await;
             world.sync(&["jq", "wget"], FIRST).await;
             world.server.replace(later_once());
             world.handle.crash_at(at, point);

@@ -70,26 +70,38 @@ async fn an_api_file_that_is_withdrawn_is_named_and_stays() {
 }
 
 #[tokio::test]
-async fn api_files_that_the_store_has_lost_are_fetched_again() {
+async fn api_files_that_the_store_has_lost_are_put_back_or_fetched_again() {
     let world = World::new().await;
     world.sync(&["jq"], FIRST).await;
     let whole = world.objects();
-    for name in ["formula.jws.json", "cask.jws.json"] {
-        assert!(world.handle.remove_raw(&format!("api/{name}")));
-    }
+    let is_whole = |world: &World| {
+        for (key, bytes) in whole.iter().filter(|(key, _)| key.starts_with("api/")) {
+            assert_eq!(world.objects().get(key), Some(bytes), "{key}");
+        }
+    };
+    // One is gone, and one has other bytes of the same length: their copies are here.
+    let lose = |world: &World| {
+        let mut damaged = whole["api/cask.jws.json"].to_vec();
+        damaged[20] ^= 1;
+        world.handle.put_raw("api/cask.jws.json", damaged);
+        assert!(world.handle.remove_raw("api/formula.jws.json"));
+    };
+    lose(&world);
     let report = world.sync(&[], FIRST + 1).await;
-    assert!(report.published.is_some(), "{report:?}");
-    // One of the same length with other bytes: a look at the list does not find it, a look at the file does.
-    let mut damaged = whole["api/cask.jws.json"].to_vec();
-    damaged[20] ^= 1;
-    world.handle.put_raw("api/cask.jws.json", damaged);
+    assert!(report.nothing_new, "{report:?}");
+    is_whole(&world);
+    // The copies are gone as well: the upstream has them.
+    lose(&world);
+    for key in whole.keys() {
+        if key.starts_with(".syncline/mirror/files/") {
+            assert!(world.handle.remove_raw(key));
+        }
+    }
     let mut options = world.options(&[], FIRST + 2);
     options.checks_store = true;
     let report = world.run(&options).await.expect("it ends");
     assert!(report.published.is_some(), "{report:?}");
-    for (key, bytes) in whole.iter().filter(|(key, _)| key.starts_with("api/")) {
-        assert_eq!(world.objects().get(key), Some(bytes), "{key}");
-    }
+    is_whole(&world);
     assert!(world.sync(&[], FIRST + 3).await.nothing_new);
 }
 

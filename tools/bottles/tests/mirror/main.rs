@@ -4,6 +4,7 @@ mod bundle;
 mod crash;
 mod keeping;
 mod line;
+mod meeting;
 mod prune;
 mod serve;
 mod sync;

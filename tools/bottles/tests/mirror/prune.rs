@@ -1,11 +1,12 @@
 //! Going back, and taking away what nobody needs.
 
 use crate::world::{FIRST, World};
-use bottles::log::{self, Log};
+use bottles::log::{self, GenerationId, Log};
 use bottles::prune::{PruneOptions, prune};
-use bottles::publish;
+use bottles::rollback::{RollbackError, roll_back};
 use jiff::Timestamp;
 use std::time::Duration;
+use testkit::CrashPoint;
 
 fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
     PruneOptions {
@@ -16,19 +17,18 @@ fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
     }
 }
 
-async fn go_to(world: &World, number: u64) {
+async fn numbered(world: &World, number: u64) -> GenerationId {
     let log = Log::read(&world.store).await.expect("listed");
-    let id = log
-        .published()
-        .into_iter()
-        .find(|id| id.number() == number)
-        .expect("it is there")
-        .clone();
-    let from = world.current().await.expect("one is current").1;
-    let to = log::read(&world.store, &id).await.expect("it is read");
-    publish::switch_to(&world.store, &log, &from, &to, &id)
-        .await
-        .expect("switched");
+    let [id] = log.named(&number.to_string())[..] else {
+        panic!("there is not exactly one generation {number}");
+    };
+    id.clone()
+}
+
+async fn go_to(world: &World, number: u64) {
+    let id = numbered(world, number).await;
+    let settled = roll_back(&world.store, &id).await.expect("gone back to");
+    assert_eq!(settled.id, id);
 }
 
 #[tokio::test]
@@ -74,6 +74,7 @@ async fn what_a_kept_generation_names_stays_and_the_rest_goes_after_the_grace_pe
     );
     assert_eq!(world.objects(), before);
     // Kept by number.
+    world.handle.set_clock_ms((FIRST + 3 * week) as u64 * 1000);
     let kept = prune(&world.store, options(2, FIRST + 3 * week, 86_400))
         .await
         .expect("pruned");
@@ -88,11 +89,174 @@ async fn what_a_kept_generation_names_stays_and_the_rest_goes_after_the_grace_pe
     let after = world.objects();
     assert!(!after.contains_key("v2/homebrew/core/jq/manifests/1.7.1"));
     assert!(after.keys().filter(|key| key.contains("/blobs/")).count() == generation.bottles.len());
-    assert!(
-        !after
-            .keys()
-            .any(|key| key.starts_with(".syncline/mirror/files/"))
-    );
+    let kept: Vec<&str> = after
+        .keys()
+        .filter_map(|key| key.strip_prefix(".syncline/mirror/files/"))
+        .collect();
+    let mut named: Vec<String> = generation
+        .api
+        .values()
+        .map(|entry| entry.file.sha256.to_string())
+        .collect();
+    named.sort();
+    assert_eq!(kept, named);
+    assert!(!after.keys().any(|key| key.contains("/pruning-")));
     // And the mirror goes on.
     assert!(world.sync(&[], FIRST + 4 * week).await.nothing_new);
+}
+
+#[tokio::test]
+async fn a_prune_goes_by_the_clock_of_the_store() {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.handle.set_clock_ms(FIRST as u64 * 1000);
+    world.sync(&["jq"], FIRST).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let before = world.objects();
+    // This machine's clock is years ahead.
+    let pruned = prune(&world.store, options(1, FIRST + 100_000_000, 86_400))
+        .await
+        .expect("pruned");
+    assert_eq!((pruned.generations.len(), pruned.objects), (0, 0));
+    assert_eq!(world.objects(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_generation_can_be_left_and_a_sync_makes_the_mirror_anew() {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.sync(&["jq"], FIRST).await;
+    let first = numbered(&world, 1).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let second = numbered(&world, 2).await;
+    for damage in [Some("no generation"), None] {
+        match damage {
+            Some(text) => world.handle.put_raw(&log::generation_key(&second), text),
+            None => drop(world.handle.remove_raw(&log::generation_key(&second))),
+        }
+        // Nobody remembers what was selected: that is said, and nothing is published without it.
+        world
+            .run(&world.options(&[], FIRST + 2))
+            .await
+            .expect_err("it cannot be read");
+        roll_back(&world.store, &first).await.expect("gone back to");
+        assert_eq!(world.check_files().await.number, 1);
+        // Once more: the damaged one is current.
+        let log = Log::read(&world.store).await.expect("listed");
+        log::mark(&world.store, &log, &second)
+            .await
+            .expect("marked");
+    }
+    let _ = world.server.take_asked();
+    let report = world.sync(&["jq"], FIRST + 3).await;
+    assert!(report.warnings[0].contains(second.as_str()), "{report:?}");
+    assert_eq!(report.fetched, 0);
+    let generation = world.check_settled().await;
+    assert_eq!(generation.number, 3);
+}
+
+#[tokio::test]
+async fn a_rollback_that_dies_anywhere_is_whole_or_has_not_been() {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.sync(&["jq"], FIRST).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let first = numbered(&world, 1).await;
+    for at in 1.. {
+        world.handle.crash_after(at);
+        let outcome = roll_back(&world.store, &first).await;
+        let is_through = !world.handle.is_crashed();
+        world.handle.revive();
+        if is_through {
+            outcome.expect("nothing stood in its way");
+        }
+        let (_, generation) = world.current().await.expect("one is current");
+        world.check_static(&["jq"]);
+        // The upstream gives what it gave when the second was made: there is nothing new but for what was gone back from.
+        let report = world.sync(&[], FIRST + 2).await;
+        assert_eq!(report.nothing_new, generation.number > 1, "died at {at}");
+        world.check_settled().await;
+        if is_through {
+            assert!(at > 10, "{at} operations are too few for a rollback");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_during_a_prune_is_refused_or_spares_what_is_gone_back_to() {
+    for at in 0.. {
+        let world = World::small(bottles::sample::Sample::embedded()).await;
+        world.handle.set_clock_ms(FIRST as u64 * 1000);
+        world.sync(&["jq"], FIRST).await;
+        world
+            .server
+            .replace(bottles::sample::Sample::a_week_later());
+        world.sync(&[], FIRST + 1).await;
+        let first = numbered(&world, 1).await;
+        world.handle.set_clock_ms((FIRST + 864_000) as u64 * 1000);
+        let other = world.beside(1, bottles::sample::Sample::embedded()).await;
+        world.handle.hold_at(at);
+        let is_done = std::cell::Cell::new(false);
+        let pruning = async {
+            let outcome = prune(&world.store, options(1, FIRST, 86_400)).await;
+            is_done.set(true);
+            outcome
+        };
+        let meeting = async {
+            while !world.handle.is_held() && !is_done.get() {
+                tokio::task::yield_now().await;
+            }
+            let was_held = world.handle.is_held();
+            let outcome = roll_back(&other.store, &first).await;
+            world.handle.release();
+            (outcome, was_held)
+        };
+        let (pruned, (outcome, was_held)) = tokio::join!(pruning, meeting);
+        pruned.expect("pruned");
+        let generation = world.check_files().await;
+        match outcome {
+            Ok(_) => assert_eq!(generation.number, 1, "met at {at}"),
+            Err(RollbackError::Pruning | RollbackError::Gone { .. } | RollbackError::Log(_)) => {
+                assert_eq!(generation.number, 2, "met at {at}");
+            }
+            Err(error) => panic!("met at {at}: {error}"),
+        }
+        if !was_held {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_prune_that_was_killed_stands_in_nobodys_way_for_ever() {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.handle.set_clock_ms(FIRST as u64 * 1000);
+    world.sync(&["jq"], FIRST).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let first = numbered(&world, 1).await;
+    world.handle.crash_at(1, CrashPoint::BeforeEffect);
+    prune(&world.store, options(1, FIRST, 86_400))
+        .await
+        .expect_err("it dies");
+    world.handle.revive();
+    let outcome = roll_back(&world.store, &first).await;
+    assert!(matches!(outcome, Err(RollbackError::Pruning)));
+    assert_eq!(world.check_settled().await.number, 2);
+    world.handle.set_clock_ms((FIRST + 90_000) as u64 * 1000);
+    go_to(&world, 1).await;
+    prune(&world.store, options(2, FIRST, 86_400))
+        .await
+        .expect("pruned");
+    assert!(!world.objects().keys().any(|key| key.contains("/pruning-")));
+    assert_eq!(world.check_files().await.number, 1);
 }

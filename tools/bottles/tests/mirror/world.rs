@@ -24,6 +24,8 @@ pub struct World {
     pub handle: FaultyStore,
     pub store: Store,
     pub state: tempfile::TempDir,
+    /// What its runs ask for; none takes the default.
+    pub platforms: BTreeSet<String>,
 }
 
 impl World {
@@ -41,7 +43,55 @@ impl World {
             store: Store::from_object_store(Arc::new(handle.for_device(0)), ""),
             handle,
             state: tempfile::tempdir().expect("a directory"),
+            platforms: BTreeSet::new(),
         }
+    }
+
+    /// One of a single platform, for tests of many runs: it does all that one of five does.
+    pub async fn small(sample: Sample) -> World {
+        World {
+            platforms: ["x86_64_linux".to_owned()].into(),
+            ..World::serving(sample).await
+        }
+    }
+
+    /// Another machine with the same mirror, to which the upstream shows itself otherwise.
+    pub async fn beside(&self, device: usize, sample: Sample) -> World {
+        let handle = self.handle.for_device(device);
+        World {
+            server: SampleServer::start(sample)
+                .await
+                .expect("the sample starts"),
+            store: Store::from_object_store(Arc::new(handle.clone()), ""),
+            handle,
+            state: tempfile::tempdir().expect("a directory"),
+            platforms: self.platforms.clone(),
+        }
+    }
+
+    /// Begins a run, and does something else once it is about to make one more than so many operations on the store, or has ended.
+    pub async fn run_and_meet<T>(
+        &self,
+        options: &SyncOptions,
+        operations: u64,
+        other: impl Future<Output = T>,
+    ) -> (Result<SyncReport, SyncError>, T) {
+        self.handle.hold_at(operations);
+        let is_done = std::cell::Cell::new(false);
+        let run = async {
+            let outcome = self.run(options).await;
+            is_done.set(true);
+            outcome
+        };
+        let meeting = async {
+            while !self.handle.is_held() && !is_done.get() {
+                tokio::task::yield_now().await;
+            }
+            let met = other.await;
+            self.handle.release();
+            met
+        };
+        tokio::join!(run, meeting)
     }
 
     pub fn upstream(&self) -> Arc<Upstream> {
@@ -65,6 +115,7 @@ impl World {
         SyncOptions {
             selection: Selection {
                 formulae: formulae.iter().map(|name| (*name).to_owned()).collect(),
+                platforms: self.platforms.clone(),
                 ..Selection::default()
             },
             replaces_selection: false,
@@ -162,6 +213,30 @@ impl World {
             let index = bottles::manifest::Index::parse(manifest).expect("an index");
             index.size_of(&bottle).expect("the manifest names it");
         }
+    }
+
+    /// Checks that once nobody is at work the files under their names are exactly those of the current generation.
+    pub async fn check_files(&self) -> Generation {
+        let generation = self.check().await.expect("something is published");
+        let objects = self.handle.objects();
+        let api = generation.api.iter();
+        let api = api.map(|(path, entry)| (format!("api/{path}"), entry.file.sha256));
+        let manifests = generation.manifests.iter();
+        let manifests = manifests.map(|(key, entry)| (key.clone(), entry.sha256));
+        for (key, sha256) in api.chain(manifests) {
+            let there = objects.get(&key).map(|bytes| Digest::of(bytes));
+            assert_eq!(there, Some(sha256), "{key}");
+        }
+        generation
+    }
+
+    /// Checks the files, and that the hash file says the same.
+    pub async fn check_settled(&self) -> Generation {
+        let generation = self.check_files().await;
+        let expected = HashFile::of(&generation, None, Timestamp::UNIX_EPOCH);
+        let names = |file: &HashFile| file.bottles.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&self.hash_file()), names(&expected));
+        generation
     }
 
     pub fn hash_file(&self) -> HashFile {

@@ -34,8 +34,15 @@ fn was_put_into_background(ui: &Ui) -> bool {
     if rustix::termios::isatty(std::io::stdin()) {
         return !ui.can_prompt() && rustix::process::getpgrp() == rustix::process::getpid();
     }
-    let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().to_string());
-    has_no_input() && ignores_keyboard("self") && !parent.is_some_and(|id| ignores_keyboard(&id))
+    // The shell may have ended by now; who took its place as the parent says nothing.
+    let shell = rustix::process::getppid().filter(|parent| is_of_this_session(*parent));
+    let shell = shell.map(|shell| shell.as_raw_nonzero().to_string());
+    has_no_input() && ignores_keyboard("self") && !shell.is_some_and(|id| ignores_keyboard(&id))
+}
+
+fn is_of_this_session(process: rustix::process::Pid) -> bool {
+    let own = rustix::process::getsid(None);
+    matches!((own, rustix::process::getsid(Some(process))), (Ok(own), Ok(other)) if own == other)
 }
 
 fn has_no_input() -> bool {

@@ -1,0 +1,121 @@
+//! Going back, or forth, to a generation that is there.
+//!
+//! What must hold: everything that it names was found before it is marked; who is told that it is current can rely on it; what is damaged
+//! now does not stand in the way, because nothing is read of the generation that is left.
+
+use crate::log::{self, Generation, GenerationId, Log, LogError};
+use crate::plan::api_key;
+use crate::publish::{self, Seen, Settled};
+use std::collections::HashMap;
+use store::{ErrorKind, Store, StoreError};
+
+/// So often a mark is written that somebody else's overtook.
+const ATTEMPTS: usize = 10;
+
+/// A generation cannot be gone back to.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something that it names is not there.
+    #[error("{key} is gone, or not what it was, so this generation cannot be gone back to")]
+    Gone {
+        /// What is not there.
+        key: String,
+    },
+    /// Somebody removes things.
+    #[error("a prune is under way, which may remove what this generation needs")]
+    Pruning,
+    /// Others published again and again.
+    #[error("other runs published at the same time, again and again")]
+    Overtaken,
+}
+
+/// Makes a published generation the current one.
+///
+/// # Errors
+/// If something of it is nowhere any more, somebody prunes, or the store fails.
+pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, RollbackError> {
+    let mut log = Log::read(store).await?;
+    let before = log.current().cloned();
+    if before.as_ref() != Some(to) {
+        if is_pruning(store, &log).await? {
+            return Err(RollbackError::Pruning);
+        }
+        let target = log::read(store, to).await?;
+        check(store, &target).await?;
+        let known = log.clone();
+        for attempt in 0.. {
+            log::mark(store, &log, to).await?;
+            log = Log::read(store).await?;
+            if log.current() == Some(to) {
+                break;
+            }
+            if attempt == ATTEMPTS {
+                return Err(RollbackError::Overtaken);
+            }
+        }
+        // From here on a prune sees the mark. One that began before it, or that came and went meanwhile, did not.
+        let is_there = |log: &Log| {
+            let earlier = known.marks.iter().filter(|mark| mark.generation == *to);
+            let is_marked = |name: &str| log.marks.iter().any(|mark| mark.name() == name);
+            log.generations.contains_key(to)
+                && earlier.map(log::Mark::name).all(|name| is_marked(&name))
+        };
+        if is_pruning(store, &log).await? || !is_there(&log) {
+            if let Some(before) = before {
+                log::mark(store, &log, &before).await?;
+            }
+            return Err(RollbackError::Pruning);
+        }
+    }
+    let settled = publish::settle(store, &mut Seen::default()).await?;
+    let settled = settled.ok_or(RollbackError::Overtaken)?;
+    match settled.lost.first() {
+        Some(key) => Err(RollbackError::Gone { key: key.clone() }),
+        None => Ok(settled),
+    }
+}
+
+async fn is_pruning(store: &Store, log: &Log) -> Result<bool, StoreError> {
+    if log.prunes.is_empty() {
+        return Ok(false);
+    }
+    let now = log::store_time(store).await?;
+    Ok(log.prunes.iter().any(|note| note.is_alive(now)))
+}
+
+/// Looks that everything that a generation names is there.
+async fn check(store: &Store, generation: &Generation) -> Result<(), RollbackError> {
+    let present: HashMap<String, u64> = crate::sync::listed(store).await?;
+    let gone = |key: String| Err(RollbackError::Gone { key });
+    for held in &generation.bottles {
+        if present.get(&held.blob_key()) != Some(&held.size) {
+            return gone(held.blob_key());
+        }
+    }
+    let kept = publish::kept(store).await?;
+    for (key, entry) in &generation.manifests {
+        let is_kept = kept.contains(&entry.sha256.to_string());
+        if !is_kept && present.get(key) != Some(&entry.size) {
+            return gone(key.clone());
+        }
+    }
+    for (path, entry) in &generation.api {
+        if kept.contains(&entry.file.sha256.to_string()) {
+            continue;
+        }
+        match log::read_file(store, &api_key(path), &entry.file).await {
+            Ok(_) => {}
+            Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+                return gone(api_key(path));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
