@@ -192,6 +192,22 @@ impl World {
     }
 }
 
+/// Runs hx, and tells how it ended although the shell may have put it into the background. hx looks whether its signals are those of
+/// a command in the background and its shell's are not, so this stands in the shell's place: it takes the signals' defaults for itself
+/// (a shell cannot, once they are ignored: `env` does it before) and hands on to hx what it was given.
+const WATCHED: &str = r#"#!/bin/bash
+ignored=$(( 0x$(sed -n 's/^SigIgn:\t*//p' /proc/self/status) & 6 ))
+if [ "$ignored" = 6 ] && [ -z "$HX_WATCHED" ]; then
+  HX_WATCHED=ignored exec env --default-signal=INT,QUIT "$0" "$@"
+fi
+if [ -n "$HX_WATCHED" ]; then
+  env --unset=HX_WATCHED --ignore-signal=INT,QUIT "$WORLD/bin/hx" "$@"
+else
+  "$WORLD/bin/hx" "$@"
+fi
+echo $? >"$WORLD/exit-of-hx"
+"#;
+
 impl Drop for World {
     fn drop(&mut self) {
         for child in [&mut self.moto, &mut self.proxy] {
@@ -285,12 +301,8 @@ impl Scene {
             fs::create_dir_all(folder.join(name))?;
         }
         std::os::unix::fs::symlink(hx, folder.join("bin").join("hx"))?;
-        // Tells how hx ended although the shell ran it in the background.
         let watched = folder.join("watched").join("hx");
-        fs::write(
-            &watched,
-            "#!/bin/bash\n\"$WORLD/bin/hx\" \"$@\"\necho $? >\"$WORLD/exit-of-hx\"\n",
-        )?;
+        fs::write(&watched, WATCHED)?;
         fs::set_permissions(
             &watched,
             std::os::unix::fs::PermissionsExt::from_mode(0o755),
