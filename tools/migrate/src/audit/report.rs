@@ -182,7 +182,7 @@ impl FindingKind {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."
             }
             Kind::ObjectWithoutRow => {
-                "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."
+                "Keep it until its origin is clear: it may belong to a run that is not finished, be what a rollback left where it is (`--rollback` says so again), or belong to a deleted document."
             }
         }
     }

@@ -110,10 +110,6 @@ impl Clerk {
     /// A row whose path is a local one.
     fn local(&self, row: &Row, seen: &mut Seen) -> Option<(FindingKind, String)> {
         self.claim_derived(row, seen);
-        if let Ok(key) = keys::object_key(&self.mapping, &self.table, row) {
-            // An unfinished run may have copied it already.
-            self.claim_object(&key, seen);
-        }
         let found = self.paths.find(&self.mapping, row);
         let bent = self.bent(row, &found, seen);
         let file = match found {
