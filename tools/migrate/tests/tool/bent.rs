@@ -8,7 +8,7 @@ use crate::directions::beside_another;
 use crate::world::{BUCKET, Site};
 
 /// What a person does by hand who has lost the state file, to every column or to the documents only.
-fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
+pub fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
     for (table, column) in columns {
         site.sql(&format!(
             "UPDATE {table} SET {column} = REPLACE({column}, '{from}', '{to}') WHERE {column} LIKE '{from}%'"
@@ -16,7 +16,8 @@ fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
     }
 }
 
-const DOCUMENTS: [(&str, &str); 1] = [("documents", "file_path")];
+/// The documents alone.
+pub const DOCUMENTS: [(&str, &str); 1] = [("documents", "file_path")];
 
 const ALL: [(&str, &str); 5] = [
     ("documents", "file_path"),
