@@ -131,3 +131,18 @@ fn a_file_that_a_row_bent_forward_needs_is_not_removed() {
         assert!(document.file.exists(), "no object has it: {}", document.id);
     }
 }
+
+#[test]
+fn each_row_is_told_what_is_to_be_done_about_itself() {
+    let site = Site::new(2);
+    site.run(&["--limit", "1"]).assert_code(0);
+    bend(&site, &DOCUMENTS, "s3://", "/app/uploads/");
+    for document in &site.fleet.documents {
+        std::fs::remove_file(&document.file).expect("removes");
+    }
+    site.run(&[]).assert_code(3).assert_says(&[
+        "missing (2)",
+        "Mend it by `migrate_to_s3 --rollback`",
+        "estore the file",
+    ]);
+}
