@@ -13,6 +13,8 @@ use std::sync::Arc;
 use console::{Failure, Ui, human};
 use transfer::{Exception, ExceptionKind, Journal, KeySet, State};
 
+use known::{Known, Undo};
+
 use crate::cli::args::DirectionArg;
 use crate::db::{Page, Row, Which};
 use crate::keys;
@@ -34,7 +36,7 @@ pub struct Leftover {
     pub rows: Vec<Exception>,
     /// How many there are beyond those that are listed.
     pub unlisted: u64,
-    /// Rows in the bucket without a local file that no journal knows.
+    /// Rows in the bucket without a local file that the journal does not know.
     pub of_others: u64,
 }
 
@@ -56,20 +58,21 @@ impl Leftover {
         }
         if self.of_others > 0 {
             ui.hint(format!(
-                "{} in the bucket without a local file and in no journal known here: the application stored them itself, or another \
-                 program did",
+                "{} in the bucket without a local file and not in the journal of this run: another run moved them, the application stored \
+                 them itself, or another program did",
                 human::count(self.of_others, "row")
             ));
         }
     }
 
     /// Takes a row on that may be a leftover. One that another run explains takes up no place in the list.
-    fn take(&mut self, suspect: Suspect, others: &KeySet) {
-        if others.contains(&suspect.id) {
+    fn take(&mut self, suspect: Suspect, others: &Known) {
+        if others.brought.contains(&suspect.id) {
             return;
         }
+        let again = others.to_be_repeated(&suspect.id);
         match self.rows.len() < LISTED_MAX {
-            true => self.rows.push(suspect.exception()),
+            true => self.rows.push(suspect.exception(again)),
             false => self.unlisted += 1,
         }
     }
@@ -99,7 +102,7 @@ async fn in_bucket(
 ) -> Result<Leftover, Failure> {
     let mut found = Leftover::default();
     // Looked for only if there is something to explain.
-    let mut others: Option<KeySet> = None;
+    let mut others: Option<Known> = None;
     // Rows of further tables that repeat a document's path follow it and are no items.
     let mut paths_seen = KeySet::new();
     for table in session.mapping.tables() {
@@ -178,11 +181,25 @@ struct Suspect {
 }
 
 impl Suspect {
-    fn exception(self) -> Exception {
+    fn exception(self, again: Option<&Undo>) -> Exception {
         let file = self.source.as_deref().unwrap_or("gone");
+        let (why, remedy) = match again {
+            Some(undo) => (
+                format!(
+                    "the run {} moved it: when that was rolled back the row had been changed by hand",
+                    undo.run
+                ),
+                format!("roll that run back again: {}", undo.command),
+            ),
+            None => (
+                "no journal known here or in the bucket says why".to_owned(),
+                "restore the newest journal of the run that moved it (from a backup), and roll that back; if another program moved it, nothing"
+                    .to_owned(),
+            ),
+        };
         Exception {
             message: format!(
-                "the row holds {}, its local file is {file}, and no journal known here or in the bucket says why",
+                "the row holds {}, its local file is {file}, and {why}",
                 self.path
             ),
             item: self.id,
@@ -190,9 +207,7 @@ impl Suspect {
             source: self.source.unwrap_or_default(),
             key: String::new(),
             kind: ExceptionKind::StillSwitched,
-            remedy: "restore the newest journal of the run that moved it (from a backup), and roll that back; if another program moved \
-                     it, nothing"
-                .into(),
+            remedy,
         }
     }
 }
@@ -212,7 +227,10 @@ mod tests {
     #[test]
     fn rows_that_others_explain_hide_none_that_are_left() {
         let explained: Vec<String> = (0..=LISTED_MAX).map(|number| suspect(number).id).collect();
-        let others: KeySet = explained.iter().map(String::as_str).collect();
+        let mut others = Known::default();
+        for id in &explained {
+            others.brought.insert(id);
+        }
         let mut found = Leftover::default();
         (0..=LISTED_MAX + 1).for_each(|number| found.take(suspect(number), &others));
         let names: Vec<&str> = found.rows.iter().map(|row| row.item.as_str()).collect();
@@ -223,7 +241,7 @@ mod tests {
     #[test]
     fn those_beyond_the_list_are_counted() {
         let mut found = Leftover::default();
-        (0..LISTED_MAX + 7).for_each(|number| found.take(suspect(number), &KeySet::new()));
+        (0..LISTED_MAX + 7).for_each(|number| found.take(suspect(number), &Known::default()));
         assert_eq!((found.rows.len(), found.unlisted), (LISTED_MAX, 7));
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! What it deliberately does not do: decide how the command ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use console::{Failure, Ui, human};
@@ -216,7 +216,7 @@ pub fn check_place(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io("write the report", path, &error).hint(HINT))
 }
 
-/// Shows exceptions by kind, each with its reason; the remedy once a kind.
+/// Shows exceptions by kind, each with its reason; a remedy once below those that it is for.
 pub fn show_exceptions(ui: &Ui, exceptions: &[Exception]) {
     if exceptions.is_empty() {
         return;
@@ -236,12 +236,15 @@ pub fn show_exceptions(ui: &Ui, exceptions: &[Exception]) {
             "  {name} ({})",
             human::number(exceptions.len() as u64)
         ));
-        for exception in exceptions.iter().take(left) {
-            ui.out(format!("    {}: {}", exception.item, exception.message));
-        }
-        left = left.saturating_sub(exceptions.len());
-        if let Some(first) = exceptions.first() {
-            ui.out(format!("    what to do: {}", first.remedy));
+        for (index, (remedy, exceptions)) in by_remedy(&exceptions).into_iter().enumerate() {
+            if left == 0 && index > 0 {
+                break;
+            }
+            for exception in exceptions.iter().take(left) {
+                ui.out(format!("    {}: {}", exception.item, exception.message));
+            }
+            left = left.saturating_sub(exceptions.len());
+            ui.out(format!("    what to do: {remedy}"));
         }
     }
     if exceptions.len() > SHOWN_MAX {
@@ -250,6 +253,21 @@ pub fn show_exceptions(ui: &Ui, exceptions: &[Exception]) {
             human::number((exceptions.len() - SHOWN_MAX) as u64)
         ));
     }
+}
+
+/// Groups exceptions by their remedy, in the order in which each remedy comes first.
+fn by_remedy<'e>(exceptions: &[&'e Exception]) -> Vec<(&'e str, Vec<&'e Exception>)> {
+    let mut groups: Vec<(&str, Vec<&Exception>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for exception in exceptions {
+        let remedy = exception.remedy.as_str();
+        let place = *places.entry(remedy).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, group)) => group.push(exception),
+            None => groups.push((remedy, vec![exception])),
+        }
+    }
+    groups
 }
 
 fn show_balance(ui: &Ui, balance: &Balance) {

@@ -22,7 +22,7 @@ use crate::run::record;
 use crate::run::session::Session;
 use crate::run::upon::check_newest;
 use crate::run::workbench::Workbench;
-use crate::state::{Flags, RunState};
+use crate::state::{Flags, Parameters, RunFiles, RunState};
 
 /// Runs `--rollback` or `--force-rollback`.
 ///
@@ -84,7 +84,7 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     if state == RunState::RolledBack {
         name_copies(&bench, options);
     }
-    name_earlier_runs(&bench)?;
+    name_earlier_runs(&bench).await?;
     Ok(exit)
 }
 
@@ -175,27 +175,50 @@ fn state_after(bench: &Workbench, report: &Report, options: RollbackOptions) -> 
     }
     match record::state_of(&bench.journal) {
         // The journal alone cannot tell a run of which nothing was switched from one that is undone.
-        _ if report.exceptions.is_empty() => RunState::RolledBack,
+        _ if report.exceptions.is_empty() || !existing::has_open(&bench.journal) => {
+            RunState::RolledBack
+        }
         RunState::RolledBack => RunState::RolledBack,
         _ => RunState::RollingBack,
     }
 }
 
-/// A rollback undoes one run; a person who ran several should know.
-fn name_earlier_runs(bench: &Workbench) -> Result<(), Failure> {
+/// A rollback undoes one run; a person who ran several should know, wherever their journals are.
+async fn name_earlier_runs(bench: &Workbench) -> Result<(), Failure> {
     let session = &bench.session;
     for (files, summary) in existing::all(session)? {
         let is_other = files.run != bench.record.files.run;
-        let summary = summary.filter(|summary| is_other && existing::can_be_undone(summary));
+        let summary =
+            summary.filter(|summary| is_other && existing::can_be_undone(&files, summary));
         if let Some(summary) = summary {
-            let what = format!(" --rollback {}", command::path(&files.summary));
-            session.ui.hint(format!(
-                "the run {} is not undone ({}): {}",
-                files.run,
-                console::human::count(summary.counts.committed, "document"),
-                session.command(&what, &summary.parameters, Flags::Known)
-            ));
+            name_earlier(
+                session,
+                &files,
+                summary.counts.committed,
+                &summary.parameters,
+            );
         }
     }
+    match existing::only_in_bucket(session, None).await {
+        Ok(runs) => {
+            for run in runs {
+                name_earlier(session, &run.files, run.switched, &run.parameters);
+            }
+        }
+        // This one is undone all the same.
+        Err(failure) => session.ui.warn(format!(
+            "whether the bucket knows of other runs to be undone could not be seen: {failure}"
+        )),
+    }
     Ok(())
+}
+
+fn name_earlier(session: &Session, files: &RunFiles, switched: u64, of: &Parameters) {
+    let what = format!(" --rollback {}", command::path(&files.summary));
+    session.ui.hint(format!(
+        "the run {} is not undone ({}): {}",
+        files.run,
+        human::count(switched, "document"),
+        session.command(&what, of, Flags::Known)
+    ));
 }

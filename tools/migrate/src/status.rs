@@ -64,13 +64,15 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 /// If the state directory cannot be read.
 pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
     let mut runs = summaries(session)?;
-    runs.retain(|summary| existing::can_be_undone(summary) || summary.counts.reverted > 0);
+    let can_be_undone =
+        |summary: &Summary| existing::can_be_undone(&session.state.files(&summary.run), summary);
+    runs.retain(|summary| can_be_undone(summary) || summary.counts.reverted > 0);
     if session.ui.is_json() {
         session.ui.json(&serde_json::json!({ "runs": runs }));
         return Ok(Exit::Ok);
     }
     show_runs(session, &runs);
-    if let Some(newest) = runs.iter().find(|summary| existing::can_be_undone(summary)) {
+    if let Some(newest) = runs.iter().find(|summary| can_be_undone(summary)) {
         let what = format!(
             " --rollback {}",
             command::path(&session.state.files(&newest.run).summary)

@@ -472,6 +472,11 @@ async fn the_audit_names_every_trap_and_nothing_else() {
     for trap in &scene.traps {
         let flaw = match &trap.expect {
             Expect::Stays(flaw) | Expect::Audited(flaw) => *flaw,
+            // Its row is local: nothing names the object that an interrupted run has left.
+            Expect::Moves { key } if trap.name == "object-there-already" => {
+                expected.insert((FindingKind::ObjectWithoutRow, key.clone()));
+                continue;
+            }
             _ => continue,
         };
         let kind = match flaw {

@@ -328,12 +328,19 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
             let in_use = in_use.clone();
             async move { Ok((made.removable(&in_use).await?, made.entry.item)) }
         };
-        let found = side_by_side(shared, entries, work).await?.into_iter();
-        // One without an answer stays as it is, for the next rollback. So does one that somebody else needs.
-        let found = found.filter_map(|(found, item)| Some((item, found?)));
-        let free = unnamed::only_unneeded(shared, found.collect()).await?;
-        let (ids, keys): (Vec<String>, Vec<Vec<String>>) =
+        let found = side_by_side(shared, entries, work).await?;
+        // One of which something is kept, or has no answer, stays as it is, for the next rollback to name again. So does one that somebody else needs.
+        let (mut open, mut going) = (HashSet::new(), Vec::with_capacity(found.len()));
+        for (found, item) in found {
+            if found.is_open {
+                open.insert(item.id.clone());
+            }
+            going.push((item, found.keys));
+        }
+        let free = unnamed::only_unneeded(shared, going).await?;
+        let (mut ids, keys): (Vec<String>, Vec<Vec<String>>) =
             free.into_iter().map(|(item, keys)| (item.id, keys)).unzip();
+        ids.retain(|id| !open.contains(id));
         let keys = keys.concat();
         shared.steps.take("removing objects")?;
         for keys in keys.chunks(KEYS_MAX) {
@@ -393,6 +400,15 @@ async fn keys_in_use(shared: &Arc<Shared>) -> Result<KeySet, RunError> {
 /// Size and digest of a source; none if it is not there.
 type SourceDigest = Option<(u64, Digest)>;
 
+/// What a look at the objects of one item has shown.
+#[derive(Default)]
+struct Removable {
+    /// The keys of those that may go.
+    keys: Vec<String>,
+    /// Whether one is kept, or could not be looked at.
+    is_open: bool,
+}
+
 /// The objects that the run made of one item.
 struct Made {
     shared: Arc<Shared>,
@@ -402,22 +418,22 @@ struct Made {
 }
 
 impl Made {
-    /// Returns the keys of those that may go; none if the store does not let one of them be looked at.
-    async fn removable(&self, in_use: &KeySet) -> Result<Option<Vec<String>>, RunError> {
-        let mut keys = Vec::new();
+    async fn removable(&self, in_use: &KeySet) -> Result<Removable, RunError> {
+        let mut found = Removable::default();
         for (index, blob) in self.entry.item.blobs.iter().enumerate() {
             if in_use.contains(&blob.key) {
                 continue;
             }
             match self.may_go(index, blob).await? {
-                Some(true) => keys.push(blob.key.clone()),
+                Some(true) => found.keys.push(blob.key.clone()),
                 Some(false) => {}
-                None => return Ok(None),
+                None => found.is_open = true,
             }
         }
-        Ok(Some(keys))
+        Ok(found)
     }
 
+    /// Tells whether an object may go; false if there is none of this run, and none if it is kept, which is named.
     async fn may_go(&self, index: usize, blob: &Blob) -> Result<Option<bool>, RunError> {
         let is_fresh = self.entry.fresh.get(index).copied().unwrap_or(false);
         match self.entry.stored.get(index) {
@@ -438,14 +454,18 @@ impl Made {
         }
     }
 
-    /// Tells whether the source is there and as it was copied; if not, the object is named.
+    /// Tells whether the source is there and as it was copied. If not, the object is kept, and named; false if that is gone too.
     async fn has_source(&self, blob: &Blob, stored: &StoredBlob) -> Result<Option<bool>, RunError> {
         match self.source_digest(blob).await? {
             None => Ok(None),
             Some(found) if found == Some((stored.size, stored.sha256)) => Ok(Some(true)),
             Some(_) => {
-                self.keep(blob)?;
-                Ok(Some(false))
+                let shared = &self.shared;
+                match shared.patiently(|| shared.target.head(&blob.key)).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(false)),
+                    Err(error) => self.refused_one(blob, error).await,
+                    Ok(_) => self.keep(blob),
+                }
             }
         }
     }
@@ -501,8 +521,7 @@ impl Made {
                 Err(error) => return self.refused_one(blob, error).await,
             }
         }
-        self.keep(blob)?;
-        Ok(Some(false))
+        self.keep(blob)
     }
 
     /// Names the object if it is the only one that the store refuses.
@@ -519,13 +538,11 @@ impl Made {
         Ok(None)
     }
 
-    fn keep(&self, blob: &Blob) -> Result<(), RunError> {
+    fn keep(&self, blob: &Blob) -> Result<Option<bool>, RunError> {
         let message = "the object was left where it is: it is not what the run stored, or its source is not there or differs";
-        self.remark(
-            blob,
-            message,
-            "compare both, and remove the object if nobody needs it",
-        )
+        let remedy = "compare both, and remove the object if nobody needs it; then roll back again";
+        self.remark(blob, message, remedy)?;
+        Ok(None)
     }
 
     fn remark(&self, blob: &Blob, message: &str, remedy: &str) -> Result<(), RunError> {

@@ -11,7 +11,7 @@ use crate::item::{Blob, Item};
 use crate::journal::{Entry, Line, State, StoredBlob};
 use crate::keyset::{KeySet, hash};
 use crate::observer::Event;
-use crate::report::{EXCEPTIONS_MAX, Ended, ExceptionKind, Report, VerifyReport};
+use crate::report::{EXCEPTIONS_MAX, Ended, Exception, ExceptionKind, Report, VerifyReport};
 use std::collections::HashSet;
 use std::sync::Arc;
 use store::{ErrorKind, StoreError};
@@ -284,19 +284,28 @@ async fn only_switched(
             may_go.push(entry);
             continue;
         }
-        let message =
-            "something still refers to its source, or it is not switched over; the source was kept";
-        let remedy =
-            "run the migration again, and see what refers to the file; then remove sources again";
-        let kind = ExceptionKind::ItemChanged;
-        shared.remark(super::shared::item_exception(
-            &entry.item,
-            kind,
-            message,
-            remedy,
-        ))?;
+        shared.remark(why_needed(shared, &entry.item).await)?;
     }
     Ok(may_go)
+}
+
+/// Says why the sources of an item stay: a link by that alone, for somebody has made it, and a rollback could not make it again.
+async fn why_needed(shared: &Shared, item: &Item) -> Exception {
+    for blob in &item.blobs {
+        if let Some(target) = shared.source.leads_to(blob).await {
+            let message = format!(
+                "the source {} is a link to {target}: neither it nor what it leads to is ever removed; both were kept",
+                blob.source
+            );
+            let remedy = "see what else uses the file that it leads to; if nothing does, remove both by hand";
+            return exception(item, blob, ExceptionKind::NotAFile, message, remedy);
+        }
+    }
+    let message =
+        "something still refers to its source, or it is not switched over; the source was kept";
+    let remedy =
+        "run the migration again, and see what refers to the file; then remove sources again";
+    super::shared::item_exception(item, ExceptionKind::ItemChanged, message, remedy)
 }
 
 async fn remove_batch(

@@ -303,6 +303,14 @@ impl Journal {
         }
     }
 
+    /// Reads the items that this run had switched over and that somebody had changed when they were to be switched back: the next rollback tries again.
+    pub fn entries_lost_on_the_way_back(&self) -> Entries {
+        Entries {
+            journal: self.clone(),
+            places: self.places_lost_on_the_way_back().into_iter(),
+        }
+    }
+
     /// Reads the exceptions of items that are still left out or lost, and all remarks; at most 10,000.
     ///
     /// # Errors

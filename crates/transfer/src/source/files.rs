@@ -119,6 +119,13 @@ impl Source for Files {
         blocking(look).await.unwrap_or_else(|_| vec![None; n])
     }
 
+    async fn leads_to(&self, blob: &Blob) -> Option<String> {
+        let path = blob.source.clone();
+        let look = move || Ok(fs::read_link(&path).ok());
+        let target = blocking(look).await.ok().flatten()?;
+        Some(target.display().to_string())
+    }
+
     async fn restore(
         &self,
         blob: &Blob,

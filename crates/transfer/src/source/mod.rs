@@ -55,6 +55,11 @@ pub trait Source: Send + Sync {
         vec![None; blobs.len()]
     }
 
+    /// Returns where a blob's name leads if that is only a link; nothing where there are no links.
+    async fn leads_to(&self, _blob: &Blob) -> Option<String> {
+        None
+    }
+
     /// Puts a blob back that is not there, or that differs: checks size and digest of the body against `stored`, and only then
     /// gives it its name, durably.
     ///

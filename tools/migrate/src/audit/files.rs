@@ -8,7 +8,7 @@ use super::report::{Finding, FindingKind};
 use super::{AuditError, Seen, blocking};
 use crate::mapping::Mapping;
 use crate::resolve::Paths;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use transfer::{Digest, KeySet};
@@ -64,7 +64,9 @@ fn walk(
         if metadata.is_dir() {
             folders.push(path);
         } else {
-            files.push((path, metadata.len()));
+            // A link is as long as the file that it leads to: that is what was, or will be, migrated.
+            let led_to = fs::metadata(&path).ok().filter(Metadata::is_file);
+            files.push((path, led_to.unwrap_or(metadata).len()));
         }
     }
     files
@@ -86,9 +88,20 @@ fn look_at_file(path: &Path, bytes: u64, hash: bool, seen: &mut Seen) {
     let copied = copied
         .iter()
         .find_map(|path| seen.copied.get(&path.to_string_lossy()));
+    let link = fs::read_link(path).ok();
+    let through = link.as_ref().map_or(String::new(), |target| {
+        format!("it is a link to {}; ", target.display())
+    });
     let found = match copied {
         Some(was) if let Some(how) = differs(path, bytes, was, hash) => {
-            finding(path, FindingKind::MigratedSourceDiffers, how)
+            let detail = format!("{through}{how}");
+            finding(path, FindingKind::MigratedSourceDiffers, detail)
+        }
+        known if link.is_some() && (known.is_some() || is_in(&seen.migrated)) => {
+            let detail = format!(
+                "{through}its {bytes} bytes are in the bucket now, and the link stays with --delete-source"
+            );
+            finding(path, FindingKind::MigratedLink, detail)
         }
         known if known.is_some() || is_in(&seen.migrated) => {
             let detail = format!(
@@ -97,7 +110,7 @@ fn look_at_file(path: &Path, bytes: u64, hash: bool, seen: &mut Seen) {
             finding(path, FindingKind::MigratedSource, detail)
         }
         _ => {
-            let detail = format!("no row names it; it has {bytes} bytes");
+            let detail = format!("{through}no row names it; it has {bytes} bytes");
             finding(path, FindingKind::FileWithoutRow, detail)
         }
     };

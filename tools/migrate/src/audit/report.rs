@@ -97,6 +97,8 @@ pub enum FindingKind {
     StaleCopy,
     /// A file was migrated, its row names the object now, and `--delete-source` has not removed it yet.
     MigratedSource,
+    /// Such a file is reached through a link, which `--delete-source` leaves alone.
+    MigratedLink,
     /// Such a file is not what was migrated: somebody has written to it since.
     MigratedSourceDiffers,
     /// No row names a file.
@@ -125,6 +127,7 @@ impl FindingKind {
             Kind::SharedFile => "shared_file",
             Kind::StaleCopy => "stale_copy",
             Kind::MigratedSource => "migrated_source",
+            Kind::MigratedLink => "migrated_link",
             Kind::MigratedSourceDiffers => "migrated_source_differs",
             Kind::FileWithoutRow => "file_without_row",
             Kind::ObjectWithoutRow => "object_without_row",
@@ -136,7 +139,9 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         use FindingKind as Kind;
         match self {
-            Kind::LegacyPath | Kind::SharedFile | Kind::MigratedSource => Severity::Info,
+            Kind::LegacyPath | Kind::SharedFile | Kind::MigratedSource | Kind::MigratedLink => {
+                Severity::Info
+            }
             Kind::StaleCopy
             | Kind::MigratedSourceDiffers
             | Kind::FileWithoutRow
@@ -175,6 +180,9 @@ impl FindingKind {
             Kind::MigratedSource => {
                 "Nothing is wrong. When the objects have proved themselves: `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
             }
+            Kind::MigratedLink => {
+                "Nothing is wrong. `--delete-source` removes neither a link nor what it leads to: when the objects have proved themselves, and nothing else uses that file, remove both by hand."
+            }
             Kind::MigratedSourceDiffers => {
                 "Compare it with the object, which the application reads: a rollback and --delete-source leave both alone until they are equal."
             }
@@ -182,7 +190,7 @@ impl FindingKind {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."
             }
             Kind::ObjectWithoutRow => {
-                "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."
+                "Keep it until its origin is clear: it may belong to a run that is not finished, be what a rollback left where it is (`--rollback` says so again), or belong to a deleted document."
             }
         }
     }

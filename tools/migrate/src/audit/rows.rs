@@ -110,8 +110,10 @@ impl Clerk {
     /// A row whose path is a local one.
     fn local(&self, row: &Row, seen: &mut Seen) -> Option<(FindingKind, String)> {
         self.claim_derived(row, seen);
-        if let Ok(key) = keys::object_key(&self.mapping, &self.table, row) {
-            // An unfinished run may have copied it already.
+        // Where paths do not say where the file is, a row names file and object alike.
+        if !self.mapping.marks_stored()
+            && let Ok(key) = keys::object_key(&self.mapping, &self.table, row)
+        {
             self.claim_object(&key, seen);
         }
         let found = self.paths.find(&self.mapping, row);

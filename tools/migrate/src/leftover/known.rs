@@ -5,30 +5,53 @@
 //!
 //! What it deliberately does not do: compare upload paths or users. Whoever's document it was and wherever it lay, its row is explained.
 
+use std::collections::HashMap;
+
 use console::Failure;
-use transfer::{Journal, KeySet, State};
+use transfer::{Journal, JournalError, KeySet, State};
 
 use crate::cli::args::DirectionArg;
+use crate::run::command;
+use crate::run::failures::journal_failure;
 use crate::run::journals;
 use crate::run::session::{Session, direction_named};
-use crate::state::Parameters;
+use crate::state::{Flags, Parameters};
 
-/// Collects the items that another run has switched, or may have.
+/// Collects the items that another run has switched, or may have, and those that a rollback has still to put back.
 ///
 /// # Errors
 /// If the bucket cannot be listed. A journal that cannot be read is named and explains nothing.
-pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<KeySet, Failure> {
+pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<Known, Failure> {
     let parameters = session.parameters()?;
     let mirror = session.mirror().await?;
     let mut known = Known::default();
+    let undo = |of: &Journal| {
+        let run = &of.header().run_id;
+        let file = command::path(&session.state.files(run).summary);
+        Undo {
+            run: run.clone(),
+            command: session.command(&format!(" --rollback {file}"), &parameters, Flags::Known),
+        }
+    };
     let take_in = |other: &Journal, is_copied| match way_of(other, &parameters, is_copied) {
         // The copy lies in the bucket of the run, whatever name that had then.
-        Some(way) => known.take_in(other, way),
+        Some(way) => known.take_in(other, way, undo(other)),
         None => Ok(()),
     };
     let own = &journal.header().run_id;
     journals::newest_first(session, &mirror, Some(own), "explains no row", take_in).await?;
-    Ok(known.brought)
+    known
+        .take_in_lost(journal, undo(journal))
+        .map_err(|error| journal_failure(&error))?;
+    Ok(known)
+}
+
+/// A run whose rollback is to be repeated.
+pub(super) struct Undo {
+    /// Its name.
+    pub(super) run: String,
+    /// What to type.
+    pub(super) command: String,
 }
 
 /// Which way a run brought rows.
@@ -40,13 +63,32 @@ enum Way {
 
 /// The journals are taken in from the newest on: the first that moved a row says where it is.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     moved: KeySet,
-    brought: KeySet,
+    pub(super) brought: KeySet,
+    /// Items that somebody had changed when they were to be put back: the place of their run among those below.
+    lost: HashMap<String, usize>,
+    undo: Vec<Undo>,
 }
 
 impl Known {
-    fn take_in(&mut self, journal: &Journal, way: Way) -> Result<(), transfer::JournalError> {
+    /// Returns the run whose rollback found an item changed, and is to be repeated.
+    pub(super) fn to_be_repeated(&self, id: &str) -> Option<&Undo> {
+        self.undo.get(*self.lost.get(id)?)
+    }
+
+    fn take_in_lost(&mut self, journal: &Journal, undo: Undo) -> Result<(), JournalError> {
+        for entry in journal.entries_lost_on_the_way_back() {
+            self.lost.entry(entry?.item.id).or_insert(self.undo.len());
+        }
+        self.undo.push(undo);
+        Ok(())
+    }
+
+    fn take_in(&mut self, journal: &Journal, way: Way, undo: Undo) -> Result<(), JournalError> {
+        if way == Way::Into {
+            self.take_in_lost(journal, undo)?;
+        }
         for entry in journal.entries(|state| tells_where(state, way)) {
             let id = entry?.item.id;
             if self.moved.insert(&id) && way == Way::Into {

@@ -8,14 +8,14 @@ use std::path::Path;
 
 use console::{Exit, Failure};
 use store::Store;
-use transfer::{Journal, JournalError, JournalErrorKind};
+use transfer::{Journal, JournalError, JournalErrorKind, State};
 
 use super::failures::journal_failure;
 use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session, direction_named};
 use super::sound;
 use crate::cli::args::DirectionArg;
-use crate::state::{Parameters, RunFiles, RunState, Summary, run_named};
+use crate::state::{Parameters, RunFiles, RunState, Summary, run_age, run_named};
 
 /// What a run is taken up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,11 +163,24 @@ pub fn all(session: &Session) -> Result<Vec<(RunFiles, Option<Summary>)>, Failur
 
 /// Tells whether there is something to undo in a run.
 #[must_use]
-pub fn can_be_undone(summary: &Summary) -> bool {
-    summary.state != RunState::RolledBack
-        && (summary.counts.committed > 0
-            || summary.counts.stored > 0
-            || summary.state.is_unfinished())
+pub fn can_be_undone(files: &RunFiles, summary: &Summary) -> bool {
+    let counts = &summary.counts;
+    match summary.state {
+        RunState::RolledBack => false,
+        _ if counts.committed > 0 || counts.stored > 0 => true,
+        // One that could take nothing on is unfinished for ever. What cannot be read is not nothing.
+        state if state.is_unfinished() => {
+            Journal::read_only(&files.journal).map_or(true, |journal| has_open(&journal))
+        }
+        _ => false,
+    }
+}
+
+/// Tells whether a run has, or had once, anything in the target or the rows that is not undone for certain.
+#[must_use]
+pub fn has_open(journal: &Journal) -> bool {
+    let tally = journal.tally();
+    tally.total() > tally.of(State::LeftOut) + tally.of(State::Undone)
 }
 
 fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
@@ -178,7 +191,7 @@ fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
     Some(record.summary)
 }
 
-/// The newest run that has something to undo, else the newest at all, else that of the bucket.
+/// The newest run that has something to undo, here or in the bucket, else the newest at all, else that of the bucket.
 async fn newest(session: &Session) -> Result<RunFiles, Failure> {
     let mut runs = all(session)?;
     for (files, summary) in runs.iter_mut().filter(|(_, summary)| summary.is_none()) {
@@ -187,13 +200,94 @@ async fn newest(session: &Session) -> Result<RunFiles, Failure> {
             *summary = described(session, files);
         }
     }
-    let with_work = runs
-        .iter()
-        .find(|(_, summary)| summary.as_ref().is_some_and(can_be_undone));
+    let can_be_undone = |(files, summary): &&(RunFiles, Option<Summary>)| {
+        summary
+            .as_ref()
+            .is_some_and(|summary| can_be_undone(files, summary))
+    };
+    let with_work = runs.iter().find(can_be_undone);
+    let after = with_work.map(|(files, _)| files.run.as_str());
+    if let Some(newer) = only_in_bucket(session, after).await?.into_iter().next() {
+        let (run, path) = (&newer.files.run, &newer.files.journal);
+        Journal::from_mirror(&newer.mirror, MIRROR, run, path)
+            .await
+            .map_err(|error| journal_failure(&error))?;
+        say_taken(session, &newer.files);
+        return Ok(newer.files);
+    }
     match with_work.or(runs.first()) {
         Some((files, _)) => Ok(files.clone()),
         None => from_bucket(session).await,
     }
+}
+
+/// A run with something to undo whose journal is not here, and of which a bucket keeps a copy.
+pub struct OnlyInBucket {
+    /// The names that its files would have here.
+    pub files: RunFiles,
+    /// What it was over.
+    pub parameters: Parameters,
+    /// How many items it has switched.
+    pub switched: u64,
+    mirror: Store,
+}
+
+/// Lists the runs of this database and application that have something to undo and of which only a bucket keeps the journal, the newest first; those
+/// that began after one run, if it is named.
+///
+/// # Errors
+/// If a bucket or the state directory cannot be listed. A copy that cannot be read is said: whoever can write to the bucket can put one there.
+pub async fn only_in_bucket(
+    session: &Session,
+    after: Option<&str>,
+) -> Result<Vec<OnlyInBucket>, Failure> {
+    let here = session.state.runs()?;
+    let mut found: Vec<OnlyInBucket> = Vec::new();
+    for mirror in mirrors(session).await? {
+        let runs = Journal::mirrored_runs(&mirror, MIRROR).await;
+        let mut runs = runs.map_err(|error| journal_failure(&error))?;
+        runs.retain(|run| after.is_none_or(|after| run_age(run) > run_age(after)));
+        runs.retain(|run| here.iter().all(|files| files.run != *run));
+        runs.retain(|run| found.iter().all(|other| other.files.run != *run));
+        for run in runs {
+            match copied(&mirror, &run).await? {
+                Ok(journal) => found.extend(undoable(session, &mirror, &run, &journal)),
+                Err(error) => session.ui.warn(format!(
+                    "whether the run {run} is to be undone cannot be seen: {error}"
+                )),
+            }
+        }
+    }
+    found.sort_by_key(|one| std::cmp::Reverse(run_age(&one.files.run)));
+    Ok(found)
+}
+
+fn undoable(
+    session: &Session,
+    mirror: &Store,
+    run: &str,
+    journal: &Journal,
+) -> Option<OnlyInBucket> {
+    let of: Parameters = serde_json::from_value(journal.header().parameters.clone()).ok()?;
+    let info = session.database.info();
+    // The rest is the run's own: nobody knows its direction before it is taken up.
+    let here = Parameters {
+        database: info.identity.clone(),
+        origin: Some(info.origin.clone()),
+        application: session.mapping.name.clone(),
+        ..of.clone()
+    };
+    let is_of_here = !of.is_surely_other(&here) && of.application == here.application;
+    let state = state_of(journal);
+    let switched = journal.tally().switched();
+    let has_work = switched > 0 || (state.is_unfinished() && has_open(journal));
+    let is_it = is_of_here && has_work && state != RunState::RolledBack;
+    is_it.then(|| OnlyInBucket {
+        files: session.state.files(run),
+        parameters: of,
+        switched,
+        mirror: mirror.clone(),
+    })
 }
 
 /// Rebuilds the newest journal of which a bucket keeps a copy and that took something on.

@@ -171,7 +171,9 @@ pub fn state_of(journal: &Journal) -> RunState {
     if tally.of(State::Reverting) > 0 {
         return RunState::RollingBack;
     }
-    if reverted(&tally) > 0 && tally.switched() == 0 {
+    let are_copies = journal.header().parameters["direction"] == "s3-to-s3";
+    let is_left = tally.of(State::Reverted) > 0 && !are_copies;
+    if reverted(&tally) > 0 && tally.switched() == 0 && !is_left {
         return RunState::RolledBack;
     }
     if reverted(&tally) > 0 {

@@ -8,7 +8,7 @@ use crate::directions::beside_another;
 use crate::world::{BUCKET, Site};
 
 /// What a person does by hand who has lost the state file, to every column or to the documents only.
-fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
+pub fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
     for (table, column) in columns {
         site.sql(&format!(
             "UPDATE {table} SET {column} = REPLACE({column}, '{from}', '{to}') WHERE {column} LIKE '{from}%'"
@@ -16,7 +16,8 @@ fn bend(site: &Site, columns: &[(&str, &str)], from: &str, to: &str) {
     }
 }
 
-const DOCUMENTS: [(&str, &str); 1] = [("documents", "file_path")];
+/// The documents alone.
+pub const DOCUMENTS: [(&str, &str); 1] = [("documents", "file_path")];
 
 const ALL: [(&str, &str); 5] = [
     ("documents", "file_path"),
@@ -129,4 +130,19 @@ fn a_file_that_a_row_bent_forward_needs_is_not_removed() {
     for document in &site.fleet.documents {
         assert!(document.file.exists(), "no object has it: {}", document.id);
     }
+}
+
+#[test]
+fn each_row_is_told_what_is_to_be_done_about_itself() {
+    let site = Site::new(2);
+    site.run(&["--limit", "1"]).assert_code(0);
+    bend(&site, &DOCUMENTS, "s3://", "/app/uploads/");
+    for document in &site.fleet.documents {
+        std::fs::remove_file(&document.file).expect("removes");
+    }
+    site.run(&[]).assert_code(3).assert_says(&[
+        "missing (2)",
+        "Mend it by `migrate_to_s3 --rollback`",
+        "estore the file",
+    ]);
 }

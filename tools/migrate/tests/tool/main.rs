@@ -15,6 +15,7 @@ mod directions;
 mod disks;
 mod failures;
 mod mounts;
+mod newest;
 mod order;
 mod places;
 mod random;

@@ -167,3 +167,31 @@ fn probes_of_a_killed_process_are_cleared_by_the_next_run_and_by_a_rollback() {
         assert!(site.probes().is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn of_a_link_inside_the_upload_directory_is_said_what_is_true() {
+    let site = Site::new(3);
+    let document = &site.fleet.documents[0];
+    let real = site.fleet.uploads.join("temp");
+    std::fs::create_dir_all(&real).expect("makes");
+    let real = real.join("bytes");
+    std::fs::rename(&document.file, &real).expect("moves");
+    std::os::unix::fs::symlink("../temp/bytes", &document.file).expect("links");
+    site.run(&[]).assert_code(0);
+    let audit = site.run(&["--audit-files"]).assert_code(0);
+    let audit = audit.assert_says(&[
+        "migrated link (1)",
+        "it is a link to ../temp/bytes",
+        "agree",
+    ]);
+    assert!(!audit.out.contains("differs"), "{}", audit.all());
+    let kept = site.delete_source(&site.latest(), &[]).assert_code(3);
+    let kept = kept.assert_says(&["is a link to ../temp/bytes", "both were kept"]);
+    assert!(!kept.out.contains("refers"), "{}", kept.all());
+    assert!(document.file.is_symlink() && real.is_file());
+    std::fs::write(&real, b"changed").expect("writes");
+    site.run(&["--audit-files"]).assert_says(&[
+        "migrated source differs (1)",
+        "it is a link to ../temp/bytes; it has 7 bytes",
+    ]);
+}
