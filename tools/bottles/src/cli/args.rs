@@ -1,6 +1,6 @@
 //! What may be typed.
 //!
-//! It deliberately fills nothing in: what was not typed is `None`, and [`super::mirror`] looks into the environment.
+//! It deliberately fills nothing in: what was not typed is `None`, and `mirror` looks into the environment.
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -124,10 +124,10 @@ pub struct SyncArgs {
     /// So many bottles at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
-    /// The root of the API [env: HOMEBREW_SYNC_API] [default: https://formulae.brew.sh/api]
+    /// The root of the API [env: HOMEBREW_SYNC_API] [default: formulae.brew.sh/api, over TLS]
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
-    /// The registry that bottles come from [env: HOMEBREW_SYNC_REGISTRY] [default: https://ghcr.io]
+    /// The registry that bottles come from [env: HOMEBREW_SYNC_REGISTRY] [default: ghcr.io, over TLS]
     #[arg(long, value_name = "URL")]
     pub registry: Option<String>,
     /// The client's public key, to check the API's signature with [env: HOMEBREW_SYNC_API_KEY] [default: that of a brew on this machine]
