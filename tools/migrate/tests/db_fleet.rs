@@ -1,7 +1,6 @@
 //! Plan, ledger, audit and balance against PostgreSQL with Readur's tables, and every trap of the fleet.
 //!
-//! What must hold: each document and each trap comes out as the fleet expects; taking everything back leaves tables that are
-//! equal in every column.
+//! What must hold: each document and trap comes out as the fleet expects; taking everything back leaves equal tables.
 //! What it deliberately does not do: copy. What the engine would do to a file is played by a few lines here.
 
 use bytes::Bytes;
