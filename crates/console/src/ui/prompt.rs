@@ -84,8 +84,10 @@ struct Terminal {
 }
 
 /// A process is in the foreground if its group is the one the terminal listens to.
+///
+/// In a PID namespace of its own both numbers are 0 if the group was made outside of it: then, too, they are the same.
 fn in_foreground() -> bool {
-    rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+    nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())
 }
 
 fn unanswered(error: &io::Error) -> Failure {

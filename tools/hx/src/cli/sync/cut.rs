@@ -32,17 +32,22 @@ pub(super) fn refuse(url: &StoreUrl, ui: &Ui) -> Result<(), Failure> {
 /// background the script's shell ignores them as well.
 fn was_put_into_background(ui: &Ui) -> bool {
     if rustix::termios::isatty(std::io::stdin()) {
-        return !ui.can_prompt() && rustix::process::getpgrp() == rustix::process::getpid();
+        return !ui.can_prompt() && nix::unistd::getpgrp() == nix::unistd::getpid();
     }
     // The shell may have ended by now; who took its place as the parent says nothing.
-    let shell = rustix::process::getppid().filter(|parent| is_of_this_session(*parent));
-    let shell = shell.map(|shell| shell.as_raw_nonzero().to_string());
-    has_no_input() && ignores_keyboard("self") && !shell.is_some_and(|id| ignores_keyboard(&id))
+    let parent = nix::unistd::getppid();
+    let shell_ignores = is_of_this_session(parent) && ignores_keyboard(&parent.to_string());
+    has_no_input() && ignores_keyboard("self") && !shell_ignores
 }
 
-fn is_of_this_session(process: rustix::process::Pid) -> bool {
-    let own = rustix::process::getsid(None);
-    matches!((own, rustix::process::getsid(Some(process))), (Ok(own), Ok(other)) if own == other)
+/// Whether a process is of this one's session; not if it is outside of this PID namespace, where nothing can be learnt about it.
+fn is_of_this_session(process: nix::unistd::Pid) -> bool {
+    // As an argument 0 means the caller itself.
+    if process.as_raw() == 0 {
+        return false;
+    }
+    let own = nix::unistd::getsid(None);
+    matches!((own, nix::unistd::getsid(Some(process))), (Ok(own), Ok(other)) if own == other)
 }
 
 fn has_no_input() -> bool {
