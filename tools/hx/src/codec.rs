@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use vault::Malformed;
 
 use crate::history::model::{Event, Pin, Record, RecordId, Session, Tombstone};
+use crate::history::occurrences::{Occurrence, Occurrences, import_time_us};
 
 const VERSION: u8 = 1;
 const COLUMNS: usize = 12;
@@ -154,7 +155,7 @@ struct Writer<'a> {
     columns: [Vec<u8>; COLUMNS],
     commands: HashMap<&'a str, u64>,
     strings: HashMap<&'a str, u64>,
-    occurrences: Occurrences<'a>,
+    occurrences: Occurrences,
     previous_us: i64,
 }
 
@@ -166,8 +167,11 @@ impl<'a> Writer<'a> {
     fn event(&mut self, event: &'a Event) {
         let mut flags = u8::from(event.time_known) * TIME_KNOWN;
         match self.occurrences.find(event) {
-            Some(occurrence) => put_u64(self.column(Column::Occurrences), u64::from(occurrence)),
-            None => {
+            Occurrence::Nth(occurrence) => {
+                put_u64(self.column(Column::Occurrences), u64::from(occurrence))
+            }
+            // What is not found keeps its id in full.
+            Occurrence::None | Occurrence::Unknown => {
                 flags |= EXPLICIT_ID;
                 self.column(Column::Ids).extend_from_slice(&event.id.0);
             }
@@ -229,61 +233,6 @@ impl<'a> Writer<'a> {
         bytes.extend(self.columns.into_iter().flatten());
         bytes
     }
-}
-
-/// Finds which occurrence an imported event is, by trying: the id is a hash and does not say.
-struct Occurrences<'a> {
-    next: HashMap<(&'a str, Option<i64>, &'a str), u32>,
-    tries_left: u32,
-}
-
-/// So many hashes may be tried for one batch in all; what is not found by then keeps its id in full.
-const TRIES_MAX: u32 = 2_000_000;
-
-impl Default for Occurrences<'_> {
-    fn default() -> Self {
-        Self {
-            next: HashMap::new(),
-            tries_left: TRIES_MAX,
-        }
-    }
-}
-
-impl<'a> Occurrences<'a> {
-    fn find(&mut self, event: &'a Event) -> Option<u32> {
-        let time_us = import_time_us(event.time_us, event.time_known);
-        let is = |occurrence| {
-            Event::import_id(&event.host, time_us, &event.command, occurrence) == event.id
-        };
-        let guess = self
-            .next
-            .get(&(&*event.host, time_us, &*event.command))
-            .copied()
-            .unwrap_or(0);
-        // Entries of one second repeat a few times at most; undated ones may repeat as often as the whole history.
-        let reach = if event.time_known { 16 } else { 100_000 };
-        let mut found = None;
-        for occurrence in guess..guess.saturating_add(reach) {
-            if self.tries_left == 0 {
-                break;
-            }
-            self.tries_left -= u32::from(occurrence > guess);
-            if is(occurrence) {
-                found = Some(occurrence);
-                break;
-            }
-        }
-        if let Some(occurrence) = found {
-            // Only repetitions are worth remembering: a dated first occurrence is what an unknown one is guessed to be.
-            self.next
-                .insert((&event.host, time_us, &event.command), occurrence + 1);
-        }
-        found
-    }
-}
-
-fn import_time_us(time_us: i64, known: bool) -> Option<i64> {
-    known.then(|| time_us - time_us.rem_euclid(1_000_000))
 }
 
 struct Reader<'a> {

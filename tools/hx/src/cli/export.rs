@@ -4,12 +4,16 @@
 //!
 //! What it deliberately does not do: create directories. A mistyped path would make some.
 
+mod standing;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure, Ui, human};
 use serde_json::json;
+
+use self::standing::Standing;
 
 use super::{Context, find, rescue};
 use crate::history::export::{
@@ -33,7 +37,11 @@ written as near as can be and named, and the exit code is 3. With --json,
 what was done is told as JSON; on the standard output only a JSON export goes together with it, and is
 the document.
 
-With a filter, the file holds only commands: no pins, and nothing of what was forgotten.")]
+With a filter, the file holds only commands: no pins, and nothing of what was forgotten.
+
+A file that is there is replaced if it is an earlier export that has no more records than there are now. A file
+that something else wrote, a history of a shell and an export with more records are left alone, unless --force
+is given.")]
 pub(super) struct ExportArgs {
     /// Write to this file; `-` is the standard output
     #[arg(long, short, value_name = "FILE")]
@@ -41,6 +49,9 @@ pub(super) struct ExportArgs {
     /// Form of the file; if not given, its name says it, else json
     #[arg(long, value_enum)]
     format: Option<Form>,
+    /// Replace whatever has this name; without it only an earlier export that has no more is replaced
+    #[arg(long)]
+    force: bool,
     /// Put a mark in place of what is probably a secret; it cannot know every one, so look before you show it
     #[arg(long)]
     redacted: bool,
@@ -150,7 +161,7 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
         return Ok(ended(&history, &report, context, "THAT_FILE"));
     }
     refuse_own(&args.file, context)?;
-    let (history, report) = to_file(context, &args.file, format, &filter)?;
+    let (history, report) = to_file(context, args, format, &filter)?;
     let n_bytes = std::fs::metadata(&args.file).map_or(0, |metadata| metadata.len());
     if ui.is_json() {
         ui.json(
@@ -240,10 +251,11 @@ fn open_device(path: &Path, metadata: &std::fs::Metadata) -> io::Result<std::fs:
 
 fn to_file(
     context: &Context,
-    path: &Path,
+    args: &ExportArgs,
     format: ExportFormat,
     filter: &ExportFilter,
 ) -> Result<(History, ExportReport), Failure> {
+    let path = args.file.as_path();
     let shown = path.display();
     let refuse = |why: &str, hint: String| {
         Failure::new(Exit::Failed, format!("cannot export to {shown}"))
@@ -275,7 +287,11 @@ fn to_file(
     let now_us = jiff::Timestamp::now().as_microsecond();
     // A device or a pipe is written to. Replacing it by a file is what nobody means.
     let Some(metadata) = found.ok().filter(|metadata| !metadata.is_file()) else {
-        let write = |history: &History| export_file(history, path, format, filter, now_us);
+        let standing = Standing::look(path, format, args.force)?;
+        let write = |history: &History| {
+            let admit = |report: &ExportReport| standing.admit(report, history.losses().is_some());
+            export_file(history, &standing.target, format, filter, now_us, &admit)
+        };
         return rescue::read(context, write).map_err(|failure| at(failure, path));
     };
     let mut device = open_device(path, &metadata).map_err(|error| {

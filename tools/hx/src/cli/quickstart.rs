@@ -192,6 +192,7 @@ impl<'t> Tour<'t> {
             ExportFormat::Json,
             &ExportFilter::default(),
             0,
+            &|_| Ok(()),
         )
         .map_err(|error| history_failure(&error))?;
         self.first = self
@@ -293,6 +294,7 @@ impl<'t> Tour<'t> {
                 ExportFormat::Json,
                 &ExportFilter::default(),
                 0,
+                &|_| Ok(()),
             )
             .map_err(|error| history_failure(&error))?;
             let file =

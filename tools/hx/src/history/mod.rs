@@ -15,6 +15,7 @@ pub mod find;
 mod forget;
 pub mod import;
 pub mod model;
+pub(crate) mod occurrences;
 pub(crate) mod octets;
 mod rescue;
 mod rows;
@@ -237,12 +238,43 @@ impl History {
         let problems = check
             .query_map([], |row| row.get(0))?
             .collect::<Result<Vec<String>, _>>()?;
+        let mut problems: Vec<String> = problems.into_iter().filter(|line| line != "ok").collect();
+        if problems.is_empty() {
+            problems.extend(self.altered_commands()?);
+        }
         Ok(Health {
             bytes: self.bytes(),
             free_bytes: pragma("freelist_count")? * page,
             journal,
-            problems: problems.into_iter().filter(|line| line != "ok").collect(),
+            problems,
         })
+    }
+
+    /// What changed unseen by SQLite, which has no checksums: texts that are not what their hash says, and events without one.
+    fn altered_commands(&self) -> Result<Vec<String>, HistoryError> {
+        let mut select = self.connection.prepare("SELECT text, hash FROM commands")?;
+        let mut rows = select.query([])?;
+        let mut altered = 0_u64;
+        while let Some(row) = rows.next()? {
+            let text = row.get_ref(0)?.as_str().unwrap_or_default();
+            altered += u64::from(!rows::is_as_stored(text, row.get(1)?));
+        }
+        let missing: u64 = self.connection.query_row(
+            "SELECT count(*) FROM records WHERE kind = 1 AND command NOT IN (SELECT id FROM commands)",
+            [],
+            |row| row.get::<_, i64>(0),
+        )?.unsigned_abs();
+        let found = [
+            (
+                altered,
+                "distinct commands that are not what they were when they were stored",
+            ),
+            (missing, "events whose command is missing"),
+        ];
+        let found = found.into_iter().filter(|(count, _)| *count > 0);
+        Ok(found
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect())
     }
 
     /// Size of the database and its journal, in bytes.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, Row};
 
+use super::apply::wide_hash;
 use super::error::{HistoryError, HistoryErrorKind};
 use super::model::{Event, Pin, Record, RecordId, Session, Tombstone};
 
@@ -22,7 +23,10 @@ pub(crate) const PIN: i64 = 3;
 pub(crate) const TOMBSTONE: i64 = 4;
 
 /// The columns that [`Reader::record`] reads, of `records r LEFT JOIN commands c ON c.id = r.command`.
-pub(crate) const COLUMNS: &str = "r.seq, r.src, r.rid, r.kind, c.text, r.time, r.time_known, r.duration, r.exit, r.cwd, r.host, r.shell, r.session, r.actor, r.body";
+pub(crate) const COLUMNS: &str = "r.seq, r.src, r.rid, r.kind, c.text, r.time, r.time_known, r.duration, r.exit, r.cwd, r.host, r.shell, r.session, r.actor, r.body, c.hash";
+
+/// How many these are: what a query asks for besides comes after them.
+pub(crate) const COUNT: usize = 16;
 
 /// A record, its number, and the alias of the vault it came from (none: it was born here).
 pub type Numbered = (i64, Option<i64>, Record);
@@ -53,13 +57,17 @@ impl<'c> Reader<'c> {
 
     /// Reads a row of [`COLUMNS`] that is an event.
     pub(crate) fn event(&mut self, row: &Row<'_>) -> Result<Event, HistoryError> {
+        let command = row
+            .get_ref(4)?
+            .as_str()
+            .map_err(|_| damaged("a command is missing"))?;
+        // SQLite has no checksums: a page that changed on the disk reads like any other.
+        if !is_as_stored(command, row.get(15)?) {
+            return Err(damaged("a command is not what it was when it was stored"));
+        }
         Ok(Event {
             id: record_id(row.get_ref(2)?.as_blob().unwrap_or_default())?,
-            command: Arc::from(
-                row.get_ref(4)?
-                    .as_str()
-                    .map_err(|_| damaged("a command is missing"))?,
-            ),
+            command: Arc::from(command),
             time_us: row.get(5)?,
             time_known: row.get(6)?,
             duration_ms: row.get(7)?,
@@ -103,6 +111,11 @@ pub(crate) fn for_each(
         }
     }
     Ok(())
+}
+
+/// Whether a row of `commands` has the text that it was written with, by the hash beside it.
+pub(crate) fn is_as_stored(text: &str, hash: Option<i64>) -> bool {
+    hash == Some(wide_hash(text) as i64)
 }
 
 /// Reads an id.

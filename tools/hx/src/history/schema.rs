@@ -15,6 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::{HistoryError, HistoryErrorKind};
+use super::rows;
 
 /// The version of the tables, kept in the file's header.
 pub(crate) const VERSION: i64 = 1;
@@ -85,6 +86,7 @@ pub(crate) fn create_indexes(connection: &Connection) -> rusqlite::Result<()> {
 /// Opens or creates the database for writing.
 pub(crate) fn open(path: &Path) -> Result<Connection, HistoryError> {
     create_private(path)?;
+    refuse_stump(path)?;
     let mut connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -94,6 +96,19 @@ pub(crate) fn open(path: &Path) -> Result<Connection, HistoryError> {
     set_up(&connection, path)?;
     migrate(&mut connection)?;
     Ok(connection)
+}
+
+/// Refuses what is left of a database that was cut within its first page: SQLite takes it for one with nothing in it.
+fn refuse_stump(path: &Path) -> Result<(), HistoryError> {
+    let smallest_page = 512;
+    match std::fs::metadata(path) {
+        Ok(found) if (1..smallest_page).contains(&found.len()) => Err(rows::damaged(&format!(
+            "{} has only {} bytes: it was cut off",
+            path.display(),
+            found.len()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a database that is gone once it is closed: in memory (`:memory:`) or in a file without a name (nothing).
@@ -106,6 +121,7 @@ pub(crate) fn open_without_file(name: &str) -> Result<Connection, HistoryError> 
 
 /// Opens an existing database for reading, doing as little as possible: this is on the way of every search.
 pub(crate) fn open_read_only(path: &Path) -> Result<Connection, HistoryError> {
+    refuse_stump(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .map_err(|error| missing(path).unwrap_or_else(|| error.into()))?;

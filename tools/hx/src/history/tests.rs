@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::feed::{republish_in, settle_erased_in};
 use super::find::FindQuery;
 use super::model::{Event, Pin, Record, RecordId, Session, Tombstone};
+use super::occurrences::import_time_us;
 use super::{Applied, ApplyOptions, History, HistoryErrorKind, put_state_in};
 
 /// An event with an id of its own for each text and time.
 pub(super) fn event(command: &str, time_us: i64) -> Event {
+    let occurrence = time_us.rem_euclid(1_000_000) as u32;
     Event {
-        id: RecordId::of("test", &[command.as_bytes(), &time_us.to_be_bytes()]),
+        id: Event::import_id("box", import_time_us(time_us, true), command, occurrence),
         command: Arc::from(command),
         time_us,
         time_known: true,

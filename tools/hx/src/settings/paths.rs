@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
-use console::{Env, Failure};
+use console::{Env, Exit, Failure};
 use store::StoreUrl;
 
 /// Holds the paths of one user's data.
@@ -24,7 +24,7 @@ impl Paths {
     /// home, the configuration file is looked for in `HX_DATA_DIR`.
     ///
     /// # Errors
-    /// If a path would depend on the home directory and `HOME` is not set.
+    /// If a path would depend on the home directory and `HOME` is not set, or the data directory on the current one.
     pub fn resolve(env: &Env) -> Result<Self, Failure> {
         let config_file = match env.get("HX_CONFIG") {
             Some(path) => expand_home(path, env),
@@ -41,6 +41,15 @@ impl Paths {
             Some(path) => expand_home(path, env),
             None => xdg(env, "XDG_DATA_HOME", ".local/share", "HX_DATA_DIR")?.join("hx"),
         };
+        // It would be another history in every directory.
+        if !data_dir.is_absolute() {
+            return Err(Failure::new(
+                Exit::Config,
+                format!("HX_DATA_DIR is a relative path: {}", data_dir.display()),
+            )
+            .kind("config")
+            .hint("Begin it with `/` or `~/`."));
+        }
         Ok(Self {
             config_file,
             data_dir,

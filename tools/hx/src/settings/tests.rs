@@ -299,6 +299,9 @@ fn paths_follow_the_environment() {
         (Path::new("/a.yaml"), Path::new("/b"))
     );
 
+    let failure = resolve(&[("HOME", "/h"), ("HX_DATA_DIR", "mine")]).expect_err("relative");
+    assert_eq!(failure.exit().code(), 4);
+    assert!(failure.message().contains("HX_DATA_DIR"));
     let failure = resolve(&[]).expect_err("no home");
     assert_eq!(failure.exit().code(), 4);
     assert!(failure.message().contains("HOME"));

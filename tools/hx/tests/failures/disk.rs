@@ -93,7 +93,7 @@ fn an_export() {
     laptop.hx("import --file").arg(file).run().ok();
     let backup = world.file("backup.json", "the last good backup");
     laptop
-        .shell(&(limited(64) + "export --file backup.json"))
+        .shell(&(limited(64) + "export --force --file backup.json"))
         .run()
         .fails(17)
         .hints("is as it was");

@@ -46,7 +46,7 @@ fn whichever_page_is_damaged_the_export_saves_the_rest() {
     let mut n_partial = 0;
     for page in (0..14).chain([pages / 3, pages / 2, pages - 20, pages - 1]) {
         damage(&device, &sound, page);
-        let ran = device.hx(&["export", "--file", &file]);
+        let ran = device.hx(&["export", "--force", "--file", &file]);
         assert!([0, 3].contains(&ran.code), "page {page}: {ran:?}");
         let saved = commands(&device.read("hx-rescue.json"));
         assert!(saved.len() > 1_800, "page {page}: {}", saved.len());
@@ -94,7 +94,7 @@ fn status_names_the_damage_and_the_way_out_which_works() {
             "{json:?}"
         );
 
-        let saved = device.hx(&["export", "--file", "hx-rescue.json"]);
+        let saved = device.hx(&["export", "--force", "--file", "hx-rescue.json"]);
         assert_eq!(saved.code, 3, "{saved:?}");
         let fresh = Device::new();
         incomplete(fresh.hx(&["import", "--file", &device.name("hx-rescue.json")]));

@@ -51,7 +51,7 @@ fn the_name_or_the_option_chooses_the_form() {
         ("a.md", None, "| time | command |"),
         ("a.zsh", None, ": 1700000000:3;git status\n"),
         ("a.txt", Some("bash"), "#1700000000\n"),
-        ("a.json", Some("fish"), "- cmd: git status\n"),
+        ("c.json", Some("fish"), "- cmd: git status\n"),
         ("b", None, "{\"format\":"),
     ] {
         let file = device.name(name);

@@ -4,6 +4,7 @@
 //!
 //! What it deliberately does not do: test parsers, search and settings in depth. Their modules do.
 
+mod altered;
 mod bystanders;
 mod damaged;
 mod device;
@@ -13,4 +14,5 @@ mod forgetting;
 mod importing;
 mod settings;
 mod shells;
+mod standing;
 mod status;

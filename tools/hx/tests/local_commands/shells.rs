@@ -169,7 +169,7 @@ fn what_bash_cannot_hold_is_named_and_the_rest_comes_back() {
     ] {
         assert!(read.join("\n").contains(whole), "{whole:?} in {read:?}");
     }
-    let json = device.hx(&["export", "--json", "--file", "out.bash_history"]);
+    let json = device.hx(&["export", "--json", "--force", "--file", "out.bash_history"]);
     assert_eq!(
         (json.code, &json.json()["report"]["unheld"]),
         (3, &4.into())

@@ -161,6 +161,13 @@ fn remarks(ui: &Ui, one: &Imported, report: &ImportReport) {
             "{path} is not complete: {missing}. What it has was imported; look for a better copy."
         ));
     }
+    if report.changed > 0 {
+        ui.out(format!(
+            "{path}: {} not what was exported (edited, damaged, or with a secret taken out): kept as {} beside what stands under the same id",
+            counted(report.changed, "command is", "commands are"),
+            if report.changed == 1 { "one of its own" } else { "ones of their own" }
+        ));
+    }
     if let Some(assumed) = &report.assumed {
         ui.out(format!("{path}: {}", assumption(assumed)));
     }

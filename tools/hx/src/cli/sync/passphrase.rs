@@ -67,7 +67,9 @@ fn weigh(context: &Context, passphrase: &str) -> Result<(), Failure> {
 
 fn from_file(file: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::io("read the passphrase file", file, &error).with_exit(Exit::Usage)
+        Failure::io("read the passphrase file", file, &error)
+            .with_exit(Exit::Usage)
+            .hint("Name a file whose first line is the passphrase, or set HX_SYNC_PASSPHRASE.")
     })?;
     // Editors put a mark before the text, and leave blanks behind it; neither is seen, so neither was meant.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

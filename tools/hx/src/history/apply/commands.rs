@@ -5,12 +5,13 @@
 //!
 //! What it deliberately does not do: remove commands (see `erase`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::intern::IdHasher;
 use crate::history::error::HistoryError;
+use crate::history::rows;
 
 /// Ranks from here on are of dated events; below are the ordinals of undated ones.
 const DATED: i64 = 1 << 40;
@@ -56,6 +57,9 @@ pub(super) struct Commands<'c> {
     known: HashMap<u128, Known, IdHasher>,
     select: CachedStatement<'c>,
     insert: CachedStatement<'c>,
+    by_number: CachedStatement<'c>,
+    /// The rows whose text was found to be sound.
+    checked: HashSet<i64>,
 }
 
 impl<'c> Commands<'c> {
@@ -68,11 +72,40 @@ impl<'c> Commands<'c> {
                 .prepare_cached("SELECT id, rank FROM commands WHERE hash = ?1 AND text = ?2")?,
             insert: connection
                 .prepare_cached("INSERT INTO commands(text, hash, uses) VALUES (?1, ?2, 0)")?,
+            by_number: connection
+                .prepare_cached("SELECT text, hash FROM commands WHERE id = ?1")?,
+            checked: HashSet::new(),
         })
     }
 
     pub(super) fn indexes_exist(&mut self) {
         self.indexed = true;
+    }
+
+    /// Makes sure that what a known event ran can be read, before anybody is told that it is there.
+    pub(super) fn check(&mut self, command: Option<i64>) -> Result<(), HistoryError> {
+        let Some(command) = command else {
+            return Err(rows::damaged("a command is missing"));
+        };
+        if self.checked.contains(&command) {
+            return Ok(());
+        }
+        let is_sound = self
+            .by_number
+            .query_row([command], |row| {
+                Ok(rows::is_as_stored(row.get_ref(0)?.as_str()?, row.get(1)?))
+            })
+            .optional()?
+            .unwrap_or(false);
+        if !is_sound {
+            return Err(rows::damaged(
+                "a command is missing, or not what it was when it was stored",
+            ));
+        }
+        if self.checked.len() < GATHERED_MAX {
+            self.checked.insert(command);
+        }
+        Ok(())
     }
 
     /// Whether so much is gathered that it should be written.

@@ -112,7 +112,8 @@ impl<'c> Applier<'c> {
                 "INSERT INTO records(rid, kind, src, command, time, time_known, duration, exit, cwd, host, shell, session, actor, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
-            select: connection.prepare_cached("SELECT seq, src FROM records WHERE rid = ?1")?,
+            select: connection
+                .prepare_cached("SELECT seq, src, kind, command FROM records WHERE rid = ?1")?,
             any_tombstones: connection.query_row(
                 "SELECT EXISTS (SELECT 1 FROM records WHERE kind = 4 AND kind <> 1)",
                 [],
@@ -201,12 +202,17 @@ impl<'c> Applier<'c> {
         let row = self
             .select
             .query_row([&id.0[..]], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?))
+                let (seq, src): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+                let is_event = row.get::<_, i64>(2)? == rows::EVENT;
+                Ok((seq, src, is_event, row.get::<_, Option<i64>>(3)?))
             })
             .optional()?;
-        let Some((seq, src)) = row else {
+        let Some((seq, src, is_event, command)) = row else {
             return Ok(false);
         };
+        if is_event {
+            self.commands.check(command)?;
+        }
         if self.options.src.is_some()
             && seq > self.options.published_upto
             && src != self.options.src

@@ -131,16 +131,17 @@ pub fn export_or_tell(
     report.and_then(|report| flushed.map(|()| report))
 }
 
-/// Writes the history to a file, which appears, or changes, only when it is complete.
+/// Writes the history to a file, which appears, or changes, only when it is complete and `admit` agrees.
 ///
 /// # Errors
-/// If the database fails or the file cannot be written; then `path` is as it was.
+/// If the database fails, the file cannot be written, or `admit` fails; then `path` is as it was.
 pub fn export_file(
     history: &History,
     path: &Path,
     format: ExportFormat,
     filter: &ExportFilter,
     now_us: i64,
+    admit: &dyn Fn(&ExportReport) -> Result<(), HistoryError>,
 ) -> Result<ExportReport, HistoryError> {
     let cannot_write = |error| HistoryError::io("write", path, error);
     let mut file = store::file::AtomicFile::create_private(path).map_err(cannot_write)?;
@@ -149,6 +150,7 @@ pub fn export_file(
             HistoryErrorKind::Other | HistoryErrorKind::DiskFull => error.at("write", path),
             _ => error,
         })?;
+    admit(&report)?;
     file.commit().map_err(cannot_write)?;
     Ok(report)
 }

@@ -60,6 +60,7 @@ fn secrets(text: &str, depth: usize) -> Vec<Range<usize>> {
         }
         for (index, word) in command.words.iter().enumerate() {
             spans.extend(assigned(word, command.words.get(index + 1)));
+            spans.extend(programs::said_for(text, word));
         }
         for word in command.all().filter(|_| depth < DEPTH_MAX) {
             if word.plain != text[word.raw.clone()] {
@@ -204,6 +205,13 @@ fn value_at(text: &str, start: usize) -> Range<usize> {
         }
         let at = if at < bytes.len() { at } else { bytes.len() };
         return start + 1..start + at;
+    }
+    if let Some(list) = rest.strip_prefix('(') {
+        // A list of a shell: `TOKEN=(secret)`.
+        let length = list.find(')').unwrap_or(list.len());
+        let list = &list[..length];
+        let start = start + 1 + list.len() - list.trim_start().len();
+        return start..start + list.trim().len();
     }
     let end = rest.find(|c: char| {
         c.is_whitespace()

@@ -69,6 +69,7 @@ fn everything() -> History {
             time_known: false,
             host: Arc::from(""),
             shell: None,
+            id: Event::import_id("", None, "old", 0),
             ..event("old", 3)
         }),
         Record::Event(gone.clone()),
@@ -95,7 +96,7 @@ fn the_document_looks_like_this() {
         \"sessions\":[\n{{\"name\":\"s\",\"host\":\"box\",\"start_us\":1}}\n],\n\
         \"pins\":[\n{{\"event\":\"{}\",\"clock\":7,\"pinned\":true}}\n],\n\
         \"tombstones\":[\n{{\"target\":\"{}\",\"time_us\":77}}\n],\n\
-        \"end\":{{\"type\":\"end\",\"records\":6,\"digest\":\"4a96c05e23162146db73ab2f89d60f1c\"}}}}\n",
+        \"end\":{{\"type\":\"end\",\"records\":6,\"digest\":\"45e1befc502aac114baca58ff4152886\"}}}}\n",
         ids[4],
         ids[3],
         ids[2],
@@ -178,6 +179,7 @@ fn a_file_appears_whole_or_not_at_all() {
         ExportFormat::Json,
         &ExportFilter::default(),
         0,
+        &|_| Ok(()),
     )
     .expect("export");
     assert_eq!((report.events, report.others, report.redacted), (3, 3, 0));
@@ -192,6 +194,7 @@ fn a_file_appears_whole_or_not_at_all() {
         ExportFormat::Csv,
         &ExportFilter::default(),
         0,
+        &|_| Ok(()),
     )
     .expect_err("no directory");
     assert!(error.to_string().contains("no/such/out"), "{error}");
@@ -361,7 +364,7 @@ fn a_redacted_export_cannot_take_the_place_of_the_real_one() {
         progress: Default::default(),
     };
     let report = import_bytes(&mut history, "x.json", text.as_bytes(), &options).expect("import");
-    assert_eq!((report.added, report.known), (1, 1));
+    assert_eq!((report.added, report.known, report.changed), (1, 1, 1));
     assert!(exported(&history, ExportFormat::Csv, &ExportFilter::default()).contains("hunter2"));
 }
 
@@ -382,6 +385,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             },
             time_known,
             duration_ms: duration.map(|seconds| seconds * 1000),
+            id: Event::import_id("box", time_known.then_some(second * SECOND), &text, 0),
             ..event(&text, second)
         })
 }

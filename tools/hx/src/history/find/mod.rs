@@ -252,8 +252,10 @@ impl History {
                 Which::NewestOf(command) => by_command.query([command])?,
             };
             if let Some(row) = found.next()? {
-                let uses = row.get::<_, i64>(15)?.unsigned_abs();
-                let pinned = row.get::<_, Option<bool>>(16)?.unwrap_or(false);
+                let uses = row.get::<_, i64>(rows::COUNT)?.unsigned_abs();
+                let pinned = row
+                    .get::<_, Option<bool>>(rows::COUNT + 1)?
+                    .unwrap_or(false);
                 hits.push(Hit {
                     event: reader.event(row)?,
                     uses,

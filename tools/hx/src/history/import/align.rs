@@ -2,7 +2,8 @@
 //!
 //! What must hold: a file that was imported before adds nothing, and one that only grew since adds exactly what it grew by
 //! ([`Origin::File`]); a file that lost its head, or lines within, and grew, adds what came after what is known; where several stories
-//! fit, the one that adds more is taken, and [`Aligned::is_certain`] is no. Time and memory grow with the length, not with its square.
+//! fit, the one that adds more is taken, and [`Aligned::is_certain`] is no; of no line fewer are there in the end than the file has. Time and
+//! memory grow with the length, not with its square.
 //!
 //! What it deliberately does not do: look at texts; it sees their hashes. Nor know a sorted file again: a command that stands further
 //! down than before was run again.
@@ -50,6 +51,38 @@ impl Aligned {
 
 /// Says what of `file` is new, given the `known` entries in order.
 pub(super) fn align(known: &[u64], file: &[u64], origin: Origin) -> Aligned {
+    let mut aligned = likeliest(known, file, origin);
+    if origin == Origin::Unknown {
+        add_what_is_more(known, file, &mut aligned);
+    }
+    aligned
+}
+
+/// All lines of a file were run, so that of each as many are new, at least, as the file has more of them than are known.
+fn add_what_is_more(known: &[u64], file: &[u64], aligned: &mut Aligned) {
+    let mut short: HashMap<u64, i64, IdHasher> = HashMap::default();
+    for (entry, is_new) in file.iter().zip(&aligned.is_new) {
+        *short.entry(*entry).or_default() += i64::from(!is_new);
+    }
+    for entry in known {
+        if let Some(short) = short.get_mut(entry) {
+            *short -= 1;
+        }
+    }
+    // The last ones of the file, since shells append.
+    for (entry, is_new) in file.iter().zip(&mut aligned.is_new).rev() {
+        if let Some(short) = short.get_mut(entry).filter(|short| **short > 0)
+            && !*is_new
+        {
+            *short -= 1;
+            *is_new = true;
+            aligned.is_certain = false;
+        }
+    }
+}
+
+/// The likeliest story of how the file came about.
+fn likeliest(known: &[u64], file: &[u64], origin: Origin) -> Aligned {
     let length = file.len();
     if origin == Origin::File(length) || known.is_empty() {
         let before = if known.is_empty() && origin == Origin::Unknown {

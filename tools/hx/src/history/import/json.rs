@@ -30,13 +30,15 @@ use crate::history::exchange::{
     Digest, End, EventObject, FORMAT, Header, Object, PinObject, SessionObject, TombstoneObject,
     VERSION,
 };
-use crate::history::model::Record;
+use crate::history::model::{Event, Record, RecordId};
+use crate::history::occurrences::{Occurrence, Occurrences};
 
 struct Import<'c> {
     applier: Applier<'c>,
     report: ImportReport,
     progress: super::ImportProgress,
     digest: Digest,
+    occurrences: Occurrences,
     header: Option<Header>,
     end: Option<End>,
 }
@@ -57,6 +59,7 @@ pub(super) fn import(
         report: ImportReport::new(format, options.dry_run),
         progress: options.progress.clone(),
         digest: Digest::default(),
+        occurrences: Occurrences::default(),
         header: None,
         end: None,
     };
@@ -74,9 +77,9 @@ pub(super) fn import(
 impl Import<'_> {
     fn add(&mut self, mut object: Object, line: u64) -> Result<(), HistoryError> {
         self.digest.add(&mut object);
-        let record = Record::from(object);
+        let mut record = Record::from(object);
         let is_event = matches!(record, Record::Event(_));
-        if let Record::Event(event) = &record {
+        if let Record::Event(event) = &mut record {
             if event.command.len() > COMMAND_BYTES_MAX {
                 self.report.skip(
                     line,
@@ -87,6 +90,10 @@ impl Import<'_> {
             }
             if event.time_known {
                 self.report.saw_time(event.time_us);
+            }
+            if self.is_changed(event) {
+                self.report.changed += u64::from(event.id != changed_id(event));
+                event.id = changed_id(event);
             }
         }
         if self.digest.records().is_multiple_of(super::PROGRESS_STEP) {
@@ -102,6 +109,17 @@ impl Import<'_> {
             (_, false) => &mut report.others_known,
         } += 1;
         Ok(())
+    }
+
+    /// Whether somebody changed an event that was imported from a shell's history: its id is made of what it was.
+    ///
+    /// Only such an event has nothing but what those files know; the id of another one says nothing.
+    fn is_changed(&mut self, event: &Event) -> bool {
+        let is_imported = event.exit.is_none()
+            && event.cwd.is_none()
+            && event.session.is_none()
+            && event.actor.is_none();
+        is_imported && self.occurrences.find(event) == Occurrence::None
     }
 
     fn lines(&mut self, input: &mut Input<'_>) -> Result<(), HistoryError> {
@@ -240,6 +258,19 @@ impl Import<'_> {
             (Err(error), None) => Err(HistoryError::io("read", path, error.into())),
         }
     }
+}
+
+/// The id of an event that was changed: under its own it would take the place of what it was, on every device that sees it first.
+/// Made of nothing but what the event is now, so that an export of it is known again.
+fn changed_id(event: &Event) -> RecordId {
+    RecordId::of(
+        "changed",
+        &[
+            &event.time_us.to_be_bytes(),
+            event.host.as_bytes(),
+            event.command.as_bytes(),
+        ],
+    )
 }
 
 /// What a document says of itself, read without keeping its records.

@@ -88,6 +88,8 @@ pub struct ImportReport {
     pub missing: u64,
     /// Whether all records that the file says it had are there, but not all are as they were written.
     pub altered: bool,
+    /// Commands of an export that are not what their id was made of. They are there beside what they were, under an id of their own.
+    pub changed: u64,
     /// What had to be assumed of entries without times; none where nothing had to.
     pub assumed: Option<Assumed>,
     /// The oldest time in the file, in microseconds since the Unix epoch.
@@ -116,6 +118,7 @@ impl ImportReport {
             incomplete: false,
             missing: 0,
             altered: false,
+            changed: 0,
             assumed: None,
             first_us: None,
             last_us: None,

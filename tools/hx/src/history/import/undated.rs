@@ -17,6 +17,7 @@ use crate::history::apply::{Applier, IdHasher, Outcome, wide_hash};
 use crate::history::error::HistoryError;
 use crate::history::model::{Event, RecordId};
 use crate::history::octets;
+use crate::history::rows;
 
 /// How often each hash is there.
 pub(super) type Counts = HashMap<u64, u32, IdHasher>;
@@ -104,12 +105,19 @@ impl Undated {
         };
         // The bound lets the index on time find them: ordinals are small.
         let mut select = connection.prepare(
-        "SELECT c.hash, r.time FROM records r JOIN commands c ON c.id = r.command
+        "SELECT c.hash, r.time, c.text FROM records r LEFT JOIN commands c ON c.id = r.command
          WHERE r.kind = 1 AND r.time < 1099511627776 AND NOT r.time_known AND r.host = ?1 AND r.shell = ?2 ORDER BY r.time, r.seq",
     )?;
         let mut rows = select.query(params![host, shell])?;
         while let Some(row) = rows.next()? {
-            undated.hashes.push(row.get::<_, i64>(0)? as u64);
+            let hash: Option<i64> = row.get(0)?;
+            let text = row.get_ref(2)?.as_str().unwrap_or_default();
+            let Some(hash) = hash.filter(|_| rows::is_as_stored(text, hash)) else {
+                return Err(rows::damaged(
+                    "a command is missing, or not what it was when it was stored",
+                ));
+            };
+            undated.hashes.push(hash as u64);
             undated.next_time_us = row
                 .get::<_, i64>(1)?
                 .saturating_add(1)

@@ -22,7 +22,6 @@ use std::sync::Arc;
 use self::cells::{Rows, Value};
 use self::pages::Pages;
 use self::trees::{Holds, Trees};
-use super::apply::wide_hash;
 use super::error::{HistoryError, HistoryErrorKind};
 use super::model::{Event, Record, RecordId};
 use super::{Applier, ApplyOptions, History, rows, schema};
@@ -166,7 +165,7 @@ impl Found {
         let mut columns = row.into_iter();
         if let (Some(Value::Null), Some(Value::Text(text)), Some(Value::Int(hash))) =
             (columns.next(), columns.next(), columns.next())
-            && hash == wide_hash(&text) as i64
+            && rows::is_as_stored(&text, Some(hash))
         {
             self.commands.insert(number, Arc::from(text));
         }

@@ -144,7 +144,8 @@ fn at_place(place: &Place, words: &[Word]) -> Vec<Range<usize>> {
 
 /// Values of secret names after `set` or `config`.
 fn configured(words: &[Word]) -> Vec<Range<usize>> {
-    let is_set = |word: &Word| matches!(base(word), "set" | "config" | "setenv" | "--set");
+    let is_set =
+        |word: &Word| matches!(base(word), "set" | "config" | "setenv" | "--set" | "--arg");
     let from = words.iter().position(is_set).unwrap_or(words.len());
     let pairs = words[from..].windows(2);
     pairs
@@ -212,6 +213,27 @@ fn reads_secret(command: &Command) -> bool {
         _ => false,
     };
     (has(&"sudo") && short_s) || program.is_some_and(is_into) || READERS.iter().any(reads)
+}
+
+/// What commands say whose output becomes a secret: `TOKEN=$(echo secret)`, `TOKEN="$(cat <<EOF …)"`.
+pub(super) fn said_for(text: &str, word: &Word) -> Vec<Range<usize>> {
+    let name = word.plain.split('=').next().unwrap_or_default();
+    if name.len() == word.plain.len() || !means_secret(name.trim_end_matches('+')) {
+        return Vec::new();
+    }
+    let mut spans = Vec::new();
+    for part in &word.substitutions {
+        let commands = shell::commands(&text[part.clone()]);
+        // What a later command makes of it is no longer what was said.
+        let Some(command) = commands.first() else {
+            continue;
+        };
+        let documents = command.documents.iter();
+        let documents = documents.filter_map(|document| here::whole(&text[part.clone()], document));
+        let found = documents.chain(said(command));
+        spans.extend(found.map(|span| part.start + span.start..part.start + span.end));
+    }
+    spans
 }
 
 /// What is said in the place of a file with a secret: `--password-file <(echo secret)`.

@@ -153,6 +153,44 @@ fn a_history_without_earlier_equals_adds_what_was_run_again() {
     sequence(&["6: a b c d e f", "3?: d f x e b"]);
 }
 
+/// Imports files of bash one after the other; of no word there may then be fewer than the file has.
+fn at_least_what_it_has(files: &[Vec<&str>]) {
+    let mut history = History::in_memory().expect("open");
+    for file in files {
+        import(&mut history, ".bash_history", &(file.join("\n") + "\n"));
+        let here = events(&history);
+        for word in file {
+            let in_file = file.iter().filter(|other| *other == word).count();
+            let found = here.iter().filter(|event| &*event.command == *word).count();
+            assert!(
+                found >= in_file,
+                "{word}: {found} of {in_file} after {file:?} of {files:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_no_command_there_are_fewer_than_a_file_has() {
+    let files = [
+        "a a a a a a u9 a a",
+        "u20",
+        "a a a a a a a",
+        "u22 a a a a a a a a a a u9 a a a a a a",
+    ];
+    at_least_what_it_has(&files.map(|file| file.split(' ').collect()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn of_no_command_there_are_fewer_than_any_file_has(
+        files in proptest::collection::vec(proptest::collection::vec(proptest::sample::select(vec!["a", "b", "c", "ls"]), 1..30), 1..5)
+    ) {
+        at_least_what_it_has(&files);
+    }
+}
+
 #[test]
 fn a_history_with_lines_taken_out_adds_only_its_end() {
     let mut history = History::in_memory().expect("open");

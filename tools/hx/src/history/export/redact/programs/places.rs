@@ -62,6 +62,13 @@ pub(super) const PLACES: &[Place] = &[
         Takes::Nth(0),
     ),
     place(&["cargo"], &["login"], With::Anything, Takes::Nth(0)),
+    place(&["oathtool"], &[], With::Anything, Takes::Last),
+    place(
+        &["virsh"],
+        &["secret-set-value"],
+        With::Anything,
+        Takes::Last,
+    ),
     place(&["bw"], &["unlock"], With::Anything, Takes::Nth(0)),
     place(&["bw"], &["login"], With::Anything, Takes::Nth(1)),
     place(
@@ -301,6 +308,9 @@ pub(super) const READERS: &[Reader] = &[
     reader(&["sudo", "--stdin"]),
     reader(&["passwd", "--stdin"]),
     reader(&["openssl", "stdin"]),
+    reader(&["openssl", "passwd", "-stdin"]),
+    reader(&["curl", "-K"]),
+    reader(&["curl", "--config"]),
     reader(&["chpasswd"]),
     reader(&["smbpasswd"]),
     reader(&["cryptsetup"]),

@@ -153,7 +153,8 @@ pub(super) const RULES: &[Rule] = &[
         ..NONE
     },
     Rule {
-        programs: &["lftp"],
+        // `open` is a command of lftp's own: `lftp -e "open -u name,secret host"`.
+        programs: &["lftp", "open"],
         half: &[("-u", ',')],
         ..NONE
     },
@@ -190,6 +191,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         programs: &["ssh-keygen"],
         apart: &["-N", "-P"],
+        glued: &["-N", "-P"],
         ..NONE
     },
     Rule {
@@ -287,18 +289,21 @@ pub(super) const RULES: &[Rule] = &[
         programs: &["security"],
         only_with: &["add-generic-password"],
         apart: &["-w"],
+        glued: &["-w"],
         ..NONE
     },
     Rule {
         programs: &["security"],
         only_with: &["add-internet-password"],
         apart: &["-w"],
+        glued: &["-w"],
         ..NONE
     },
     Rule {
         programs: &["security"],
         only_with: &["unlock-keychain"],
         apart: &["-p"],
+        glued: &["-p"],
         ..NONE
     },
     Rule {
