@@ -93,6 +93,7 @@ async fn scale(text: &str) -> Result<u32, String> {
         ran.took < Duration::from_secs(5),
         "< 5 s",
     );
+    table.note("nothing new: processor time", secs(ran.cpu), true, "");
     table.note(
         "nothing new: requests, store and upstream",
         requests.to_string(),
@@ -112,6 +113,12 @@ async fn scale(text: &str) -> Result<u32, String> {
         secs(ran.took),
         ran.took < Duration::from_secs(1),
         "< 1 s",
+    );
+    table.note(
+        "plan from the whole API: processor time",
+        secs(ran.cpu),
+        true,
+        "",
     );
     table.note(
         "plan from the whole API: peak memory",
@@ -196,10 +203,15 @@ async fn publish_all(
         ..base.clone()
     };
     let count = next.bottles.len();
+    // As if a generation before it had named all bottles: publishing looks for the bytes of those that are new.
+    let vouching = Generation {
+        bottles: next.bottles.clone(),
+        ..base
+    };
     let published = publish::publish(
         &store,
         &Log::default(),
-        &base,
+        &vouching,
         &next,
         &plan.manifest_bytes,
         &plan.api_bytes,
@@ -237,6 +249,7 @@ async fn everything(
         concurrency: 32,
         today: "2026-09-21".to_owned(),
         checks_store: false,
+        dry_run: false,
     };
     let planned = planner.plan(selection).await.map_err(|error| {
         format!(
