@@ -1,8 +1,8 @@
 //! One run: plan, fetch, publish.
 //!
 //! What must hold: nothing is published unless all of it is there, but for what a person asked to be left out by name; whatever a run dies
-//! at, the mirror serves what it served before, and the next run fetches again at most the bottles that were under way, and the
-//! manifests and API files, which are small and stored only when all bottles are there.
+//! at, the mirror serves what it served before, and the next run fetches again at most the bottles and manifests that were under way, and
+//! the API files, which are stored only when all bottles are there.
 
 pub mod fetch;
 mod merge;
@@ -145,6 +145,7 @@ pub async fn run(
         concurrency: options.concurrency,
         today: options.now.strftime("%Y-%m-%d").to_string(),
         checks_store: options.checks_store || warning.is_some(),
+        dry_run: options.dry_run,
     };
     let mut plan = planner.plan(selection).await?;
     let mut report = report_of(&plan);
@@ -294,7 +295,7 @@ fn report_of(plan: &Plan) -> SyncReport {
         bytes: once.map(|held| held.size).sum(),
         missing: plan.missing.len() as u64,
         missing_bytes: plan.missing_bytes(),
-        manifests: plan.manifest_bytes.len() as u64,
+        manifests: plan.manifest_bytes.len() as u64 + plan.manifests_placed,
         api_files: plan.api_bytes.len() as u64,
         failures: plan.failures.clone(),
         without_bottle: plan.without_bottle.clone(),

@@ -3,6 +3,7 @@
 mod bundle;
 mod crash;
 mod keeping;
+mod kill;
 mod line;
 mod meeting;
 mod prune;

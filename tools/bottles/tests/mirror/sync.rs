@@ -2,7 +2,7 @@
 
 use crate::world::{FIRST, World};
 use bottles::sample::{Sample, Trouble};
-use bottles::sync::SyncError;
+use bottles::sync::{SyncError, SyncOptions};
 use bottles::{hashfile, names};
 use std::collections::BTreeSet;
 
@@ -211,6 +211,35 @@ async fn a_damaged_bottle_is_never_there_and_nothing_is_published() {
         .collect();
     assert_eq!(blobs, [&format!("GET {path}")]);
     world.check().await;
+}
+
+#[tokio::test]
+async fn a_manifest_that_takes_nothings_place_is_put_there_at_once_unless_this_only_looks() {
+    let world = World::new().await;
+    let path = blob("jq");
+    world.server.trouble(&path, vec![Trouble::Damage; 10]);
+    let dry = SyncOptions {
+        dry_run: true,
+        ..world.options(&["jq"], FIRST)
+    };
+    let report = world.run(&dry).await.expect("it is planned");
+    assert_eq!(report.manifests, 2);
+    assert!(world.objects().is_empty(), "{:?}", world.objects().keys());
+    let report = world.sync(&["jq"], FIRST).await;
+    assert_eq!((report.published, report.manifests), (None, 2));
+    let manifests = |key: &String| key.contains("/manifests/");
+    assert_eq!(
+        world.objects().keys().filter(|key| manifests(key)).count(),
+        2
+    );
+    // Nobody has to be asked for them again.
+    world.server.trouble(&path, vec![]);
+    let _ = world.server.take_asked();
+    let report = world.sync(&["jq"], FIRST).await;
+    assert!(report.published.is_some());
+    let asked = world.server.take_asked();
+    assert_eq!(asked.iter().filter(|line| manifests(line)).count(), 0);
+    world.check_settled().await;
 }
 
 #[tokio::test]
