@@ -44,6 +44,8 @@ pub async fn publish(
         .await?;
     let id = log::write(store, next).await?;
     check_relied_on(store, base, next, &id).await?;
+    // A prune finds the generation in the log by now, and spares its names.
+    crate::flat::put_right(store, next).await?;
     for (path, bytes) in api {
         // What two runs write at the same moment neither finds there: so each keeps its own.
         keep(store, Digest::of(bytes), bytes.clone()).await?;

@@ -98,6 +98,8 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
     nowhere.arg("status");
     let mut empty = program(&world);
     empty.args(["status", "--store"]).arg(world.state.path());
+    let no_such_file = format!("{}/no/such.json", world.server.api());
+    let no_hash = format!("{}/cask.jws.json?secret=hidden", world.server.api());
     let mut unknown = program(&world);
     unknown.args(["frobnicate"]);
     for (command, code, says) in [
@@ -117,6 +119,40 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
             "no http or https address",
         ),
         (
+            sync(&world, &["--formula", "jq", "--layout", "round"]),
+            2,
+            "flat",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--external-hash", "/nowhere/it.json"],
+            ),
+            1,
+            "/nowhere/it.json",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--external-hash", &no_such_file],
+            ),
+            1,
+            "404",
+        ),
+        (
+            sync(&world, &["--formula", "jq", "--external-hash", &no_hash]),
+            16,
+            "Invalid hash file format",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--external-hash", "s3://bucket"],
+            ),
+            4,
+            "names no hash file",
+        ),
+        (
             sync(&world, &["--formula", "jq", "--api-key", "/nowhere"]),
             1,
             "/nowhere",
@@ -133,7 +169,65 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
         let (found, out, err) = run(command).await;
         assert_eq!(found, code, "{out}{err}");
         assert!(err.contains(says), "{err}");
+        assert!(!err.contains("hidden"), "{err}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_file_is_read_from_a_bucket_a_folder_and_a_server_and_flat_names_are_made() {
+    let world = World::new().await;
+    let s3 = testkit::S3Server::start();
+    let day = |text: &str| {
+        let sum = "0".repeat(64);
+        let entry = serde_json::json!({"sha256": sum, "download_date": text, "file_size": 1});
+        serde_json::json!({"bottles": {"jq-1.7.1-x86_64_linux": entry}}).to_string()
+    };
+    let file = world.state.path().join("other.json");
+    std::fs::write(&file, day("2020-01-01")).expect("a file");
+    std::fs::write(s3.root().join("bucket/other.json"), day("2020-01-01")).expect("an object");
+    let mut sample = bottles::sample::Sample::embedded();
+    let served = day("2020-01-01").into_bytes();
+    sample.api.insert("other.json".to_owned(), served);
+    world.server.replace(sample);
+    let in_bucket = s3.store_url("bucket", "other.json");
+    for place in [
+        file.display().to_string(),
+        format!("{}/other.json", world.server.api()),
+        in_bucket,
+    ] {
+        let arguments = [
+            "--json",
+            "--formula",
+            "jq",
+            "--platform",
+            "x86_64_linux",
+            "--layout",
+            "flat",
+            "--external-hash",
+            &place,
+        ];
+        let (code, out, err) = run(sync(&world, &arguments)).await;
+        assert_eq!(code, 0, "{place}: {err}");
+        let report: Value = serde_json::from_str(&out).expect("JSON");
+        let others = &report["external"]["others"];
+        assert_eq!(
+            others,
+            &serde_json::json!(["jq-1.7.1-x86_64_linux"]),
+            "{place}"
+        );
+        assert!(err.contains("other digests"), "{err}");
+    }
+    let link = world
+        .state
+        .path()
+        .join("mirror/flat/jq-1.7.1.x86_64_linux.bottle.tar.gz");
+    assert!(link.symlink_metadata().expect("it is there").is_symlink());
+    let arguments = ["--formula", "jq", "--layout", "flat", "--store"];
+    let mut refused = sync(&world, &arguments);
+    refused.arg(s3.store_url("bucket", "mirror"));
+    let (code, _, err) = run(refused).await;
+    assert_eq!(code, 4, "{err}");
+    assert!(err.contains("homebrew-sync serve"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ mod bundle;
 mod crash;
 mod keeping;
 mod kill;
+mod layouts;
 mod line;
 mod meeting;
 mod prune;

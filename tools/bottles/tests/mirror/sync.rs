@@ -401,7 +401,7 @@ async fn a_damaged_hash_file_is_moved_aside_and_made_anew() {
     world.handle.remove_raw(blob("jq").trim_start_matches('/'));
     let now = jiff::Timestamp::from_second(FIRST + 2).expect("a time");
     let _ = world.server.take_asked();
-    let rebuilt = bottles::sync::rebuild_hash(&world.store, now)
+    let rebuilt = bottles::sync::rebuild_hash(&world.store, None, now)
         .await
         .expect("it is rebuilt");
     assert_eq!(rebuilt.missing.len(), 1);
@@ -423,7 +423,7 @@ async fn a_mirror_without_a_log_is_read_back_from_its_manifests() {
     }
     world.handle.remove_raw(hashfile::KEY);
     let now = jiff::Timestamp::from_second(FIRST).expect("a time");
-    let rebuilt = bottles::sync::rebuild_hash(&world.store, now)
+    let rebuilt = bottles::sync::rebuild_hash(&world.store, None, now)
         .await
         .expect("it is rebuilt");
     assert_eq!(rebuilt.bottles, whole.bottles.len() as u64);
