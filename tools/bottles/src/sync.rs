@@ -168,17 +168,7 @@ pub async fn run(
     if options.dry_run || is_nothing_new {
         report.nothing_new = is_nothing_new && plan.failures.is_empty();
         if is_nothing_new && !options.dry_run {
-            write_hash_file(
-                store,
-                &base,
-                options.external.as_ref(),
-                options.now,
-                &mut report,
-            )
-            .await?;
-            if options.checks_store {
-                crate::flat::put_right(store, &base).await?;
-            }
+            look_after(store, &base, options, &mut report).await?;
         }
         return Ok(finished(store, report));
     }
@@ -208,6 +198,21 @@ pub async fn run(
     report.bytes = next.bytes();
     settle(store, options, &mut seen, &mut report).await?;
     Ok(finished(store, report))
+}
+
+/// Puts right what hangs on a generation that stays as it is.
+async fn look_after(
+    store: &Store,
+    base: &Generation,
+    options: &SyncOptions,
+    report: &mut SyncReport,
+) -> Result<(), StoreError> {
+    let external = options.external.as_ref();
+    write_hash_file(store, base, external, options.now, report).await?;
+    if options.checks_store {
+        crate::flat::put_right(store, base).await?;
+    }
+    Ok(())
 }
 
 /// What a run begins with.

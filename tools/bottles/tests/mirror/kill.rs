@@ -124,6 +124,45 @@ fn asked(server: &SampleServer) -> Vec<String> {
     paths.filter(|path| path.contains("/blobs/")).collect()
 }
 
+/// Runs again and again, each time killed within a span if it is still at work, until one gets to its end; returns how often one was killed,
+/// and how many bottles were fetched twice.
+async fn killed_until_done(
+    mirror: &Mirror<'_>,
+    sample: &Sample,
+    random: &mut Rng,
+    span: Duration,
+) -> (usize, usize) {
+    // Each run has a server of its own: what a killed one has sent may be read by the server later.
+    let mut runs = Vec::new();
+    loop {
+        let before = blobs(mirror.objects().await.keys());
+        let server = SampleServer::start(sample.clone()).await;
+        let server = server.expect("it starts");
+        let micros = u64::try_from(span.as_micros()).expect("it is short");
+        let after = Duration::from_micros(random.below(micros));
+        let end = tokio::task::block_in_place(|| mirror.run(&server, Some(after)));
+        runs.push((before, server));
+        if matches!(end, End::Done) {
+            break;
+        }
+    }
+    let (killed, mut twice) = (runs.len() - 1, 0);
+    let mut after = blobs(mirror.objects().await.keys());
+    for (before, server) in runs.into_iter().rev() {
+        let asked = asked(&server);
+        let again: Vec<_> = asked.iter().filter(|key| before.contains(*key)).collect();
+        assert!(
+            again.is_empty(),
+            "it was there, and fetched again: {again:?}"
+        );
+        let lost = asked.iter().filter(|key| !after.contains(*key)).count();
+        assert!(lost <= AT_ONCE, "{lost} bottles were under way");
+        twice += lost;
+        after = before;
+    }
+    (killed, twice)
+}
+
 #[expect(clippy::print_stderr, reason = "who repeats a failure needs the seed")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn however_often_a_first_run_is_killed_the_mirror_ends_up_the_same() {
@@ -166,34 +205,9 @@ async fn however_often_a_first_run_is_killed_the_mirror_ends_up_the_same() {
             url,
             scratch: scratch.path(),
         };
-        // Each run has a server of its own: what a killed one has sent may be read by the server later.
-        let mut runs = Vec::new();
-        loop {
-            let before = blobs(mirror.objects().await.keys());
-            let server = SampleServer::start(sample.clone()).await;
-            let server = server.expect("it starts");
-            let micros = u64::try_from(span.as_micros()).expect("it is short");
-            let after = Duration::from_micros(random.below(2 * micros));
-            let end = tokio::task::block_in_place(|| mirror.run(&server, Some(after)));
-            runs.push((before, server));
-            match end {
-                End::Done => break,
-                End::Killed => killed += 1,
-            }
-        }
-        let mut after = blobs(mirror.objects().await.keys());
-        for (before, server) in runs.into_iter().rev() {
-            let asked = asked(&server);
-            let again: Vec<_> = asked.iter().filter(|key| before.contains(*key)).collect();
-            assert!(
-                again.is_empty(),
-                "it was there, and fetched again: {again:?}"
-            );
-            let lost = asked.iter().filter(|key| !after.contains(*key)).count();
-            assert!(lost <= AT_ONCE, "{lost} bottles were under way");
-            twice += lost;
-            after = before;
-        }
+        let (times, lost) = killed_until_done(&mirror, &sample, &mut random, 2 * span).await;
+        killed += times;
+        twice += lost;
         let found = mirror.objects().await;
         let names =
             |objects: &BTreeMap<String, Digest>| objects.keys().cloned().collect::<Vec<_>>();

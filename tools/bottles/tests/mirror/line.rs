@@ -98,8 +98,6 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
     nowhere.arg("status");
     let mut empty = program(&world);
     empty.args(["status", "--store"]).arg(world.state.path());
-    let no_such_file = format!("{}/no/such.json", world.server.api());
-    let no_hash = format!("{}/cask.jws.json?secret=hidden", world.server.api());
     let mut unknown = program(&world);
     unknown.args(["frobnicate"]);
     for (command, code, says) in [
@@ -123,6 +121,32 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
             2,
             "flat",
         ),
+        (
+            sync(&world, &["--formula", "jq", "--api-key", "/nowhere"]),
+            1,
+            "/nowhere",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--api", "http://127.0.0.1:1/api"],
+            ),
+            14,
+            "check the network",
+        ),
+    ] {
+        let (found, out, err) = run(command).await;
+        assert_eq!(found, code, "{out}{err}");
+        assert!(err.contains(says), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_file_that_is_named_and_cannot_be_read_stops_the_run() {
+    let world = World::new().await;
+    let no_such_file = format!("{}/no/such.json", world.server.api());
+    let no_hash = format!("{}/cask.jws.json?secret=hidden", world.server.api());
+    for (command, code, says) in [
         (
             sync(
                 &world,
@@ -152,25 +176,18 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
             4,
             "names no hash file",
         ),
-        (
-            sync(&world, &["--formula", "jq", "--api-key", "/nowhere"]),
-            1,
-            "/nowhere",
-        ),
-        (
-            sync(
-                &world,
-                &["--formula", "jq", "--api", "http://127.0.0.1:1/api"],
-            ),
-            14,
-            "check the network",
-        ),
     ] {
         let (found, out, err) = run(command).await;
         assert_eq!(found, code, "{out}{err}");
-        assert!(err.contains(says), "{err}");
-        assert!(!err.contains("hidden"), "{err}");
+        assert!(err.contains(says) && !err.contains("hidden"), "{err}");
     }
+    assert!(
+        world
+            .server
+            .take_asked()
+            .iter()
+            .all(|line| !line.contains("/v2/"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
