@@ -7,7 +7,7 @@
 
 use crate::run::{Measured, in_memory_folder, mb, measure, processor_time_of, require, secs};
 use crate::table::Table;
-use crate::upstream::{PLATFORM, Upstream};
+use crate::upstream::Upstream;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -178,8 +178,6 @@ impl Bench {
             "sync",
             "--json",
             "--all",
-            "--platform",
-            PLATFORM,
             "--store",
             &url,
             "--api",

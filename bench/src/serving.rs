@@ -6,7 +6,7 @@
 
 use crate::run::{in_memory_folder, mb, measure, require};
 use crate::table::Table;
-use crate::upstream::{PLATFORM, Upstream};
+use crate::upstream::Upstream;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -82,9 +82,10 @@ pub fn bench(arguments: &[String]) -> Result<u32, String> {
         .iter()
         .map(|bottle| format!("/{}", bottle.key))
         .collect();
-    let manifests: Vec<String> = blobs
+    let manifests: Vec<String> = upstream
+        .bottles
         .iter()
-        .filter_map(|blob| Some(format!("{}/manifests/1.0", blob.split_once("/blobs/")?.0)))
+        .map(|bottle| format!("/{}", bottle.manifest))
         .collect();
     let mut table = Table::default();
     table.head("homebrew-sync", "nginx");
@@ -148,8 +149,6 @@ fn mirror(upstream: &Upstream, scratch: &TempDir) -> Result<PathBuf, String> {
         "sync",
         "--json",
         "--all",
-        "--platform",
-        PLATFORM,
         "--store",
         &store,
         "--api",

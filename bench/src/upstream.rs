@@ -13,8 +13,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use transfer::Digest;
 
-/// The platform that all bottles are for.
-pub const PLATFORM: &str = "x86_64_linux";
+/// The platforms that each formula has a bottle for: those that are mirrored by default.
+const PLATFORMS: [&str; 5] = [
+    "arm64_tahoe",
+    "arm64_sequoia",
+    "arm64_sonoma",
+    "arm64_linux",
+    "x86_64_linux",
+];
 
 /// Every bottle is a part of this, behind a head of its own.
 const PATTERN: usize = 1 << 20;
@@ -36,6 +42,8 @@ const SIZES: [(usize, usize); 6] = [
 pub struct Bottle {
     /// Its path, without a slash before it.
     pub key: String,
+    /// The path of its manifest.
+    pub manifest: String,
     number: usize,
     /// How many bytes it has.
     pub size: usize,
@@ -63,27 +71,35 @@ impl Upstream {
         let pattern = pattern();
         let mut small = BTreeMap::new();
         let (mut bottles, mut entries) = (Vec::new(), Vec::new());
-        for number in 0..count {
-            let size = size_of(number).min(size_max);
-            let name = format!("formula{number}");
-            let sha256 = Digest::of(&whole(&pattern, number, size)).to_string();
-            let key = names::blob_key(&name, &sha256);
-            let index = json!({"schemaVersion": 2, "manifests": [{"annotations": {
-                "org.opencontainers.image.ref.name": names::reference("1.0", PLATFORM, 0),
-                "sh.brew.bottle.digest": sha256,
-                "sh.brew.bottle.size": size.to_string(),
-                "sh.brew.tab": "{}",
-            }}]});
-            small.insert(
-                names::manifest_key(&name, "1.0"),
-                index.to_string().into_bytes(),
-            );
+        for formula in 0..count / PLATFORMS.len() {
+            let name = format!("formula{formula}");
+            let manifest = names::manifest_key(&name, "1.0");
+            let (mut of_manifest, mut files) = (Vec::new(), serde_json::Map::new());
+            for (place, platform) in PLATFORMS.into_iter().enumerate() {
+                let number = formula * PLATFORMS.len() + place;
+                let size = size_of(number).min(size_max);
+                let sha256 = Digest::of(&whole(&pattern, number, size)).to_string();
+                of_manifest.push(json!({"annotations": {
+                    "org.opencontainers.image.ref.name": names::reference("1.0", platform, 0),
+                    "sh.brew.bottle.digest": sha256,
+                    "sh.brew.bottle.size": size.to_string(),
+                    "sh.brew.tab": "{}",
+                }}));
+                files.insert(platform.to_owned(), json!({"sha256": sha256}));
+                bottles.push(Bottle {
+                    key: names::blob_key(&name, &sha256),
+                    manifest: manifest.clone(),
+                    number,
+                    size,
+                });
+            }
+            let index = json!({"schemaVersion": 2, "manifests": of_manifest});
+            small.insert(manifest, index.to_string().into_bytes());
             entries.push(json!({
                 "name": name,
                 "versions": {"stable": "1.0"},
-                "bottle": {"stable": {"rebuild": 0, "files": {PLATFORM: {"sha256": sha256}}}},
+                "bottle": {"stable": {"rebuild": 0, "files": files}},
             }));
-            bottles.push(Bottle { key, number, size });
         }
         let api = signed(&json!(entries).to_string());
         small.insert("api/formula.jws.json".to_owned(), api);
