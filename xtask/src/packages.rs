@@ -5,6 +5,7 @@
 
 use crate::run::{self, Outcome};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -28,6 +29,9 @@ const SERVERS: [&str; 6] = [
 
 /// Debian makes and starts a cluster with the package, unless a file here says otherwise.
 const CLUSTERS: &str = "/etc/postgresql-common/createcluster.d";
+
+/// Debian starts servers at installation, unless this says otherwise.
+const MAY_START: &str = "/usr/sbin/policy-rc.d";
 
 /// Names of one thing in the order of [`MANAGERS`].
 pub(crate) type Names = [&'static [&'static str]; 4];
@@ -60,6 +64,34 @@ pub(crate) fn postgres() -> Outcome {
     } else {
         Err("PostgreSQL was installed and its programs `initdb`, `postgres` and `psql` are not found".into())
     }
+}
+
+/// Makes sure that nginx is installed, the peer of `homebrew-sync serve`, and wrk, which asks both.
+pub(crate) fn nginx() -> Outcome {
+    // It ends with 1 when it is asked for its version.
+    let has_wrk = Command::new("wrk").arg("-v").output().is_ok();
+    if has_wrk && works(Command::new("nginx").arg("-v")) {
+        return Ok(());
+    }
+    let guard = Path::new(MAY_START);
+    let is_guarded = !guard.exists()
+        && fs::write(guard, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| fs::set_permissions(guard, fs::Permissions::from_mode(0o755)))
+            .is_ok();
+    let installed = install(
+        "nginx and wrk",
+        [
+            &["nginx-light", "wrk"],
+            &["nginx", "wrk"],
+            &["nginx", "wrk"],
+            &["nginx", "wrk"],
+        ],
+    );
+    if is_guarded {
+        // Whoever installs a server later wants the system's own rules.
+        let _ = fs::remove_file(guard);
+    }
+    installed
 }
 
 /// Makes sure that the shells are installed whose histories `hx` reads and writes.

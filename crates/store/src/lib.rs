@@ -17,6 +17,7 @@ mod litter;
 mod meter;
 mod permissions;
 mod probe;
+mod references;
 #[cfg(feature = "s3")]
 mod s3;
 mod store;
@@ -25,6 +26,7 @@ mod url;
 
 pub use blobs::{AbandonedUpload, Attributes, Honesty, Multipart, ObjectInfo, Written};
 pub use error::{ErrorKind, StoreError};
+pub use folder::Reference;
 pub use meter::Usage;
 pub use permissions::{
     ACTIONS, PermissionCheck, PermissionOutcome, check_permissions, policy_json,

@@ -8,6 +8,7 @@
 pub mod args;
 mod bundles;
 mod client_env;
+mod external_hash;
 mod failures;
 mod generations;
 mod mirror;

@@ -9,6 +9,7 @@ pub mod api;
 pub mod bundle;
 pub mod cli;
 pub mod diff;
+pub mod flat;
 pub mod hashfile;
 pub mod log;
 pub mod manifest;

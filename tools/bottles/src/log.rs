@@ -217,7 +217,9 @@ pub enum LogError {
         why: String,
     },
     /// What a generation needs went while it was made.
-    #[error("{key} went while this was under way: another run pruned")]
+    #[error(
+        "{key} was there for this run, and is gone: another run pruned, or somebody removed it"
+    )]
     Pruned {
         /// What went.
         key: String,

@@ -84,8 +84,10 @@ pub struct Plan {
     pub api_bytes: BTreeMap<String, Bytes>,
     /// The manifests of all bottles, by their keys.
     pub manifests: BTreeMap<String, FileEntry>,
-    /// The bytes of those that changed.
+    /// The bytes of those that changed and are not in their places yet.
     pub manifest_bytes: BTreeMap<String, Bytes>,
+    /// How many others changed: they lie in their places, where nothing was.
+    pub manifests_placed: u64,
     /// All bottles that the next generation has.
     pub bottles: Vec<Held>,
     /// Those whose bytes have to be fetched, each blob once.
@@ -105,6 +107,7 @@ impl Plan {
         self.missing.is_empty()
             && self.api_bytes.is_empty()
             && self.manifest_bytes.is_empty()
+            && self.manifests_placed == 0
             && self.selection == base.selection
             && self.bottles == base.bottles
     }
@@ -134,6 +137,8 @@ pub struct Planner<'p> {
     pub today: String,
     /// Whether to look at what really lies in the store, whatever the base says.
     pub checks_store: bool,
+    /// Only look: nothing is written.
+    pub dry_run: bool,
 }
 
 impl Planner<'_> {
@@ -150,6 +155,7 @@ impl Planner<'_> {
             api_bytes: files.changed,
             manifests: BTreeMap::new(),
             manifest_bytes: BTreeMap::new(),
+            manifests_placed: 0,
             bottles: Vec::new(),
             missing: Vec::new(),
             failures: files.failures,
@@ -242,9 +248,9 @@ impl Planner<'_> {
             .iter()
             .map(|catalogue| selection.resolve(catalogue));
         let mut merged: Option<Resolved> = None;
-        for found in resolved {
-            wanted.bottles.extend(found.bottles.iter().cloned());
-            wanted.unusable.extend(found.unusable.clone());
+        for mut found in resolved {
+            wanted.bottles.append(&mut found.bottles);
+            wanted.unusable.append(&mut found.unusable);
             merged = Some(match merged {
                 Some(before) => Resolved {
                     without_bottle: &before.without_bottle & &found.without_bottle,

@@ -111,6 +111,15 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
         name(store, id, &mut named).await?;
     }
     let mut objects = Vec::new();
+    if store.can_refer() {
+        // They come first, so that nothing stands for what is gone.
+        for found in store.references(crate::flat::ROOT).await? {
+            if !named.contains(&found.key) && found.made <= edge {
+                pruned.objects += 1;
+                objects.push((found.key, 0));
+            }
+        }
+    }
     for prefix in [crate::names::CORE.to_owned(), format!("{OWN}/files")] {
         let mut entries = store.list_stream(&prefix);
         while let Some(entry) = entries.next().await {
@@ -140,6 +149,7 @@ async fn name(
     let generation = log::read(store, id).await?;
     named.extend(generation.bottles.iter().map(log::Held::blob_key));
     named.extend(generation.manifests.keys().cloned());
+    named.extend(crate::flat::links(&generation).into_keys());
     let files = generation.manifests.values().map(|entry| entry.sha256);
     let api = generation.api.values().map(|entry| entry.file.sha256);
     named.extend(files.chain(api).map(log::kept_key));

@@ -1,6 +1,6 @@
 //! Makes a generation the one that clients see.
 //!
-//! What must hold, in this order: blobs are there; manifests; the generation is in the log; the API's files, which make clients ask, come
+//! What must hold, in this order: blobs are there; manifests (those that take nothing's place may be there before); the generation is in the log; the API's files, which make clients ask, come
 //! last; then the mark. Before a file is written over, what lies there is kept where a generation that names it finds it, whoever wrote it, and
 //! so is what is written: two runs that write over each other take nothing from each other. Once a mark is written, the files under their
 //! names are those of whatever is current then ([`settle`]).
@@ -44,6 +44,8 @@ pub async fn publish(
         .await?;
     let id = log::write(store, next).await?;
     check_relied_on(store, base, next, &id).await?;
+    // A prune finds the generation in the log by now, and spares its names.
+    crate::flat::put_right(store, next).await?;
     for (path, bytes) in api {
         // What two runs write at the same moment neither finds there: so each keeps its own.
         keep(store, Digest::of(bytes), bytes.clone()).await?;
@@ -92,7 +94,7 @@ async fn check_relied_on(
 }
 
 /// Writes a file, after what lies there and is something else was kept.
-async fn replace(store: &Store, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+pub(crate) async fn replace(store: &Store, key: &str, bytes: Bytes) -> Result<(), StoreError> {
     match store.get(key).await {
         Ok(there) if there == bytes => return Ok(()),
         Ok(there) => {

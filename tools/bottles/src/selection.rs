@@ -25,6 +25,9 @@ pub struct Selection {
     /// Versions of portable-ruby that clients pin.
     #[serde(default)]
     pub portable_ruby: BTreeSet<String>,
+    /// Bottles have names in the flat layout too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flat: bool,
 }
 
 /// What is wrong with a selection.
@@ -66,6 +69,7 @@ impl Selection {
     pub fn extend(&mut self, other: Selection) {
         self.all |= other.all;
         self.follows_defaults |= other.follows_defaults;
+        self.flat |= other.flat;
         self.formulae.extend(other.formulae);
         self.platforms.extend(other.platforms);
         self.portable_ruby.extend(other.portable_ruby);

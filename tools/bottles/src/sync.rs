@@ -1,14 +1,17 @@
 //! One run: plan, fetch, publish.
 //!
 //! What must hold: nothing is published unless all of it is there, but for what a person asked to be left out by name; whatever a run dies
-//! at, the mirror serves what it served before, and the next run fetches again at most the bottles that were under way, and the
-//! manifests and API files, which are small and stored only when all bottles are there.
+//! at, the mirror serves what it served before, and the next run fetches again at most the bottles and manifests that were under way, and
+//! the API files, which are stored only when all bottles are there.
 
 pub mod fetch;
 mod merge;
+mod rebuild;
+
+pub use rebuild::{Rebuilt, rebuild_hash};
 
 use crate::api::jws::PublicKey;
-use crate::hashfile::{self, HashFile};
+use crate::hashfile::{self, HashFile, Merged};
 use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::plan::{FormulaFailure, Plan, PlanError, Planner};
 use crate::publish::{self, Seen};
@@ -48,6 +51,8 @@ pub struct SyncOptions {
     pub retry: Retry,
     /// Where the journals of runs lie.
     pub state_dir: PathBuf,
+    /// A hash file of another tool: what it says is taken up where the mirror has the very bottle, and believed nowhere else.
+    pub external: Option<HashFile>,
 }
 
 /// A run could not go on.
@@ -77,6 +82,9 @@ pub enum SyncError {
         #[source]
         error: std::io::Error,
     },
+    /// The flat layout was asked for where it cannot be had.
+    #[error("the flat layout needs names that stand for other objects, and {0} has no such thing")]
+    NoReferences(String),
     /// Nothing is selected, here or in the mirror.
     #[error("nothing is selected, and the mirror is empty")]
     NothingSelected,
@@ -117,6 +125,9 @@ pub struct SyncReport {
     pub nothing_new: bool,
     /// Requests to the store.
     pub store_requests: u64,
+    /// What of another tool's hash file the mirror has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<Merged>,
 }
 
 /// Runs once.
@@ -130,6 +141,9 @@ pub async fn run(
     observer: Arc<dyn Observer>,
     stop: StopSignal,
 ) -> Result<SyncReport, SyncError> {
+    if options.selection.flat && !store.can_refer() {
+        return Err(SyncError::NoReferences(store.describe()));
+    }
     let mut seen = Seen::load(&options.state_dir, store);
     let Start { log, base, warning } = start(store, options, &mut seen).await?;
     let selection = selection_of(options, &base);
@@ -145,6 +159,7 @@ pub async fn run(
         concurrency: options.concurrency,
         today: options.now.strftime("%Y-%m-%d").to_string(),
         checks_store: options.checks_store || warning.is_some(),
+        dry_run: options.dry_run,
     };
     let mut plan = planner.plan(selection).await?;
     let mut report = report_of(&plan);
@@ -153,7 +168,7 @@ pub async fn run(
     if options.dry_run || is_nothing_new {
         report.nothing_new = is_nothing_new && plan.failures.is_empty();
         if is_nothing_new && !options.dry_run {
-            write_hash_file(store, &base, options.now, &mut report).await?;
+            look_after(store, &base, options, &mut report).await?;
         }
         return Ok(finished(store, report));
     }
@@ -181,8 +196,23 @@ pub async fn run(
     report.published = Some(id.to_string());
     report.bottles = next.bottles.len() as u64;
     report.bytes = next.bytes();
-    settle(store, options.now, &mut seen, &mut report).await?;
+    settle(store, options, &mut seen, &mut report).await?;
     Ok(finished(store, report))
+}
+
+/// Puts right what hangs on a generation that stays as it is.
+async fn look_after(
+    store: &Store,
+    base: &Generation,
+    options: &SyncOptions,
+    report: &mut SyncReport,
+) -> Result<(), StoreError> {
+    let external = options.external.as_ref();
+    write_hash_file(store, base, external, options.now, report).await?;
+    if options.checks_store {
+        crate::flat::put_right(store, base).await?;
+    }
+    Ok(())
 }
 
 /// What a run begins with.
@@ -238,12 +268,13 @@ async fn look(store: &Store) -> Result<Option<(Log, Generation)>, LogError> {
 /// Leaves the files under their names, the hash file too, as the current generation wants them: the last one to write is who saw the last mark.
 async fn settle(
     store: &Store,
-    now: Timestamp,
+    options: &SyncOptions,
     seen: &mut Seen,
     report: &mut SyncReport,
 ) -> Result<(), SyncError> {
+    let external = options.external.as_ref();
     while let Some(settled) = publish::settle(store, seen).await? {
-        write_hash_file(store, &settled.generation, now, report).await?;
+        write_hash_file(store, &settled.generation, external, options.now, report).await?;
         if Log::read(store).await?.current() == Some(&settled.id) {
             let lost = settled.lost.iter();
             let lost = lost.map(|key| format!("{key} is gone, and its bytes are kept nowhere"));
@@ -294,7 +325,7 @@ fn report_of(plan: &Plan) -> SyncReport {
         bytes: once.map(|held| held.size).sum(),
         missing: plan.missing.len() as u64,
         missing_bytes: plan.missing_bytes(),
-        manifests: plan.manifest_bytes.len() as u64,
+        manifests: plan.manifest_bytes.len() as u64 + plan.manifests_placed,
         api_files: plan.api_bytes.len() as u64,
         failures: plan.failures.clone(),
         without_bottle: plan.without_bottle.clone(),
@@ -356,6 +387,7 @@ fn next_generation(log: &Log, base: &Generation, plan: &Plan, now: Timestamp) ->
 async fn write_hash_file(
     store: &Store,
     generation: &Generation,
+    external: Option<&HashFile>,
     now: Timestamp,
     report: &mut SyncReport,
 ) -> Result<(), StoreError> {
@@ -370,43 +402,16 @@ async fn write_hash_file(
             None
         }
     };
-    let file = HashFile::of(generation, earlier.as_ref(), now);
+    let mut file = HashFile::of(generation, earlier.as_ref(), now);
+    if let Some(external) = external {
+        let merged = file.merge(external);
+        if !merged.others.is_empty() {
+            report.warnings.push(merged.warning());
+        }
+        report.external = Some(merged);
+    }
     if earlier.as_ref() != Some(&file) {
         store.put(hashfile::KEY, file.encode().into()).await?;
     }
     Ok(())
-}
-
-/// Makes the hash file anew from what lies in the store: every bottle of the current generation is looked for. Returns those that are not there.
-///
-/// # Errors
-/// If the store fails.
-pub async fn rebuild_hash(store: &Store, now: Timestamp) -> Result<Rebuilt, SyncError> {
-    let log = Log::read(store).await?;
-    let present = listed(store).await?;
-    let mut generation = match log.current() {
-        Some(id) => log::read(store, id).await?,
-        None => merge::read_back(store, &present, now).await?,
-    };
-    let (there, missing) = std::mem::take(&mut generation.bottles)
-        .into_iter()
-        .partition(|held| present.get(&held.blob_key()) == Some(&held.size));
-    generation.bottles = there;
-    let mut report = SyncReport::default();
-    write_hash_file(store, &generation, now, &mut report).await?;
-    Ok(Rebuilt {
-        bottles: generation.bottles.len() as u64,
-        missing,
-        warnings: report.warnings,
-    })
-}
-
-/// What rebuilding the hash file found.
-pub struct Rebuilt {
-    /// How many bottles the file names.
-    pub bottles: u64,
-    /// Bottles of the current generation that are not in the store.
-    pub missing: Vec<log::Held>,
-    /// What a person should know.
-    pub warnings: Vec<String>,
 }

@@ -274,3 +274,63 @@ async fn the_listing_with_directories_follows_the_library() {
         (vec![Key::from("a/b")], 1)
     );
 }
+
+#[tokio::test]
+async fn a_second_name_follows_its_object_and_goes_alone() {
+    let (dir, store) = filled().await;
+    store
+        .put("a/b/one", Bytes::from_static(b"1"))
+        .await
+        .expect("put");
+    store
+        .put("two", Bytes::from_static(b"2"))
+        .await
+        .expect("put");
+    let name = |key: &str, to: &str| (key.to_owned(), to.to_owned());
+    let names = [
+        name("flat/one", "a/b/one"),
+        name("flat/deep/er", "two"),
+        name("flat/gone", "x/y"),
+    ];
+    assert!(store.can_refer());
+    store.refer(&names).await.expect("made");
+    assert_eq!(store.get("flat/one").await.expect("read").as_ref(), b"1");
+    store
+        .put("a/b/one", Bytes::from_static(b"new"))
+        .await
+        .expect("put");
+    assert_eq!(store.get("flat/one").await.expect("read").as_ref(), b"new");
+    // A copy of the folder elsewhere still leads to its own objects.
+    let link = std::fs::read_link(dir.path().join("a/store/flat/deep/er")).expect("a link");
+    assert_eq!(link, Path::new("../../two"));
+    store.refer(&[name("flat/one", "two")]).await.expect("made");
+    assert_eq!(store.get("flat/one").await.expect("read").as_ref(), b"2");
+    std::fs::write(dir.path().join("a/store/flat/file"), "").expect("written");
+    std::os::unix::fs::symlink("/etc/hostname", dir.path().join("a/store/flat/out"))
+        .expect("linked");
+    let found = store.references("flat").await.expect("listed");
+    let mut found: Vec<_> = found
+        .iter()
+        .map(|found| (found.key.as_str(), found.to.as_deref()))
+        .collect();
+    found.sort_unstable();
+    let expected = [
+        ("flat/deep/er", Some("two")),
+        ("flat/file", None),
+        ("flat/gone", Some("x/y")),
+        ("flat/one", Some("two")),
+        ("flat/out", None),
+    ];
+    assert_eq!(found, expected);
+    let keys = ["flat/one", "flat/gone"].map(str::to_owned);
+    store.delete(&keys).await.expect("deleted");
+    assert_eq!(store.get("two").await.expect("it stays").as_ref(), b"2");
+    assert_eq!(store.references("flat").await.expect("listed").len(), 3);
+    assert!(
+        store
+            .references("nothing")
+            .await
+            .expect("listed")
+            .is_empty()
+    );
+}

@@ -88,7 +88,7 @@ fn look(dir: &Key, entry: &DirEntry, wanted: Wanted) -> io::Result<Sort> {
     Ok(Sort::Object(meta(dir.clone().join(part), &metadata)?))
 }
 
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind())
 }
 

@@ -118,7 +118,13 @@ pub struct SyncArgs {
     /// Look at what really lies in the store, and fetch what is gone or, of the API's files, damaged
     #[arg(long)]
     pub check: bool,
-    /// Make bottles_hash.json anew from what lies in the store; nothing is fetched
+    /// Give bottles names in the flat layout besides, below flat/, for HOMEBREW_BOTTLE_DOMAIN; in a folder only. The mirror remembers it
+    #[arg(long, value_name = "LAYOUT", value_parser = ["flat"])]
+    pub layout: Option<String>,
+    /// Another tool's bottles_hash.json (a file, s3://BUCKET/KEY.json?region=..., https): days of bottles that the mirror has too are taken over [env: HOMEBREW_SYNC_EXTERNAL_HASH]
+    #[arg(long, value_name = "URL")]
+    pub external_hash: Option<String>,
+    /// Make bottles_hash.json anew from what lies in the store, after a look at sizes, and at digests where the store keeps them; nothing is fetched
     #[arg(long, conflicts_with_all = ["dry_run", "check", "formula", "brewfile", "all"])]
     pub rebuild_hash: bool,
     /// So many bottles at once

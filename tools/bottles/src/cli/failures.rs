@@ -55,6 +55,8 @@ pub(super) fn of_sync(error: &SyncError) -> Failure {
         SyncError::Journal(error) => Failure::from_error(Exit::Failed, error).hint(error.remedy()),
         SyncError::State { .. } => Failure::from_error(Exit::Failed, error)
             .hint("name a directory that can be written with --state-dir DIR or in HOMEBREW_SYNC_STATE_DIR"),
+        SyncError::NoReferences(_) => Failure::from_error(Exit::Config, error)
+            .hint("leave --layout away: `homebrew-sync serve` answers in the flat layout from any store; as files it needs a folder"),
         SyncError::NothingSelected => Failure::usage(error)
             .hint("say what to mirror: --formula NAME, --brewfile FILE or --all; later runs remember it"),
     }

@@ -366,6 +366,10 @@ async fn wrong_files(store: &Store, generation: &Generation) -> Result<Vec<Strin
     let manifests = manifests.map(|(key, entry)| (key.clone(), entry));
     let api = generation.api.iter();
     let api = api.map(|(path, entry)| (crate::plan::api_key(path), &entry.file));
+    let names = crate::flat::wrong(store, generation).await;
+    for (key, to) in names.map_err(|error| failures::of_store(&error))? {
+        wrong.push(format!("{key}: does not stand for {to}"));
+    }
     for (key, entry) in manifests.chain(api) {
         match store.get(&key).await {
             Ok(bytes) if Digest::of(&bytes) == entry.sha256 => {}

@@ -142,6 +142,7 @@ fn sync_options(selection: Selection, path: &Path) -> Result<SyncOptions, Failur
         key: Some(key),
         retry: Retry::default(),
         state_dir: path.join("state"),
+        external: None,
     })
 }
 

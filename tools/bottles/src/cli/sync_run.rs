@@ -2,8 +2,10 @@
 
 use super::args::SyncArgs;
 use super::mirror::{Place, tuning};
-use super::{failures, signals};
+use super::{external_hash, failures, signals};
 use crate::api::jws::PublicKey;
+use crate::hashfile::HashFile;
+use crate::log::Held;
 use crate::platform::Platform;
 use crate::selection::{Selection, read_brewfile};
 use crate::sync::{self, SyncOptions, SyncReport};
@@ -39,8 +41,9 @@ pub(super) async fn run(
     let begun = Instant::now();
     let store = place.open(env).await?;
     let now = now(env)?;
+    let external = external_hash::read(args.external_hash.as_deref(), env).await?;
     if args.rebuild_hash {
-        return rebuild_hash(&store, now, ui).await;
+        return rebuild_hash(&store, external.as_ref(), now, ui).await;
     }
     let options = SyncOptions {
         selection: selection(args, ui)?,
@@ -52,6 +55,7 @@ pub(super) async fn run(
         concurrency: args.concurrency.into(),
         now,
         key: key(args, env)?,
+        external,
         retry: Retry::default(),
         state_dir: place.state_dir.clone(),
     };
@@ -94,6 +98,7 @@ fn selection(args: &SyncArgs, ui: &Ui) -> Result<Selection, Failure> {
         formulae: args.formula.iter().cloned().collect(),
         platforms: args.platform.iter().cloned().collect(),
         portable_ruby: args.portable_ruby.iter().cloned().collect(),
+        flat: args.layout.is_some(),
         ..Selection::default()
     };
     for tag in &args.platform {
@@ -189,33 +194,45 @@ fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
     Upstream::new(options, &tuning(args.concurrency.into()), &environment).map_err(Failure::from)
 }
 
-async fn rebuild_hash(store: &store::Store, now: Timestamp, ui: &Ui) -> Result<Exit, Failure> {
-    let rebuilt = sync::rebuild_hash(store, now)
+async fn rebuild_hash(
+    store: &store::Store,
+    external: Option<&HashFile>,
+    now: Timestamp,
+    ui: &Ui,
+) -> Result<Exit, Failure> {
+    let rebuilt = sync::rebuild_hash(store, external, now)
         .await
         .map_err(|error| failures::of_sync(&error))?;
     for warning in &rebuilt.warnings {
         ui.warn(warning);
     }
-    let missing: Vec<String> = rebuilt
-        .missing
-        .iter()
-        .map(crate::log::Held::blob_key)
-        .collect();
+    let keys = |bottles: &[Held]| bottles.iter().map(Held::blob_key).collect::<Vec<String>>();
+    let (missing, damaged) = (keys(&rebuilt.missing), keys(&rebuilt.damaged));
     if ui.is_json() {
-        ui.json(&serde_json::json!({"bottles": rebuilt.bottles, "missing": missing}));
+        ui.json(&serde_json::json!({
+            "bottles": rebuilt.bottles, "missing": missing, "damaged": damaged, "digests_compared": rebuilt.digests_compared,
+        }));
     } else {
         ui.out(format!(
-            "bottles_hash.json names {}.",
-            human::count(rebuilt.bottles, "bottle")
+            "bottles_hash.json names {}; the store's digests of {} were compared.",
+            human::count(rebuilt.bottles, "bottle"),
+            human::number(rebuilt.digests_compared),
         ));
     }
-    if missing.is_empty() {
+    if missing.is_empty() && damaged.is_empty() {
         return Ok(Exit::Ok);
     }
     for key in &missing {
-        ui.warn(format!("not in the store: {key}"));
+        ui.warn(format!("not in the store, or of another size: {key}"));
     }
-    ui.hint("`homebrew-sync sync --check` fetches what is gone.");
+    for key in &damaged {
+        ui.warn(format!("other bytes than its digest says: {key}"));
+    }
+    if damaged.is_empty() {
+        ui.hint("`homebrew-sync sync --check` fetches what is gone.");
+    } else {
+        ui.hint("Remove the bottles that are damaged, then `homebrew-sync sync --check` fetches what is gone.");
+    }
     Ok(Exit::Partial)
 }
 

@@ -1,6 +1,7 @@
 //! The bottles of a plan: how large they are, which manifests name them, which of them have to be fetched.
 //!
-//! What must hold: what the base does not name and the store has is proved before it is relied on.
+//! What must hold: what the base does not name and the store has is proved before it is relied on; a manifest is held in memory only where
+//! another one lies in its place: a first run meets thousands of them.
 
 use super::{FormulaFailure, Plan, PlanError, Planner, chain, is_right, trusts_checksums};
 use crate::api::Bottle;
@@ -73,26 +74,25 @@ impl Planner<'_> {
                 _ => to_fetch.push((key, bottles)),
             }
         }
-        let fetched = stream::iter(to_fetch)
+        let mut fetched = stream::iter(to_fetch)
             .map(|(key, bottles)| async move {
-                let found = self.manifest(&key, &bottles, present).await;
+                let found = self.place_manifest(&key, &bottles, present).await;
                 (key, bottles, found)
             })
             .buffer_unordered(self.concurrency.max(1));
-        let fetched: Vec<_> = fetched.collect().await;
-        for (key, bottles, found) in fetched {
+        while let Some((key, bottles, found)) = fetched.next().await {
             let formula = bottles
                 .first()
                 .map(|bottle| bottle.formula.clone())
                 .unwrap_or_default();
             match found {
-                Ok((bytes, sizes)) => {
+                Ok((manifest, sizes)) => {
                     for (bottle, size) in bottles.into_iter().zip(sizes) {
                         let held = known.get(&bottle).filter(|held| held.size == size);
                         let date = held.map_or(self.today.clone(), |held| held.date.clone());
                         plan.bottles.push(held_of(bottle, size, date));
                     }
-                    self.add_manifest(plan, key, bytes, present);
+                    add_manifest(plan, key, manifest);
                 }
                 Err(ManifestTrouble::Store(error)) => return Err(error.into()),
                 Err(ManifestTrouble::Formula(what, remedy)) => {
@@ -109,29 +109,56 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn add_manifest(&self, plan: &mut Plan, key: String, bytes: Bytes, present: Present<'_>) {
+    /// Reads a manifest that names all the bottles, and puts it into its place if nothing lies there: no API names it yet.
+    async fn place_manifest(
+        &self,
+        key: &str,
+        bottles: &[Bottle],
+        present: Present<'_>,
+    ) -> Result<(Manifest, Vec<u64>), ManifestTrouble> {
+        let (bytes, sizes, is_stored) = self.manifest(key, bottles, present).await?;
+        let manifest = self.placed(key, bytes, is_stored, present).await;
+        Ok((manifest.map_err(ManifestTrouble::Store)?, sizes))
+    }
+
+    async fn placed(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        is_stored: bool,
+        present: Present<'_>,
+    ) -> Result<Manifest, StoreError> {
         let entry = FileEntry {
             sha256: Digest::of(&bytes),
             size: bytes.len() as u64,
         };
-        let is_known = self.base.manifests.get(&key) == Some(&entry) && present.may_have(&key);
-        if !is_known {
-            plan.manifest_bytes.insert(key.clone(), bytes);
-        }
-        plan.manifests.insert(key, entry);
+        let is_known = self.base.manifests.get(key) == Some(&entry) && present.may_have(key);
+        let is_free = present.0.is_some() && present.size(key).is_none();
+        let standing = match () {
+            () if is_known => Place::Known,
+            () if is_stored || self.dry_run => Place::Placed,
+            () if is_free => {
+                // Not blindly: another run may have been here since the store was listed.
+                crate::publish::replace(self.store, key, bytes).await?;
+                Place::Placed
+            }
+            () => Place::Held(bytes),
+        };
+        Ok(Manifest { entry, standing })
     }
 
-    /// Reads a manifest that names all the bottles: from the mirror, if an earlier run got so far, or from the upstream.
+    /// Reads a manifest that names all the bottles: from the mirror, if an earlier run got so far, or from the upstream; tells whether it is
+    /// the mirror's.
     async fn manifest(
         &self,
         key: &str,
         bottles: &[Bottle],
         present: Present<'_>,
-    ) -> Result<(Bytes, Vec<u64>), ManifestTrouble> {
+    ) -> Result<(Bytes, Vec<u64>, bool), ManifestTrouble> {
         if present.size(key).is_some() {
             let bytes = self.store.get(key).await.map_err(ManifestTrouble::Store)?;
             if let Ok(sizes) = sizes_in(&bytes, bottles) {
-                return Ok((bytes, sizes));
+                return Ok((bytes, sizes, true));
             }
         }
         let found = self.upstream.manifest(key).await;
@@ -147,7 +174,7 @@ impl Planner<'_> {
                 "run again later: the API may be ahead of the registry; or pass it over with --skip NAME",
             )
         })?;
-        Ok((bytes, sizes))
+        Ok((bytes, sizes, false))
     }
 
     /// Adds the Ruby that clients of the given releases pin, for each platform.
@@ -166,8 +193,8 @@ impl Planner<'_> {
                 remedy: "see which version the client pins: Library/Homebrew/vendor/portable-ruby-version".to_owned(),
             }
             };
-            let found = match self.manifest(&key, &[], present).await {
-                Ok((bytes, _)) => bytes,
+            let (found, is_stored) = match self.manifest(&key, &[], present).await {
+                Ok((bytes, _, is_stored)) => (bytes, is_stored),
                 Err(ManifestTrouble::Store(error)) => return Err(error.into()),
                 Err(ManifestTrouble::Formula(what, _)) => {
                     plan.failures.insert(failure(what));
@@ -204,7 +231,8 @@ impl Planner<'_> {
                     }
                 }
             }
-            self.add_manifest(plan, key, found, present);
+            let manifest = self.placed(&key, found, is_stored, present).await?;
+            add_manifest(plan, key, manifest);
         }
         plan.bottles.sort();
         plan.bottles.dedup();
@@ -274,6 +302,33 @@ impl Planner<'_> {
         plan.missing.sort();
         Ok(())
     }
+}
+
+/// A manifest of the next generation.
+struct Manifest {
+    entry: FileEntry,
+    standing: Place,
+}
+
+/// Where its bytes are.
+enum Place {
+    /// Where the base has them.
+    Known,
+    /// In their place, or this is a dry run.
+    Placed,
+    /// Here; something else may lie in their place.
+    Held(Bytes),
+}
+
+fn add_manifest(plan: &mut Plan, key: String, manifest: Manifest) {
+    match manifest.standing {
+        Place::Known => {}
+        Place::Placed => plan.manifests_placed += 1,
+        Place::Held(bytes) => {
+            plan.manifest_bytes.insert(key.clone(), bytes);
+        }
+    }
+    plan.manifests.insert(key, manifest.entry);
 }
 
 enum ManifestTrouble {

@@ -146,7 +146,10 @@ pub async fn settle(store: &Store, seen: &mut Seen) -> Result<Option<Settled>, L
             _ => log::read(store, &mark.generation).await?,
         };
         let is_new = seen.mark.as_ref() != Some(&mark.name());
-        let (written, lost) = put_right(store, &generation, seen, is_new).await?;
+        let (mut written, lost) = put_right(store, &generation, seen, is_new).await?;
+        if is_new {
+            written.extend(crate::flat::put_right(store, &generation).await?);
+        }
         round += 1;
         if written.is_empty() || round == ROUNDS {
             seen.mark = lost.is_empty().then(|| mark.name());

@@ -1,13 +1,18 @@
 //! One answer: whole, a part, "not changed", or headers only (RFC 9110, 13 and 14).
 //!
 //! What must hold: a range is answered with exactly the bytes that it says; one that cannot be is refused with the length; what is no valid
-//! range is answered whole; "not changed" is said to a time only if whoever fetched then got these very bytes.
+//! range is answered whole; "not changed" is said to a time only if whoever fetched then got these very bytes. Packed and bare bytes have
+//! two tags, and a range is always one of the bare ones.
 
 use super::view::{ServedFile, Target};
 use crate::log;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header, response::Builder};
 use axum::response::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
@@ -19,6 +24,7 @@ pub(super) struct Asked {
     if_range: Option<String>,
     none_match: Option<String>,
     modified_since: Option<String>,
+    takes_gzip: bool,
 }
 
 impl Asked {
@@ -33,6 +39,7 @@ impl Asked {
             if_range: text(header::IF_RANGE),
             none_match: text(header::IF_NONE_MATCH),
             modified_since: text(header::IF_MODIFIED_SINCE),
+            takes_gzip: text(header::ACCEPT_ENCODING).is_some_and(|text| takes_gzip(&text)),
         }
     }
 
@@ -60,8 +67,27 @@ impl Asked {
             Err(error) => return missing(error),
         };
         let changed = file.changed.map(Changed::now);
-        let etag = format!("\"{}\"", file.entry.sha256);
-        let head = self.head(&etag, changed.as_ref(), content_type(key));
+        let bare = format!("\"{}\"", file.entry.sha256);
+        let is_api = key.starts_with("api/");
+        let packed = match is_api && self.takes_gzip && self.range.is_none() {
+            true => file
+                .packed
+                .get_or_init(|| packed(bytes.clone()))
+                .await
+                .clone(),
+            false => None,
+        };
+        let (etag, bytes) = match packed {
+            Some(packed) => (format!("\"{}-gzip\"", file.entry.sha256), packed),
+            None => (bare.clone(), bytes),
+        };
+        let mut head = self.head(&etag, changed.as_ref(), content_type(key));
+        if is_api {
+            head = head.header(header::VARY, "Accept-Encoding");
+        }
+        if etag != bare {
+            head = head.header(header::CONTENT_ENCODING, "gzip");
+        }
         let size = bytes.len() as u64;
         Ok(Some(match self.part(&etag, changed.as_ref(), size) {
             Part::NotModified => {
@@ -217,6 +243,30 @@ impl Changed {
     }
 }
 
+/// Packs a file for clients, beside everything else; nothing if that cannot be done.
+async fn packed(bytes: Bytes) -> Option<Bytes> {
+    let work = tokio::task::spawn_blocking(move || {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(&bytes)?;
+        packer.finish()
+    });
+    let packed = work.await.ok()?.ok()?;
+    Some(packed.into())
+}
+
+/// Tells whether `Accept-Encoding` names gzip, and does not refuse it with a weight of nothing.
+fn takes_gzip(text: &str) -> bool {
+    text.split(',').any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        ["gzip", "x-gzip"].contains(&name.trim().to_ascii_lowercase().as_str())
+            && weight
+                .trim()
+                .parse::<f32>()
+                .is_ok_and(|weight| weight > 0.0)
+    })
+}
+
 enum Part {
     NotModified,
     Impossible,
@@ -300,6 +350,22 @@ mod tests {
             ("items=0-1", None),
         ] {
             assert_eq!(parse_range(text, 10), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_sent_to_who_names_it() {
+        for (text, expected) in [
+            ("gzip", true),
+            ("deflate, gzip, br, zstd", true),
+            ("GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000, br", false),
+            ("identity", false),
+            ("*", false),
+            ("", false),
+        ] {
+            assert_eq!(takes_gzip(text), expected, "{text}");
         }
     }
 }

@@ -20,6 +20,8 @@ use tokio::sync::OnceCell;
 pub(super) struct ServedFile {
     pub(super) entry: FileEntry,
     pub(super) bytes: Arc<OnceCell<Bytes>>,
+    /// The same, packed, for who can unpack it.
+    pub(super) packed: Arc<OnceCell<Option<Bytes>>>,
     /// Since when every server hands out these bytes, in seconds since 1970; none where that is not known.
     pub(super) changed: Option<u64>,
 }
@@ -108,6 +110,7 @@ impl View {
             let file = same.cloned().unwrap_or_else(|| ServedFile {
                 entry: entry.clone(),
                 bytes: Arc::default(),
+                packed: Arc::default(),
                 changed: Some(since),
             });
             view.files.insert(key, file);
@@ -138,6 +141,19 @@ impl View {
         store: &Store,
         path: &str,
     ) -> Result<Option<Target>, StoreError> {
+        if let Some(target) = self.find_at(store, path).await? {
+            return Ok(Some(target));
+        }
+        // The same address serves clients of a mirror whose flat layout lies there as files.
+        let below = path.strip_prefix('/');
+        let below = below.and_then(|path| path.strip_prefix(crate::flat::ROOT));
+        match below.filter(|rest| rest.starts_with('/')) {
+            Some(rest) => self.find_at(store, rest).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn find_at(&self, store: &Store, path: &str) -> Result<Option<Target>, StoreError> {
         let Some(place) = place_of(path) else {
             return Ok(None);
         };
@@ -240,6 +256,7 @@ impl Others {
             let file = ServedFile {
                 entry: entry.clone(),
                 bytes: Arc::default(),
+                packed: Arc::default(),
                 changed: None,
             };
             return Some(Target::File { key, file });

@@ -124,6 +124,8 @@ fn limits(options: &FetchOptions) -> Limits {
     Limits {
         parallel: options.concurrency.max(1),
         max_failures: Some(FAILURES_MAX),
+        // Whatever fits into memory goes whole: many a store compares the digest of nothing else, and would have to be read again.
+        multipart_threshold: Limits::default().memory,
         retry: options.retry,
         ..Limits::default()
     }

@@ -117,6 +117,11 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
             "no http or https address",
         ),
         (
+            sync(&world, &["--formula", "jq", "--layout", "round"]),
+            2,
+            "flat",
+        ),
+        (
             sync(&world, &["--formula", "jq", "--api-key", "/nowhere"]),
             1,
             "/nowhere",
@@ -134,6 +139,112 @@ async fn what_cannot_be_done_has_its_code_and_says_what_to_do() {
         assert_eq!(found, code, "{out}{err}");
         assert!(err.contains(says), "{err}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_file_that_is_named_and_cannot_be_read_stops_the_run() {
+    let world = World::new().await;
+    let no_such_file = format!("{}/no/such.json", world.server.api());
+    let no_hash = format!("{}/cask.jws.json?secret=hidden", world.server.api());
+    for (command, code, says) in [
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--external-hash", "/nowhere/it.json"],
+            ),
+            1,
+            "/nowhere/it.json",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--external-hash", &no_such_file],
+            ),
+            1,
+            "404",
+        ),
+        (
+            sync(&world, &["--formula", "jq", "--external-hash", &no_hash]),
+            16,
+            "Invalid hash file format",
+        ),
+        (
+            sync(
+                &world,
+                &["--formula", "jq", "--external-hash", "s3://bucket"],
+            ),
+            4,
+            "names no hash file",
+        ),
+    ] {
+        let (found, out, err) = run(command).await;
+        assert_eq!(found, code, "{out}{err}");
+        assert!(err.contains(says) && !err.contains("hidden"), "{err}");
+    }
+    assert!(
+        world
+            .server
+            .take_asked()
+            .iter()
+            .all(|line| !line.contains("/v2/"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hash_file_is_read_from_a_bucket_a_folder_and_a_server_and_flat_names_are_made() {
+    let world = World::new().await;
+    let s3 = testkit::S3Server::start();
+    let day = |text: &str| {
+        let sum = "0".repeat(64);
+        let entry = serde_json::json!({"sha256": sum, "download_date": text, "file_size": 1});
+        serde_json::json!({"bottles": {"jq-1.7.1-x86_64_linux": entry}}).to_string()
+    };
+    let file = world.state.path().join("other.json");
+    std::fs::write(&file, day("2020-01-01")).expect("a file");
+    std::fs::write(s3.root().join("bucket/other.json"), day("2020-01-01")).expect("an object");
+    let mut sample = bottles::sample::Sample::embedded();
+    let served = day("2020-01-01").into_bytes();
+    sample.api.insert("other.json".to_owned(), served);
+    world.server.replace(sample);
+    let in_bucket = s3.store_url("bucket", "other.json");
+    for place in [
+        file.display().to_string(),
+        format!("{}/other.json", world.server.api()),
+        in_bucket,
+    ] {
+        let arguments = [
+            "--json",
+            "--formula",
+            "jq",
+            "--platform",
+            "x86_64_linux",
+            "--layout",
+            "flat",
+            "--external-hash",
+            &place,
+        ];
+        let (code, out, err) = run(sync(&world, &arguments)).await;
+        assert_eq!(code, 0, "{place}: {err}");
+        let report: Value = serde_json::from_str(&out).expect("JSON");
+        let others = &report["external"]["others"];
+        assert_eq!(
+            others,
+            &serde_json::json!(["jq-1.7.1-x86_64_linux"]),
+            "{place}"
+        );
+        assert!(err.contains("other digests"), "{err}");
+    }
+    let link = world
+        .state
+        .path()
+        .join("mirror/flat/jq-1.7.1.x86_64_linux.bottle.tar.gz");
+    assert!(link.symlink_metadata().expect("it is there").is_symlink());
+    let arguments = ["--formula", "jq", "--layout", "flat", "--store"];
+    let mut refused = sync(&world, &arguments);
+    refused.arg(s3.store_url("bucket", "mirror"));
+    let (code, _, err) = run(refused).await;
+    assert_eq!(code, 4, "{err}");
+    assert!(err.contains("homebrew-sync serve"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

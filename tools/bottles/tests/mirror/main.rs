@@ -3,6 +3,8 @@
 mod bundle;
 mod crash;
 mod keeping;
+mod kill;
+mod layouts;
 mod line;
 mod meeting;
 mod prune;

@@ -391,3 +391,84 @@ async fn a_server_that_cannot_see_what_is_new_is_not_healthy() {
         .await;
     serving.end().await;
 }
+
+#[tokio::test]
+async fn api_files_come_packed_to_who_can_unpack_them_and_ranges_are_of_the_bare_ones() {
+    let world = World::new().await;
+    world.sync(&["tree"], FIRST).await;
+    let serving = start(&world, Duration::from_secs(60)).await;
+    let path = "/api/formula.jws.json";
+    let (_, bare) = serving.get(path).await;
+    let ask = async |headers: &[(&str, &str)]| serving.ask(Method::GET, path, headers).await;
+    let (status, headers, packed) = ask(&[("Accept-Encoding", "deflate, gzip, br, zstd")]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        (&headers["content-encoding"], &headers["vary"]),
+        (
+            &"gzip".parse().expect("a value"),
+            &"Accept-Encoding".parse().expect("a value")
+        )
+    );
+    assert!(
+        packed.len() * 2 < bare.len(),
+        "{} of {}",
+        packed.len(),
+        bare.len()
+    );
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzDecoder::new(&packed[..]),
+        &mut unpacked,
+    )
+    .expect("it is gzip");
+    assert_eq!(unpacked, bare);
+    // The two have tags of their own, and each is known again.
+    let tag = headers["etag"].to_str().expect("text").to_owned();
+    let (status, headers, _) = ask(&[("Accept-Encoding", "gzip"), ("If-None-Match", &tag)]).await;
+    assert_eq!(
+        (status, &headers["vary"]),
+        (
+            StatusCode::NOT_MODIFIED,
+            &"Accept-Encoding".parse().expect("a value")
+        )
+    );
+    let (status, headers, body) = ask(&[("If-None-Match", &tag)]).await;
+    assert_eq!((status, body), (StatusCode::OK, bare.clone()));
+    assert!(headers.contains_key("vary") && !headers.contains_key("content-encoding"));
+    assert_ne!(headers["etag"], *tag);
+    let range = [("Accept-Encoding", "gzip"), ("Range", "bytes=5-9")];
+    let (status, headers, part) = ask(&range).await;
+    assert_eq!(
+        (status, &part[..]),
+        (StatusCode::PARTIAL_CONTENT, &bare[5..10])
+    );
+    assert!(!headers.contains_key("content-encoding"));
+    // A bottle is packed already.
+    let (_, generation) = world.current().await.expect("something is published");
+    let blob = format!("/{}", generation.bottles[0].blob_key());
+    let (_, headers, _) = serving
+        .ask(Method::GET, &blob, &[("Accept-Encoding", "gzip")])
+        .await;
+    assert!(!headers.contains_key("content-encoding") && !headers.contains_key("vary"));
+    serving.end().await;
+}
+
+#[tokio::test]
+async fn below_flat_lies_what_lies_at_the_root() {
+    let world = World::new().await;
+    world.sync(&["gtk+"], FIRST).await;
+    let serving = start(&world, Duration::from_secs(60)).await;
+    for path in [
+        "/gtk+-2.24.33_1.x86_64_linux.bottle.tar.gz",
+        "/gtkx/manifests/2.24.33_1",
+    ] {
+        let (status, body) = serving.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert_eq!(serving.get(&format!("/flat{path}")).await, (status, body));
+    }
+    let (status, _) = serving.get("/flat/nothing-1.all.bottle.tar.gz").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, _) = serving.get("/flatgtkx/manifests/2.24.33_1").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    serving.end().await;
+}

@@ -2,7 +2,7 @@
 
 use crate::world::{FIRST, World};
 use bottles::sample::{Sample, Trouble};
-use bottles::sync::SyncError;
+use bottles::sync::{SyncError, SyncOptions};
 use bottles::{hashfile, names};
 use std::collections::BTreeSet;
 
@@ -214,6 +214,35 @@ async fn a_damaged_bottle_is_never_there_and_nothing_is_published() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_takes_nothings_place_is_put_there_at_once_unless_this_only_looks() {
+    let world = World::new().await;
+    let path = blob("jq");
+    world.server.trouble(&path, vec![Trouble::Damage; 10]);
+    let dry = SyncOptions {
+        dry_run: true,
+        ..world.options(&["jq"], FIRST)
+    };
+    let report = world.run(&dry).await.expect("it is planned");
+    assert_eq!(report.manifests, 2);
+    assert!(world.objects().is_empty(), "{:?}", world.objects().keys());
+    let report = world.sync(&["jq"], FIRST).await;
+    assert_eq!((report.published, report.manifests), (None, 2));
+    let manifests = |key: &String| key.contains("/manifests/");
+    assert_eq!(
+        world.objects().keys().filter(|key| manifests(key)).count(),
+        2
+    );
+    // Nobody has to be asked for them again.
+    world.server.trouble(&path, vec![]);
+    let _ = world.server.take_asked();
+    let report = world.sync(&["jq"], FIRST).await;
+    assert!(report.published.is_some());
+    let asked = world.server.take_asked();
+    assert_eq!(asked.iter().filter(|line| manifests(line)).count(), 0);
+    world.check_settled().await;
+}
+
+#[tokio::test]
 async fn an_incomplete_generation_is_published_only_when_asked_for_and_keeps_what_was() {
     let world = World::new().await;
     world.sync(&["jq", "wget"], FIRST).await;
@@ -372,7 +401,7 @@ async fn a_damaged_hash_file_is_moved_aside_and_made_anew() {
     world.handle.remove_raw(blob("jq").trim_start_matches('/'));
     let now = jiff::Timestamp::from_second(FIRST + 2).expect("a time");
     let _ = world.server.take_asked();
-    let rebuilt = bottles::sync::rebuild_hash(&world.store, now)
+    let rebuilt = bottles::sync::rebuild_hash(&world.store, None, now)
         .await
         .expect("it is rebuilt");
     assert_eq!(rebuilt.missing.len(), 1);
@@ -394,7 +423,7 @@ async fn a_mirror_without_a_log_is_read_back_from_its_manifests() {
     }
     world.handle.remove_raw(hashfile::KEY);
     let now = jiff::Timestamp::from_second(FIRST).expect("a time");
-    let rebuilt = bottles::sync::rebuild_hash(&world.store, now)
+    let rebuilt = bottles::sync::rebuild_hash(&world.store, None, now)
         .await
         .expect("it is rebuilt");
     assert_eq!(rebuilt.bottles, whole.bottles.len() as u64);

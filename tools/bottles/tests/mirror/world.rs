@@ -131,6 +131,7 @@ impl World {
                 ..Retry::default()
             },
             state_dir: self.state.path().to_owned(),
+            external: None,
         }
     }
 
