@@ -12,6 +12,8 @@ mod failures;
 mod generations;
 mod mirror;
 mod quickstart;
+mod recording;
+mod runs;
 mod serving;
 mod signals;
 mod sync_run;
@@ -20,6 +22,7 @@ use args::{Command, CommandLine, OutputArgs};
 use clap::Parser;
 use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_logging};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Runs the process's own command line.
@@ -41,7 +44,10 @@ pub fn run_line(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exi
 }
 
 fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
-    let level = if line.output.verbose { "info" } else { "warn" };
+    let level = match () {
+        () if line.output.verbose || is_log(&line) => "info",
+        () => "warn",
+    };
     // A second start within one process (tests) keeps the first log.
     let _ = init_logging(level, env);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -51,11 +57,18 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     runtime.block_on(act(line, ui, env))
 }
 
+/// Whether what a run says on stderr is read as a log, and not by a person who looks on.
+fn is_log(line: &CommandLine) -> bool {
+    let is_run = matches!(line.command, Command::Sync(_));
+    is_run && !line.output.quiet && !std::io::stderr().is_terminal()
+}
+
 async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     let place = mirror::Place::resolve(&line.place, env);
     match line.command {
         Command::Sync(args) => sync_run::run(&args, &place, ui, env).await,
-        Command::Status => generations::status(&place, ui, env).await,
+        Command::Status => runs::status(&place, ui, env).await,
+        Command::Runs(args) => runs::list(&args, &place, ui, env).await,
         Command::Generations => generations::list(&place, ui, env).await,
         Command::Diff(args) => generations::diff(&args, &place, ui, env).await,
         Command::Rollback(args) => generations::rollback(&args, &place, ui, env).await,

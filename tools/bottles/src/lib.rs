@@ -18,6 +18,7 @@ pub mod platform;
 pub mod prune;
 pub mod publish;
 pub mod rollback;
+pub mod runs;
 pub mod sample;
 pub mod selection;
 pub mod serve;

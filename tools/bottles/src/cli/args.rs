@@ -26,8 +26,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Bring the mirror up to date: fetch what is new, and publish it as a generation
     Sync(SyncArgs),
-    /// Say what the mirror holds
+    /// Say what the mirror holds, how the last runs ended, and when the next one is due
     Status,
+    /// List the last runs, also those that failed or found nothing new
+    Runs(RunsArgs),
     /// List the generations
     Generations,
     /// Say what changed from one generation to another
@@ -133,6 +135,14 @@ pub struct SyncArgs {
     /// The client's public key, to check the API's signature with [env: HOMEBREW_SYNC_API_KEY] [default: that of a brew on this machine]
     #[arg(long, value_name = "FILE")]
     pub api_key: Option<PathBuf>,
+}
+
+/// Arguments of `runs`.
+#[derive(Clone, Debug, Args)]
+pub struct RunsArgs {
+    /// So many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub last: u16,
 }
 
 /// Arguments of `diff`.

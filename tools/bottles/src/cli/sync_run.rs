@@ -2,9 +2,11 @@
 
 use super::args::SyncArgs;
 use super::mirror::{Place, tuning};
+use super::recording::Recording;
 use super::{failures, signals};
 use crate::api::jws::PublicKey;
 use crate::platform::Platform;
+use crate::runs::Trigger;
 use crate::selection::{Selection, read_brewfile};
 use crate::sync::{self, SyncOptions, SyncReport};
 use crate::upstream::{Upstream, UpstreamOptions};
@@ -14,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::Environment;
+use store::{Environment, Store};
 use transfer::{Event, Observer, Retry, StopSignal};
 use url::Url;
 
@@ -29,6 +31,14 @@ const BREWS: [&str; 4] = [
     "/home/linuxbrew/.linuxbrew/Homebrew",
 ];
 
+/// How a run was begun.
+pub(super) struct Start {
+    /// By whom.
+    pub(super) trigger: Trigger,
+    /// Who may ask it to stop.
+    pub(super) stop: StopSignal,
+}
+
 /// Runs `sync`.
 pub(super) async fn run(
     args: &SyncArgs,
@@ -36,12 +46,57 @@ pub(super) async fn run(
     ui: &Ui,
     env: &Env,
 ) -> Result<Exit, Failure> {
+    let stop = StopSignal::new();
+    let _listening = signals::listen(ui, &stop)?;
+    let start = Start {
+        trigger: Trigger::Manual,
+        stop,
+    };
+    once(args, place, ui, env, start).await
+}
+
+/// Runs once, and leaves a record of it.
+pub(super) async fn once(
+    args: &SyncArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+    start: Start,
+) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let store = place.open(env).await?;
     let now = now(env)?;
     if args.rebuild_hash {
         return rebuild_hash(&store, now, ui).await;
     }
+    let mut recording = match args.dry_run {
+        true => None,
+        false => Some(Recording::begin(&store, place, env, now, start.trigger, ui).await),
+    };
+    let outcome = attempt(args, place, ui, env, (&store, now, start.stop)).await;
+    let outcome = outcome.map(|(report, requests)| {
+        tell(&report, args.dry_run, begun.elapsed(), ui);
+        (report, requests)
+    });
+    if let Some(recording) = recording.take() {
+        recording.end(&store, &outcome, ui).await;
+    }
+    let (report, _) = outcome?;
+    Ok(match () {
+        () if report.stopped => Exit::Interrupted,
+        () if !report.failures.is_empty() => Exit::Partial,
+        () => Exit::Ok,
+    })
+}
+
+/// Runs; returns what came of it, and how many requests the upstream got.
+async fn attempt(
+    args: &SyncArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+    (store, now, stop): (&Store, Timestamp, StopSignal),
+) -> Result<(SyncReport, u64), Failure> {
     let options = SyncOptions {
         selection: selection(args, ui)?,
         replaces_selection: args.replace,
@@ -56,18 +111,11 @@ pub(super) async fn run(
         state_dir: place.state_dir.clone(),
     };
     let upstream = Arc::new(upstream(args, env)?);
-    let stop = StopSignal::new();
-    let _listening = signals::listen(ui, &stop)?;
     let shown = Arc::new(Shown(ui.progress(None, "planning")));
-    let outcome = sync::run(&store, &upstream, &options, shown.clone(), stop).await;
+    let outcome = sync::run(store, &upstream, &options, shown.clone(), stop).await;
     shown.0.finish();
     let report = outcome.map_err(|error| failures::of_sync(&error))?;
-    tell(&report, args.dry_run, begun.elapsed(), ui);
-    Ok(match () {
-        () if report.stopped => Exit::Interrupted,
-        () if !report.failures.is_empty() => Exit::Partial,
-        () => Exit::Ok,
-    })
+    Ok((report, upstream.requests()))
 }
 
 /// Returns the time; `SOURCE_DATE_EPOCH` stands in for the clock where a mirror is to come out the same again
@@ -189,7 +237,7 @@ fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
     Upstream::new(options, &tuning(args.concurrency.into()), &environment).map_err(Failure::from)
 }
 
-async fn rebuild_hash(store: &store::Store, now: Timestamp, ui: &Ui) -> Result<Exit, Failure> {
+async fn rebuild_hash(store: &Store, now: Timestamp, ui: &Ui) -> Result<Exit, Failure> {
     let rebuilt = sync::rebuild_hash(store, now)
         .await
         .map_err(|error| failures::of_sync(&error))?;

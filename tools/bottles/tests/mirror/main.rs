@@ -6,6 +6,7 @@ mod keeping;
 mod line;
 mod meeting;
 mod prune;
+mod runs;
 mod serve;
 mod sync;
 mod world;

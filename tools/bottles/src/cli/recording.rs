@@ -1,0 +1,169 @@
+//! The record of a run, from its beginning to its end.
+//!
+//! What must hold: whatever goes wrong with a record is said, and fails nothing and delays nothing for long.
+
+use super::mirror::Place;
+use crate::runs::{self, Begun, RunOutcome, RunRecord, Trigger};
+use crate::sync::SyncReport;
+use console::{Env, Exit, Failure, Ui};
+use jiff::Timestamp;
+use std::io;
+use std::time::Duration;
+use store::{Store, StoreError};
+
+/// So long a run waits for its record to be written into the store.
+const WRITE_AT_MOST: Duration = Duration::from_secs(15);
+
+/// A run that leaves a record.
+pub(super) struct Recording {
+    record: RunRecord,
+    begun: Option<Begun>,
+    /// Whether two mirrors are to come out the same: then nothing goes into the store that says how and when it was made.
+    is_reproducible: bool,
+    killed: Vec<RunRecord>,
+    requests_before: u64,
+}
+
+impl Recording {
+    /// Begins one.
+    pub(super) async fn begin(
+        store: &Store,
+        place: &Place,
+        env: &Env,
+        now: Timestamp,
+        trigger: Trigger,
+        ui: &Ui,
+    ) -> Recording {
+        let record = RunRecord::begin(store, &host(env), trigger, now);
+        let killed = runs::take_killed(&place.state_dir, &record.store);
+        let killed = killed.unwrap_or_else(|error| not_kept(ui, place, &error));
+        let begun = Begun::new(&place.state_dir, &record).map(Some);
+        let begun = begun.unwrap_or_else(|error| not_kept(ui, place, &error));
+        let recording = Recording {
+            record,
+            begun,
+            is_reproducible: env.get("SOURCE_DATE_EPOCH").is_some(),
+            killed,
+            requests_before: store.usage().requests(),
+        };
+        for killed in &recording.killed {
+            ui.warn(format!(
+                "the run that began {} ended without a word: it was killed, or the machine went off",
+                killed.started.strftime("%Y-%m-%d %H:%M UTC")
+            ));
+        }
+        recording
+    }
+
+    /// Ends it: the record is completed, written, and logged as one line.
+    pub(super) async fn end(
+        mut self,
+        store: &Store,
+        outcome: &Result<(SyncReport, u64), Failure>,
+        ui: &Ui,
+    ) -> RunRecord {
+        let requests = store.usage().requests() - self.requests_before;
+        let record = &mut self.record;
+        record.store_requests = requests;
+        record.ended = Some(match self.is_reproducible {
+            true => record.started,
+            false => Timestamp::now(),
+        });
+        match outcome {
+            Ok((report, requests)) => {
+                record.take_report(report);
+                record.upstream_requests = *requests;
+            }
+            Err(failure) => record.take_error(&whole(failure)),
+        }
+        // Who typed something that is no run gets no record of it.
+        let is_run = !matches!(outcome, Err(failure) if [Exit::Usage, Exit::Config].contains(&failure.exit()));
+        match self.begun.take() {
+            Some(begun) if is_run => {
+                if let Err(error) = begun.end(&self.record) {
+                    ui.warn(format!("the record of this run was not kept: {error}"));
+                }
+            }
+            Some(begun) => begun.cancel(),
+            None => {}
+        }
+        if is_run {
+            self.log(ui);
+            self.write(store, ui).await;
+        }
+        self.record
+    }
+
+    /// Writes the records of this run, and of those that were killed, into the store.
+    async fn write(&self, store: &Store, ui: &Ui) {
+        if self.is_reproducible {
+            return;
+        }
+        let writing = async {
+            for record in self.killed.iter().chain([&self.record]) {
+                runs::write(store, record).await?;
+            }
+            Ok::<(), StoreError>(())
+        };
+        let why = match tokio::time::timeout(WRITE_AT_MOST, writing).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => Failure::from(error).message(),
+            Err(_) => "the store did not answer in time".to_owned(),
+        };
+        ui.warn(format!(
+            "the record of this run is not in the store: {why}; nothing else hangs on it"
+        ));
+    }
+
+    fn log(&self, ui: &Ui) {
+        let record = &self.record;
+        if !record.outcome.is_good() && record.outcome != RunOutcome::Interrupted {
+            tracing::error!("Sync {}: {}", record.outcome.as_str(), why(record));
+        }
+        if ui.is_json() {
+            ui.json(&serde_json::json!({"run": record}));
+        } else if tracing::enabled!(tracing::Level::INFO) {
+            // The line that figures are read from.
+            ui.status(record.encode());
+        }
+    }
+}
+
+/// Says in one line why a run did not end well.
+pub(super) fn why(record: &RunRecord) -> String {
+    if let Some(error) = &record.error {
+        return error.clone();
+    }
+    let named = record.failures.iter();
+    let named: Vec<&str> = named.map(|failure| failure.formula.as_str()).collect();
+    let count = console::human::count(record.failed, "failure");
+    match record.failed > named.len() as u64 {
+        true => format!("{count}: {}, and more", named.join(", ")),
+        false => format!("{count}: {}", named.join(", ")),
+    }
+}
+
+/// Says a failure in one line, with its causes.
+pub(super) fn whole(failure: &Failure) -> String {
+    let mut text = failure.message();
+    for cause in failure.causes() {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    text
+}
+
+fn not_kept<T: Default>(ui: &Ui, place: &Place, error: &io::Error) -> T {
+    let dir = place.state_dir.display();
+    ui.warn(format!(
+        "runs cannot be written down in {dir}: {error}; name another directory with --state-dir DIR"
+    ));
+    T::default()
+}
+
+/// Names this machine.
+fn host(env: &Env) -> String {
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = kernel().or_else(|| env.get("HOSTNAME").map(str::to_owned));
+    name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
