@@ -11,12 +11,14 @@ mod client_env;
 mod failures;
 mod generations;
 mod mirror;
+mod notices;
 mod quickstart;
 mod recording;
 mod runs;
 mod serving;
 mod signals;
 mod sync_run;
+mod telling;
 
 use args::{Command, CommandLine, OutputArgs};
 use clap::Parser;
@@ -79,6 +81,7 @@ async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::ClientEnv(args) => client_env::run(&args, ui),
         Command::Bundle(command) => bundles::run(&command, &place, ui, env).await,
         Command::TestPermissions => mirror::test_permissions(&place, ui, env).await,
+        Command::TestNotification(args) => notices::test(&args, ui, env).await,
         Command::SampleUpstream(args) => serving::sample_upstream(&args, ui).await,
         Command::Quickstart(args) => quickstart::run(&args, ui, env).await,
     }

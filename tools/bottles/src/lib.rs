@@ -13,6 +13,7 @@ pub mod hashfile;
 pub mod log;
 pub mod manifest;
 pub mod names;
+pub mod notices;
 pub mod plan;
 pub mod platform;
 pub mod prune;

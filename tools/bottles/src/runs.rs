@@ -154,7 +154,7 @@ pub struct FailedName {
 impl RunRecord {
     /// Makes the record of a run that begins.
     #[must_use]
-    pub fn begin(store: &Store, host: &str, trigger: Trigger, now: Timestamp) -> RunRecord {
+    pub fn begin(store: &str, host: &str, trigger: Trigger, now: Timestamp) -> RunRecord {
         let mut random = [0; 4];
         // Two runs that begin in the same millisecond on machines without randomness would share a name; the time still tells most apart.
         let _ = getrandom::fill(&mut random);
@@ -166,7 +166,7 @@ impl RunRecord {
         RunRecord {
             format: FORMAT,
             id,
-            store: store.describe(),
+            store: store.to_owned(),
             host: shortened(host),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trigger,

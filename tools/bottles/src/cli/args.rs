@@ -2,6 +2,8 @@
 //!
 //! It deliberately fills nothing in: what was not typed is `None`, and `mirror` looks into the environment.
 
+pub mod notices;
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +53,8 @@ pub enum Command {
     Bundle(BundleCommand),
     /// Try what the store allows: put, get, list, delete
     TestPermissions,
+    /// Send a notice to everybody who gets notices, and say what came back
+    TestNotification(notices::NoticeArgs),
     /// Serve a small sample upstream on loopback, to try a mirror on; it is signed with a key of its own, which no real client trusts
     SampleUpstream(SampleUpstreamArgs),
     /// Try everything on a small sample upstream, in a scratch directory
@@ -135,6 +139,9 @@ pub struct SyncArgs {
     /// The client's public key, to check the API's signature with [env: HOMEBREW_SYNC_API_KEY] [default: that of a brew on this machine]
     #[arg(long, value_name = "FILE")]
     pub api_key: Option<PathBuf>,
+    /// Who is told
+    #[command(flatten)]
+    pub notices: notices::NoticeArgs,
 }
 
 /// Arguments of `runs`.

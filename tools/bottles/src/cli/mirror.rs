@@ -48,6 +48,14 @@ impl Place {
             .map_err(Failure::from)
     }
 
+    /// Names the mirror's store, without secrets.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub(super) fn named(&self, env: &Env) -> Result<String, Failure> {
+        Ok(self.url(env)?.to_string())
+    }
+
     fn url(&self, env: &Env) -> Result<StoreUrl, Failure> {
         let Some(text) = &self.store else {
             return Err(Failure::config("it is not said where the mirror is").hint(

@@ -21,13 +21,12 @@ pub(super) struct Recording {
     /// Whether two mirrors are to come out the same: then nothing goes into the store that says how and when it was made.
     is_reproducible: bool,
     killed: Vec<RunRecord>,
-    requests_before: u64,
 }
 
 impl Recording {
-    /// Begins one.
-    pub(super) async fn begin(
-        store: &Store,
+    /// Begins one for a run on a store.
+    pub(super) fn begin(
+        store: &str,
         place: &Place,
         env: &Env,
         now: Timestamp,
@@ -44,27 +43,33 @@ impl Recording {
             begun,
             is_reproducible: env.get("SOURCE_DATE_EPOCH").is_some(),
             killed,
-            requests_before: store.usage().requests(),
         };
-        for killed in &recording.killed {
-            ui.warn(format!(
-                "the run that began {} ended without a word: it was killed, or the machine went off",
-                killed.started.strftime("%Y-%m-%d %H:%M UTC")
-            ));
+        for warning in recording.warnings() {
+            ui.warn(warning);
         }
         recording
     }
 
-    /// Ends it: the record is completed, written, and logged as one line.
+    /// What a person should know of earlier runs.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let told = |killed: &RunRecord| {
+            let began = killed.started.strftime("%Y-%m-%d %H:%M UTC");
+            format!(
+                "the run that began {began} ended without a word: it was killed, or the machine went off"
+            )
+        };
+        self.killed.iter().map(told).collect()
+    }
+
+    /// Ends it: the record is completed, written, and logged as one line. Returns nothing for who typed something that is no run.
     pub(super) async fn end(
         mut self,
-        store: &Store,
+        store: Option<&Store>,
         outcome: &Result<(SyncReport, u64), Failure>,
         ui: &Ui,
-    ) -> RunRecord {
-        let requests = store.usage().requests() - self.requests_before;
+    ) -> Option<RunRecord> {
         let record = &mut self.record;
-        record.store_requests = requests;
+        record.store_requests = store.map_or(0, |store| store.usage().requests());
         record.ended = Some(match self.is_reproducible {
             true => record.started,
             false => Timestamp::now(),
@@ -76,8 +81,8 @@ impl Recording {
             }
             Err(failure) => record.take_error(&whole(failure)),
         }
-        // Who typed something that is no run gets no record of it.
-        let is_run = !matches!(outcome, Err(failure) if [Exit::Usage, Exit::Config].contains(&failure.exit()));
+        let is_typed_wrong = matches!(outcome, Err(failure) if [Exit::Usage, Exit::Config].contains(&failure.exit()));
+        let is_run = record.trigger == Trigger::Schedule || !is_typed_wrong;
         match self.begun.take() {
             Some(begun) if is_run => {
                 if let Err(error) = begun.end(&self.record) {
@@ -87,11 +92,14 @@ impl Recording {
             Some(begun) => begun.cancel(),
             None => {}
         }
-        if is_run {
-            self.log(ui);
+        if !is_run {
+            return None;
+        }
+        self.log(ui);
+        if let Some(store) = store {
             self.write(store, ui).await;
         }
-        self.record
+        Some(self.record)
     }
 
     /// Writes the records of this run, and of those that were killed, into the store.
@@ -162,7 +170,7 @@ fn not_kept<T: Default>(ui: &Ui, place: &Place, error: &io::Error) -> T {
 }
 
 /// Names this machine.
-fn host(env: &Env) -> String {
+pub(super) fn host(env: &Env) -> String {
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = kernel().or_else(|| env.get("HOSTNAME").map(str::to_owned));
     name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())

@@ -2,7 +2,9 @@
 
 use super::args::SyncArgs;
 use super::mirror::{Place, tuning};
+use super::notices::Settings;
 use super::recording::Recording;
+use super::telling::Telling;
 use super::{failures, signals};
 use crate::api::jws::PublicKey;
 use crate::platform::Platform;
@@ -10,14 +12,14 @@ use crate::runs::Trigger;
 use crate::selection::{Selection, read_brewfile};
 use crate::sync::{self, SyncOptions, SyncReport};
 use crate::upstream::{Upstream, UpstreamOptions};
-use console::{Env, Exit, Failure, FailureExt, Progress, Ui, human};
+use console::{Env, Exit, Failure, FailureExt, Ui, human};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Environment, Store};
-use transfer::{Event, Observer, Retry, StopSignal};
+use transfer::{Retry, StopSignal};
 use url::Url;
 
 /// Where a brew keeps the key that it checks the API with, below its repository.
@@ -64,22 +66,44 @@ pub(super) async fn once(
     start: Start,
 ) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let store = place.open(env).await?;
+    let name = place.named(env)?;
     let now = now(env)?;
     if args.rebuild_hash {
-        return rebuild_hash(&store, now, ui).await;
+        return rebuild_hash(&place.open(env).await?, now, ui).await;
     }
-    let mut recording = match args.dry_run {
-        true => None,
-        false => Some(Recording::begin(&store, place, env, now, start.trigger, ui).await),
+    let settings = match args.dry_run {
+        true => Settings::none(),
+        false => Settings::resolve(&args.notices, env).await,
     };
-    let outcome = attempt(args, place, ui, env, (&store, now, start.stop)).await;
-    let outcome = outcome.map(|(report, requests)| {
-        tell(&report, args.dry_run, begun.elapsed(), ui);
-        (report, requests)
-    });
-    if let Some(recording) = recording.take() {
-        recording.end(&store, &outcome, ui).await;
+    let opened = place.open(env).await;
+    let name = opened.as_ref().map_or(name, Store::describe);
+    let recording = match args.dry_run {
+        true => None,
+        false => Some(Recording::begin(&name, place, env, now, start.trigger, ui)),
+    };
+    let (telling, ticking) = Telling::begin(settings, &name, ui);
+    let (store, outcome) = match opened {
+        Ok(store) => {
+            let run = (&store, now, start.stop);
+            let outcome = attempt(args, place, env, run, telling.clone(), ui).await;
+            (Some(store), outcome)
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    telling.rest(ticking).await;
+    if let Ok((report, _)) = &outcome {
+        tell(report, args.dry_run, begun.elapsed(), ui);
+    }
+    if let Some(recording) = recording {
+        let mut warnings = recording.warnings();
+        if let Some(record) = recording.end(store.as_ref(), &outcome, ui).await {
+            warnings.extend(
+                outcome
+                    .iter()
+                    .flat_map(|(report, _)| report.warnings.clone()),
+            );
+            telling.end(&record, &warnings).await;
+        }
     }
     let (report, _) = outcome?;
     Ok(match () {
@@ -93,9 +117,10 @@ pub(super) async fn once(
 async fn attempt(
     args: &SyncArgs,
     place: &Place,
-    ui: &Ui,
     env: &Env,
     (store, now, stop): (&Store, Timestamp, StopSignal),
+    telling: Arc<Telling>,
+    ui: &Ui,
 ) -> Result<(SyncReport, u64), Failure> {
     let options = SyncOptions {
         selection: selection(args, ui)?,
@@ -111,9 +136,7 @@ async fn attempt(
         state_dir: place.state_dir.clone(),
     };
     let upstream = Arc::new(upstream(args, env)?);
-    let shown = Arc::new(Shown(ui.progress(None, "planning")));
-    let outcome = sync::run(store, &upstream, &options, shown.clone(), stop).await;
-    shown.0.finish();
+    let outcome = sync::run(store, &upstream, &options, telling, stop).await;
     let report = outcome.map_err(|error| failures::of_sync(&error))?;
     Ok((report, upstream.requests()))
 }
@@ -328,23 +351,5 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
             "Nothing was published: clients see what they saw before. Run again, pass formulae over with --skip NAME, or publish the rest with --publish-incomplete.",
         ),
         None => {}
-    }
-}
-
-/// Shows progress, and writes a line for each bottle into the log.
-struct Shown(Progress);
-
-impl Observer for Shown {
-    fn event(&self, event: Event) {
-        match event {
-            Event::Planned { items, .. } => self.0.phase("fetching bottles", Some(items)),
-            Event::Stored { item, bytes } => {
-                tracing::info!(bytes, "Downloaded bottle {item}");
-                self.0.inc(1);
-                self.0.add_bytes(bytes);
-            }
-            Event::Waiting { why, seconds } => tracing::warn!(seconds, "waiting: {why}"),
-            _ => {}
-        }
     }
 }

@@ -9,7 +9,7 @@ fn store() -> Store {
 
 fn record(store: &Store, second: i64) -> RunRecord {
     let now = Timestamp::from_second(1_790_000_000 + second).expect("a time");
-    RunRecord::begin(store, "host", Trigger::Manual, now)
+    RunRecord::begin(&store.describe(), "host", Trigger::Manual, now)
 }
 
 #[tokio::test]
