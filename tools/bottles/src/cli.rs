@@ -8,6 +8,7 @@
 pub mod args;
 mod bundles;
 mod client_env;
+mod daemon;
 mod failures;
 mod generations;
 mod mirror;
@@ -61,14 +62,19 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
 
 /// Whether what a run says on stderr is read as a log, and not by a person who looks on.
 fn is_log(line: &CommandLine) -> bool {
-    let is_run = matches!(line.command, Command::Sync(_));
-    is_run && !line.output.quiet && !std::io::stderr().is_terminal()
+    let is_watched = match line.command {
+        Command::Sync(_) => std::io::stderr().is_terminal(),
+        Command::Daemon(_) => false,
+        _ => true,
+    };
+    !is_watched && !line.output.quiet
 }
 
 async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     let place = mirror::Place::resolve(&line.place, env);
     match line.command {
         Command::Sync(args) => sync_run::run(&args, &place, ui, env).await,
+        Command::Daemon(args) => daemon::run(&args, &place, ui, env).await,
         Command::Status => runs::status(&place, ui, env).await,
         Command::Runs(args) => runs::list(&args, &place, ui, env).await,
         Command::Generations => generations::list(&place, ui, env).await,

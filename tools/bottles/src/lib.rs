@@ -8,6 +8,7 @@
 pub mod api;
 pub mod bundle;
 pub mod cli;
+pub mod daemon;
 pub mod diff;
 pub mod hashfile;
 pub mod log;
@@ -21,6 +22,7 @@ pub mod publish;
 pub mod rollback;
 pub mod runs;
 pub mod sample;
+pub mod schedule;
 pub mod selection;
 pub mod serve;
 pub mod sync;

@@ -30,6 +30,9 @@ pub enum Command {
     Sync(SyncArgs),
     /// Say what the mirror holds, how the last runs ended, and when the next one is due
     Status,
+    /// Run `sync` by a schedule, until it is ended
+    #[command(mut_arg("dry_run", |arg| arg.help("Only say when the next five runs are due")), mut_arg("replace", |arg| arg.hide(true)), mut_arg("rebuild_hash", |arg| arg.hide(true)))]
+    Daemon(DaemonArgs),
     /// List the last runs, also those that failed or found nothing new
     Runs(RunsArgs),
     /// List the generations
@@ -142,6 +145,26 @@ pub struct SyncArgs {
     /// Who is told
     #[command(flatten)]
     pub notices: notices::NoticeArgs,
+}
+
+/// Arguments of `daemon`.
+#[derive(Clone, Debug, Args)]
+pub struct DaemonArgs {
+    /// When: "cron(0 3 ? * SUN *)" or "rate(1 day)" as AWS has them, or "0 3 * * 0" as cron has it [env: HOMEBREW_SYNC_SCHEDULE]
+    #[arg(long, value_name = "WHEN")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule, such as Europe/Berlin, or `local` [env: HOMEBREW_SYNC_TIME_ZONE] [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// Begin up to so much later, by chance: not all mirrors should ask at the same moment
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub jitter: Duration,
+    /// Run once at the start, too
+    #[arg(long)]
+    pub now: bool,
+    /// What each run does
+    #[command(flatten)]
+    pub sync: SyncArgs,
 }
 
 /// Arguments of `runs`.

@@ -6,7 +6,7 @@
 use super::args::RunsArgs;
 use super::generations::{current, open, read};
 use super::mirror::Place;
-use super::{failures, recording};
+use super::{daemon, failures, recording};
 use crate::log::{Generation, GenerationId};
 use crate::runs::{self, RunRecord};
 use console::{Env, Exit, Failure, Table, Ui, human};
@@ -100,15 +100,27 @@ pub(super) async fn status(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Fa
     };
     let generation = read(&store, &id).await?;
     let kept = log.published().len();
+    let next = daemon::next(place);
     if ui.is_json() {
         ui.json(&json!({
             "store": store.describe(), "generation": id.to_string(), "created": generation.created, "selection": generation.selection,
             "bottles": generation.bottles.len(), "bytes": generation.bytes(), "generations": kept, "runs": found,
+            "next_run": next.as_ref().map(|(time, _)| time), "schedule": next.as_ref().map(|(_, state)| &state.schedule),
         }));
         return Ok(Exit::Ok);
     }
     ui.out(format!("Mirror       {}", store.describe()));
     tell_holdings(&id, &generation, kept, ui);
+    if let Some((time, state)) = &next {
+        let left = time.duration_since(Timestamp::now());
+        let left = Duration::try_from(left).unwrap_or_default();
+        let when = time.strftime("%Y-%m-%d %H:%M UTC");
+        ui.out(format!(
+            "Next run     {when}, in {}, by {}",
+            human::duration(left),
+            state.schedule
+        ));
+    }
     if !found.is_empty() {
         ui.out(format!("\n{}", table(&found)));
     }

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod crash;
+mod daemon;
 mod keeping;
 mod line;
 mod meeting;
