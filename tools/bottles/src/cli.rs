@@ -9,10 +9,13 @@ pub mod args;
 mod bundles;
 mod client_env;
 mod daemon;
+mod diagnose;
+mod doctor;
 mod failures;
 mod generations;
 mod mirror;
 mod notices;
+mod permissions;
 mod quickstart;
 mod recording;
 mod runs;
@@ -86,7 +89,9 @@ async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::Misses => serving::misses(&place, ui),
         Command::ClientEnv(args) => client_env::run(&args, ui),
         Command::Bundle(command) => bundles::run(&command, &place, ui, env).await,
-        Command::TestPermissions => mirror::test_permissions(&place, ui, env).await,
+        Command::TestPermissions => permissions::run(&place, ui, env).await,
+        Command::Diagnose(args) => diagnose::run(&args, &place, ui, env).await,
+        Command::Doctor(args) => doctor::run(&args, &place, ui, env).await,
         Command::TestNotification(args) => notices::test(&args, ui, env).await,
         Command::SampleUpstream(args) => serving::sample_upstream(&args, ui).await,
         Command::Quickstart(args) => quickstart::run(&args, ui, env).await,

@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod cli;
 pub mod daemon;
 pub mod diff;
+pub mod doctor;
 pub mod hashfile;
 pub mod log;
 pub mod manifest;

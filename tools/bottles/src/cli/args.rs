@@ -54,7 +54,12 @@ pub enum Command {
     /// Carry the mirror across an air gap, in signed files
     #[command(subcommand)]
     Bundle(BundleCommand),
-    /// Try what the store allows: put, get, list, delete
+    /// Look at everything that a run needs, and write a report without secrets
+    #[command(mut_args(only_places))]
+    Diagnose(SyncArgs),
+    /// Explain what clients asked for and did not get, and what to do about it
+    Doctor(DoctorArgs),
+    /// Try what a mirror does with its store, and name the permission that is missing
     TestPermissions,
     /// Send a notice to everybody who gets notices, and say what came back
     TestNotification(notices::NoticeArgs),
@@ -165,6 +170,23 @@ pub struct DaemonArgs {
     /// What each run does
     #[command(flatten)]
     pub sync: SyncArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Explain what clients miss
+    #[arg(long, required = true)]
+    pub client: bool,
+    /// What a client says of itself: the output of `brew config` or `env`; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where clients reach the mirror, to compare the client's variables with
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A path that a client asked for; may be given several times [default: those that `serve` has written down]
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<String>,
 }
 
 /// Arguments of `runs`.
@@ -297,6 +319,16 @@ pub struct QuickstartArgs {
     /// Leave the scratch directory behind, to look into it
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Hides what a run does, and leaves where things are.
+fn only_places(arg: clap::Arg) -> clap::Arg {
+    const PLACES: [&str; 3] = ["api", "registry", "api_key"];
+    let is_notice = arg.get_help_heading().is_some();
+    match PLACES.contains(&arg.get_id().as_str()) || is_notice {
+        true => arg,
+        false => arg.hide(true),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

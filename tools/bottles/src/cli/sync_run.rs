@@ -198,7 +198,7 @@ fn selection(args: &SyncArgs, ui: &Ui) -> Result<Selection, Failure> {
     Ok(selection)
 }
 
-fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
+pub(super) fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
     let named = args
         .api_key
         .clone()
@@ -226,7 +226,8 @@ fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
     Ok(Some(key))
 }
 
-fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
+/// Returns where the API and the registry are.
+pub(super) fn upstreams(args: &SyncArgs, env: &Env) -> Result<(Url, Url), Failure> {
     let url = |typed: &Option<String>, variable: &str, default: &str| {
         let text = typed
             .as_deref()
@@ -243,13 +244,21 @@ fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
             ),
         }
     };
-    let options = UpstreamOptions {
-        api: url(
+    Ok((
+        url(
             &args.api,
             "HOMEBREW_SYNC_API",
             "https://formulae.brew.sh/api",
         )?,
-        registry: url(&args.registry, "HOMEBREW_SYNC_REGISTRY", "https://ghcr.io")?,
+        url(&args.registry, "HOMEBREW_SYNC_REGISTRY", "https://ghcr.io")?,
+    ))
+}
+
+fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
+    let (api, registry) = upstreams(args, env)?;
+    let options = UpstreamOptions {
+        api,
+        registry,
         authorization: env
             .get("HOMEBREW_DOCKER_REGISTRY_TOKEN")
             .map(|token| format!("Bearer {token}")),

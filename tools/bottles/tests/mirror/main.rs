@@ -5,6 +5,7 @@ mod crash;
 mod daemon;
 mod keeping;
 mod line;
+mod looking;
 mod meeting;
 mod notices;
 mod prune;
