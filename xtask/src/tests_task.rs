@@ -15,6 +15,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     packages::postgres()?;
     packages::shells()?;
     packages::syncthing()?;
+    packages::chromium()?;
     let moto = tools::moto()?;
     let smtpd = tools::smtpd()?;
     let garage = if garage { Some(tools::garage()?) } else { None };
