@@ -36,8 +36,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After so many failures in a row to look for a new generation a server does not call itself healthy.
 const FAILURES_IN_A_ROW: u64 = 3;
 
-/// The records of runs are not read more often than that.
-const LOOK_AT_RUNS: Duration = Duration::from_secs(5);
+/// The records of runs are not listed more often than that, however often somebody asks for figures.
+const LOOK_AT_RUNS: Duration = Duration::from_secs(30);
 
 /// So many runs are told of.
 const RUNS_SHOWN: usize = 40;

@@ -106,7 +106,7 @@ fn zone(args: &DaemonArgs, env: &Env) -> Result<TimeZone, Failure> {
         Some(name) => TimeZone::get(name).map_err(|error| {
             Failure::from_error(Exit::Usage, &error)
                 .context(format!("{name:?} is no time zone that this machine knows"))
-                .hint("write it like Europe/Berlin, or `local`; a machine without any needs its package tzdata")
+                .hint("write it like Europe/Berlin, or `local`")
         }),
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn run(
         Ok(store) => {
             diagnosis.add(round_trip(&store).await);
             diagnosis.add(mirror(place, env).await);
-            diagnosis.add(last_runs(&store, place).await);
+            diagnosis.add(last_runs(&store, place, ui).await);
         }
     }
     diagnosis.add(api_key(args, env));
@@ -143,8 +143,8 @@ async fn mirror(place: &Place, env: &Env) -> Check {
     }
 }
 
-async fn last_runs(store: &Store, place: &Place) -> Check {
-    let found = match runs::last(store, place, RUNS).await {
+async fn last_runs(store: &Store, place: &Place, ui: &Ui) -> Check {
+    let found = match runs::last(store, place, RUNS, ui).await {
         Ok(found) => found,
         Err(failure) => return Check::failed("last runs", &failure),
     };

@@ -26,7 +26,7 @@ pub(super) async fn list(
     env: &Env,
 ) -> Result<Exit, Failure> {
     let store = place.open(env).await?;
-    let found = last(&store, place, args.last.into()).await?;
+    let found = last(&store, place, args.last.into(), ui).await?;
     if ui.is_json() {
         ui.json(&found);
         return Ok(Exit::Ok);
@@ -43,12 +43,18 @@ pub(super) async fn last(
     store: &Store,
     place: &Place,
     count: usize,
+    ui: &Ui,
 ) -> Result<Vec<RunRecord>, Failure> {
     let own = runs::local_runs(&place.state_dir, &store.describe())
         .map_err(|error| Failure::io("read", &place.state_dir, &error))?;
-    let mut found = runs::read(store, count, &own)
-        .await
-        .map_err(|error| failures::of_store(&error))?;
+    let mut found = match runs::read(store, count, &own).await {
+        Ok(found) => found,
+        Err(error) if own.is_empty() => return Err(failures::of_store(&error)),
+        Err(error) => {
+            ui.warn(format!("{error}; these are the runs of this machine only"));
+            Vec::new()
+        }
+    };
     for record in own {
         if !found.iter().any(|known| known.id == record.id) {
             found.push(record);
@@ -85,7 +91,7 @@ fn table(found: &[RunRecord]) -> String {
 /// Runs `status`.
 pub(super) async fn status(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     let (store, log) = open(place, env).await?;
-    let found = last(&store, place, SHOWN).await?;
+    let found = last(&store, place, SHOWN, ui).await?;
     let id = match current(&log, &store) {
         Ok(id) => id,
         Err(failure) => {

@@ -165,8 +165,8 @@ async fn a_schedule_is_shown_without_a_run_and_one_that_is_none_is_refused() {
     assert_eq!(code, 0, "{err}");
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 5, "{out}");
-    let fits = |line: &&str| line.starts_with("Mon ") && line.contains(" 03:00:00 CE");
-    assert!(lines.iter().all(|line| fits(&line)), "{out}");
+    let fits = |line: &str| line.starts_with("Mon ") && line.contains(" 03:00:00 CE");
+    assert!(lines.iter().all(|line| fits(line)), "{out}");
     for (arguments, code, says) in [
         (vec![], 2, "HOMEBREW_SYNC_SCHEDULE"),
         (vec!["--schedule", "cron(0 3 * * SUN *)"], 2, "must be ?"),

@@ -129,6 +129,8 @@ async fn a_record_that_cannot_be_written_fails_no_run_and_is_said() {
         err.contains("the record of this run is not in the store"),
         "{err}"
     );
+    // Nor can it be read: what this machine did is seen all the same.
+    assert_eq!(outcomes(&listed(&world).await), ["published", "published"]);
     std::fs::remove_file(&runs).expect("removed");
     assert_eq!(outcomes(&listed(&world).await), ["published", "published"]);
 }
