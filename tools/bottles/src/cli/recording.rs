@@ -33,7 +33,7 @@ impl Recording {
         trigger: Trigger,
         ui: &Ui,
     ) -> Recording {
-        let record = RunRecord::begin(store, &host(env), trigger, now);
+        let record = RunRecord::begin(store, &host(env), trigger, whole_millisecond(now));
         let killed = runs::take_killed(&place.state_dir, &record.store);
         let killed = killed.unwrap_or_else(|error| not_kept(ui, place, &error));
         let begun = Begun::new(&place.state_dir, &record).map(Some);
@@ -65,20 +65,19 @@ impl Recording {
     pub(super) async fn end(
         mut self,
         store: Option<&Store>,
-        outcome: &Result<(SyncReport, u64), Failure>,
+        outcome: &Result<SyncReport, Failure>,
+        upstream_requests: u64,
         ui: &Ui,
     ) -> Option<RunRecord> {
         let record = &mut self.record;
+        record.upstream_requests = upstream_requests;
         record.store_requests = store.map_or(0, |store| store.usage().requests());
         record.ended = Some(match self.is_reproducible {
             true => record.started,
-            false => Timestamp::now(),
+            false => whole_millisecond(Timestamp::now()),
         });
         match outcome {
-            Ok((report, requests)) => {
-                record.take_report(report);
-                record.upstream_requests = *requests;
-            }
+            Ok(report) => record.take_report(report),
             Err(failure) => record.take_error(&whole(failure)),
         }
         let is_typed_wrong = matches!(outcome, Err(failure) if [Exit::Usage, Exit::Config].contains(&failure.exit()));
@@ -135,6 +134,11 @@ impl Recording {
             ui.status(record.encode());
         }
     }
+}
+
+/// Nobody reads the rest.
+fn whole_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// Says in one line why a run did not end well.

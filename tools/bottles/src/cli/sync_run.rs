@@ -82,30 +82,28 @@ pub(super) async fn once(
         false => Some(Recording::begin(&name, place, env, now, start.trigger, ui)),
     };
     let (telling, ticking) = Telling::begin(settings, &name, ui);
+    let mut asked = 0;
     let (store, outcome) = match opened {
         Ok(store) => {
             let run = (&store, now, start.stop);
-            let outcome = attempt(args, place, env, run, telling.clone(), ui).await;
+            let (outcome, requests) = attempt(args, place, env, run, telling.clone(), ui).await;
+            asked = requests;
             (Some(store), outcome)
         }
         Err(failure) => (None, Err(failure)),
     };
     telling.rest(ticking).await;
-    if let Ok((report, _)) = &outcome {
+    if let Ok(report) = &outcome {
         tell(report, args.dry_run, begun.elapsed(), ui);
     }
     if let Some(recording) = recording {
         let mut warnings = recording.warnings();
-        if let Some(record) = recording.end(store.as_ref(), &outcome, ui).await {
-            warnings.extend(
-                outcome
-                    .iter()
-                    .flat_map(|(report, _)| report.warnings.clone()),
-            );
+        if let Some(record) = recording.end(store.as_ref(), &outcome, asked, ui).await {
+            warnings.extend(outcome.iter().flat_map(|report| report.warnings.clone()));
             telling.end(&record, &warnings).await;
         }
     }
-    let (report, _) = outcome?;
+    let report = outcome?;
     Ok(match () {
         () if report.stopped => Exit::Interrupted,
         () if !report.failures.is_empty() => Exit::Partial,
@@ -121,8 +119,26 @@ async fn attempt(
     (store, now, stop): (&Store, Timestamp, StopSignal),
     telling: Arc<Telling>,
     ui: &Ui,
-) -> Result<(SyncReport, u64), Failure> {
-    let options = SyncOptions {
+) -> (Result<SyncReport, Failure>, u64) {
+    let prepared = options(args, place, env, now, ui)
+        .and_then(|options| Ok((options, Arc::new(upstream(args, env)?))));
+    let (options, upstream) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return (Err(failure), 0),
+    };
+    let outcome = sync::run(store, &upstream, &options, telling, stop).await;
+    let outcome = outcome.map_err(|error| failures::of_sync(&error));
+    (outcome, upstream.requests())
+}
+
+fn options(
+    args: &SyncArgs,
+    place: &Place,
+    env: &Env,
+    now: Timestamp,
+    ui: &Ui,
+) -> Result<SyncOptions, Failure> {
+    Ok(SyncOptions {
         selection: selection(args, ui)?,
         replaces_selection: args.replace,
         skip: args.skip.iter().cloned().collect(),
@@ -134,11 +150,7 @@ async fn attempt(
         key: key(args, env)?,
         retry: Retry::default(),
         state_dir: place.state_dir.clone(),
-    };
-    let upstream = Arc::new(upstream(args, env)?);
-    let outcome = sync::run(store, &upstream, &options, telling, stop).await;
-    let report = outcome.map_err(|error| failures::of_sync(&error))?;
-    Ok((report, upstream.requests()))
+    })
 }
 
 /// Returns the time; `SOURCE_DATE_EPOCH` stands in for the clock where a mirror is to come out the same again

@@ -62,6 +62,10 @@ async fn every_run_leaves_a_record_in_the_store_and_on_the_machine_whatever_came
     let (code, _, log) = run(sync(&world, &nowhere)).await;
     assert_eq!(code, 14);
     assert_eq!(totals(&log)["outcome"], "failed");
+    assert!(
+        totals(&log)["upstream_requests"].as_u64() > Some(0),
+        "{log}"
+    );
     let mut again = vec!["--json"];
     again.extend(nowhere);
     let (_, out, _) = run(sync(&world, &again)).await;
@@ -104,7 +108,13 @@ async fn the_queries_of_the_guide_find_what_they_look_for_in_a_log() {
         .filter(|line| line.contains("Downloaded bottle"));
     let downloaded: Vec<&str> = downloaded.collect();
     assert_eq!(downloaded.len(), 2, "{good}");
-    assert!(downloaded.iter().any(|line| line.contains("jq")), "{good}");
+    assert!(
+        downloaded
+            .iter()
+            .any(|line| line.contains("Downloaded bottle jq-")
+                && line.contains(".x86_64_linux.bottle.tar.gz")),
+        "{good}"
+    );
     assert!(!good.contains("ERROR"), "{good}");
     let (_, _, bad) = run(sync(&world, &["--formula", "tree"])).await;
     let error = bad.lines().find(|line| line.contains("ERROR"));
