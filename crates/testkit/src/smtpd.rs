@@ -36,7 +36,10 @@ impl Smtpd {
             panic!("{SMTPD_VARIABLE} is not set: this test needs aiosmtpd, run `cargo xtask test`");
         };
         let mut command = Command::new(python);
-        command.args(["-u", "-c", PROGRAM]).arg(mails);
+        // It warns of a password without TLS, which a test may want.
+        command
+            .args(["-u", "-W", "ignore", "-c", PROGRAM])
+            .arg(mails);
         if let Some((certificate, key)) = tls {
             command.args([certificate, key]);
         }

@@ -2,6 +2,8 @@
 # who it is from and for, then the message. Only the user `mailer` with the password `hunter2` may hand in mail.
 #
 # Arguments: the directory, and the files of a certificate and its key if the server is to speak TLS from the start.
+import asyncio
+import logging
 import os
 import ssl
 import sys
@@ -9,6 +11,9 @@ import threading
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
+
+
+logging.disable(logging.CRITICAL)
 
 
 class Keep:
@@ -55,8 +60,6 @@ if len(sys.argv) > 2:
     context.load_cert_chain(sys.argv[2], sys.argv[3])
 controller = Mail(Keep(sys.argv[1]), hostname="127.0.0.1", port=0, ssl_context=context)
 # Its own start connects to port 0 to see whether it works, which can only fail: the loop is run here.
-import asyncio
-
 loop = asyncio.new_event_loop()
 server = loop.run_until_complete(
     loop.create_server(controller.factory, host="127.0.0.1", port=0, ssl=context)

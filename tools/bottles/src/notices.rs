@@ -25,6 +25,9 @@ use tokio::task::JoinSet;
 /// So long a receiver has for one notice, attempts and all.
 const SEND_AT_MOST: Duration = Duration::from_secs(5);
 
+/// A receiver that wants to be left alone for longer is: there is no time for a second attempt.
+const PAUSE_AT_MOST: Duration = Duration::from_secs(2);
+
 /// So long the end of a run waits for receivers.
 const FINISH_AT_MOST: Duration = Duration::from_secs(6);
 
@@ -203,7 +206,7 @@ impl Channel {
                 Err(SendError {
                     again_after: Some(pause),
                     ..
-                }) => {
+                }) if pause <= PAUSE_AT_MOST => {
                     tokio::time::sleep(pause).await;
                     self.send_once(notice).await
                 }

@@ -116,6 +116,9 @@ pub struct RunRecord {
     /// Why it could not go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
     /// The generation that it published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
@@ -174,6 +177,7 @@ impl RunRecord {
             ended: None,
             outcome: RunOutcome::Running,
             error: None,
+            remedy: None,
             generation: None,
             bottles: 0,
             bytes: 0,
@@ -212,8 +216,9 @@ impl RunRecord {
     }
 
     /// Says that it could not go on.
-    pub fn take_error(&mut self, why: &str) {
+    pub fn take_error(&mut self, why: &str, remedy: Option<&str>) {
         self.outcome = RunOutcome::Failed;
+        self.remedy = remedy.map(|remedy| shortened(&console::redact(remedy)));
         self.error = Some(shortened(&console::redact(why)));
     }
 

@@ -78,7 +78,9 @@ impl Recording {
         });
         match outcome {
             Ok(report) => record.take_report(report),
-            Err(failure) => record.take_error(&whole(failure)),
+            Err(failure) => {
+                record.take_error(&whole(failure), failure.hint_text().as_deref());
+            }
         }
         let is_typed_wrong = matches!(outcome, Err(failure) if [Exit::Usage, Exit::Config].contains(&failure.exit()));
         let is_run = record.trigger == Trigger::Schedule || !is_typed_wrong;

@@ -124,6 +124,10 @@ impl Telling {
             notice = notice.field("Failed", human::number(record.failed));
         }
         notice.details.extend(record.error.clone());
+        let remedy = record.remedy.as_ref();
+        notice
+            .details
+            .extend(remedy.map(|remedy| format!("→ {remedy}")));
         let failures = record.failures.iter().take(NAMED);
         let failures = failures.map(|failure| format!("• {}: {}", failure.formula, failure.what));
         notice.details.extend(failures);

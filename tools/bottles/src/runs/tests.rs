@@ -101,7 +101,10 @@ fn a_record_stays_small_and_has_no_secret() {
         ..SyncReport::default()
     };
     record.take_report(&report);
-    record.take_error("https://user:hunter2@example.com refused");
+    record.take_error(
+        "https://user:hunter2@example.com refused",
+        Some("ask https://user:hunter2@example.com"),
+    );
     assert_eq!(record.failed, 5000);
     assert!(record.encode().len() < 10_000);
     assert!(!record.encode().contains("hunter2"), "{record:?}");

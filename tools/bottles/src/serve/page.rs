@@ -178,7 +178,8 @@ fn runs(told: &Told<'_>) -> String {
 /// Why a run did not end well; nothing if it did.
 fn why(run: &RunRecord) -> String {
     if let Some(error) = &run.error {
-        return error.clone();
+        let remedy = run.remedy.as_ref();
+        return remedy.map_or_else(|| error.clone(), |remedy| format!("{error} → {remedy}"));
     }
     let names: Vec<&str> = run
         .failures

@@ -170,8 +170,12 @@ async fn slack_hears_of_a_run_from_its_start_to_its_end_and_nobody_else_sees_the
         );
         assert!(!format!("{json}{errors}").contains("XXXXsecret"));
     }
+    // Why, and what to do.
     let failed = receiver.got().last().expect("one").json().to_string();
-    assert!(failed.contains("nonsense"), "{failed}");
+    assert!(
+        failed.contains("no formula") && failed.contains("formulae.brew.sh"),
+        "{failed}"
+    );
     assert!(!format!("{out}{err}{}", all_of(&world)).contains("XXXXsecret"));
 }
 
@@ -191,8 +195,11 @@ async fn a_receiver_that_fails_fails_no_run_and_what_is_wrong_is_said_without_th
             Manner::Status(404, echo),
             "Failed to send Slack notification: 404 Not Found; ",
         ),
-        (Manner::Status(500, ""), "500 Internal Server Error"),
-        (Manner::Status(429, "slow"), "429 Too Many Requests"),
+        (
+            Manner::Status(500, ""),
+            "500 Internal Server Error; the receiver is ill",
+        ),
+        (Manner::Status(429, "slow"), "429 Too Many Requests: slow"),
         (Manner::Redirect(other.address), "307 Temporary Redirect"),
         (Manner::Hang, "no answer within 5 s (timeout)"),
     ];

@@ -127,7 +127,8 @@ async fn answer(
         },
         Manner::Status(status, text) => {
             let status = StatusCode::from_u16(status).expect("a status");
-            (status, text).into_response()
+            // Longer than anybody should wait.
+            (status, [(header::RETRY_AFTER, "3600")], text).into_response()
         }
         Manner::Redirect(to) => {
             let to = format!("http://{to}/elsewhere");
