@@ -117,6 +117,14 @@ pub(crate) fn syncthing() -> Outcome {
     install("Syncthing", [&["syncthing"]; 4])
 }
 
+/// Makes sure that a browser is installed that runs without a screen.
+pub(crate) fn chromium() -> Outcome {
+    if works(Command::new("chromium").arg("--version")) {
+        return Ok(());
+    }
+    install("Chromium", [&["chromium"]; 4])
+}
+
 /// Installs packages with the first package manager that is there; asks `sudo` when we may not.
 pub(crate) fn install(what: &str, names: Names) -> Outcome {
     let found = MANAGERS

@@ -15,7 +15,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     packages::postgres()?;
     packages::shells()?;
     packages::syncthing()?;
+    packages::chromium()?;
     let moto = tools::moto()?;
+    let smtpd = tools::smtpd()?;
     let garage = if garage { Some(tools::garage()?) } else { None };
     let mut command = run::cargo();
     command.args(["test", "--workspace"]);
@@ -23,6 +25,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         command.arg("--").args(filters);
     }
     command.env("SYNCLINE_MOTO", moto);
+    command.env("SYNCLINE_SMTPD", smtpd);
     if let Some(path) = garage {
         command.env("SYNCLINE_GARAGE", path);
     }

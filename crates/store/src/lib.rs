@@ -35,7 +35,7 @@ pub use probe::{
     Capabilities, ProbeReport, ProbeStep, RoundTrip, Verdict, check_round_trip, probe,
 };
 #[cfg(feature = "s3")]
-pub use s3::{ColdStorageRule, http_client};
+pub use s3::{ColdStorageRule, http_client, secret_http_client};
 pub use store::{Entry, Store};
 pub use tuning::{Encryption, Environment, Tuning};
 pub use url::{StoreKind, StoreUrl, UrlError, UrlSecrets};

@@ -24,7 +24,7 @@ mod transport;
 mod uploads;
 mod xml;
 
-pub use http::http_client;
+pub use http::{http_client, secret_http_client};
 pub(crate) use objects::sha256;
 pub use requests::ColdStorageRule;
 pub(crate) use transport::{transport_headline, transport_kind};

@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod readur;
 pub mod rng;
 pub mod s3;
+pub mod smtpd;
 pub mod syncthing;
 
 pub use faulty::{Conditional, CrashPoint, Faults, FaultyStore};
@@ -29,4 +30,5 @@ pub use process::built_binary;
 pub use proxy::{Action, Gate, ProxyOptions, Rule, ScriptedProxy, Seen};
 pub use rng::Rng;
 pub use s3::{S3Options, S3Process, S3Server};
+pub use smtpd::Smtpd;
 pub use syncthing::Syncthing;

@@ -8,19 +8,28 @@
 pub mod args;
 mod bundles;
 mod client_env;
+mod daemon;
+mod diagnose;
+mod doctor;
 mod external_hash;
 mod failures;
 mod generations;
 mod mirror;
+mod notices;
+mod permissions;
 mod quickstart;
+mod recording;
+mod runs;
 mod serving;
 mod signals;
 mod sync_run;
+mod telling;
 
 use args::{Command, CommandLine, OutputArgs};
 use clap::Parser;
 use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_logging};
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Runs the process's own command line.
@@ -42,7 +51,10 @@ pub fn run_line(arguments: impl IntoIterator<Item = OsString>, env: &Env) -> Exi
 }
 
 fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
-    let level = if line.output.verbose { "info" } else { "warn" };
+    let level = match () {
+        () if line.output.verbose || is_log(&line) => "info",
+        () => "warn",
+    };
     // A second start within one process (tests) keeps the first log.
     let _ = init_logging(level, env);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -52,11 +64,23 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     runtime.block_on(act(line, ui, env))
 }
 
+/// Whether what a run says on stderr is read as a log, and not by a person who looks on.
+fn is_log(line: &CommandLine) -> bool {
+    let is_watched = match line.command {
+        Command::Sync(_) => std::io::stderr().is_terminal(),
+        Command::Daemon(_) => false,
+        _ => true,
+    };
+    !is_watched && !line.output.quiet
+}
+
 async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     let place = mirror::Place::resolve(&line.place, env);
     match line.command {
         Command::Sync(args) => sync_run::run(&args, &place, ui, env).await,
-        Command::Status => generations::status(&place, ui, env).await,
+        Command::Daemon(args) => daemon::run(&args, &place, ui, env).await,
+        Command::Status => runs::status(&place, ui, env).await,
+        Command::Runs(args) => runs::list(&args, &place, ui, env).await,
         Command::Generations => generations::list(&place, ui, env).await,
         Command::Diff(args) => generations::diff(&args, &place, ui, env).await,
         Command::Rollback(args) => generations::rollback(&args, &place, ui, env).await,
@@ -66,7 +90,10 @@ async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::Misses => serving::misses(&place, ui),
         Command::ClientEnv(args) => client_env::run(&args, ui),
         Command::Bundle(command) => bundles::run(&command, &place, ui, env).await,
-        Command::TestPermissions => mirror::test_permissions(&place, ui, env).await,
+        Command::TestPermissions => permissions::run(&place, ui, env).await,
+        Command::Diagnose(args) => diagnose::run(&args, &place, ui, env).await,
+        Command::Doctor(args) => doctor::run(&args, &place, ui, env).await,
+        Command::TestNotification(args) => notices::test(&args, ui, env).await,
         Command::SampleUpstream(args) => serving::sample_upstream(&args, ui).await,
         Command::Quickstart(args) => quickstart::run(&args, ui, env).await,
     }

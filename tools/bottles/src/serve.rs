@@ -7,15 +7,18 @@
 //! It deliberately asks no other server: a mirror that falls back is none.
 
 mod answer;
+mod figures;
 mod misses;
 mod page;
 mod view;
 
+use crate::runs::{self, RunRecord};
 use answer::Asked;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use misses::MissLog;
 pub use misses::{Miss, read_misses};
 use std::path::PathBuf;
@@ -32,6 +35,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// After so many failures in a row to look for a new generation a server does not call itself healthy.
 const FAILURES_IN_A_ROW: u64 = 3;
+
+/// The records of runs are not listed more often than that, however often somebody asks for figures.
+const LOOK_AT_RUNS: Duration = Duration::from_secs(30);
+
+/// So many runs are told of.
+const RUNS_SHOWN: usize = 40;
 
 /// How a mirror is served.
 #[derive(Clone, Debug)]
@@ -51,6 +60,14 @@ struct Shared {
     misses: Arc<MissLog>,
     /// When the log was looked at last.
     looked: Mutex<Instant>,
+    runs: tokio::sync::Mutex<LastRuns>,
+}
+
+/// The last runs, as they were read last.
+#[derive(Default)]
+struct LastRuns {
+    read: Option<Instant>,
+    runs: Arc<Vec<RunRecord>>,
 }
 
 #[derive(Default)]
@@ -124,7 +141,27 @@ impl Shared {
         let others = others
             .inspect_err(|error| tracing::warn!(%error, "the other generations were not read"))
             .ok();
-        page::status(&view, others, &self.counts, &self.misses.recent()).into_response()
+        page::status(&page::Told {
+            view: &view,
+            others,
+            counts: &self.counts,
+            runs: &self.runs().await,
+            misses: &self.misses.recent(),
+            now: Timestamp::now(),
+        })
+    }
+
+    /// The last runs, read again if that is a while ago. If the store does not tell, it is those that were known.
+    async fn runs(&self) -> Arc<Vec<RunRecord>> {
+        let mut last = self.runs.lock().await;
+        if last.read.is_none_or(|read| read.elapsed() >= LOOK_AT_RUNS) {
+            last.read = Some(Instant::now());
+            match runs::read(&self.store, RUNS_SHOWN, &last.runs).await {
+                Ok(read) => last.runs = Arc::new(read),
+                Err(error) => tracing::warn!(%error, "the records of runs were not read"),
+            }
+        }
+        last.runs.clone()
     }
 }
 
@@ -149,6 +186,7 @@ pub async fn serve(
         options,
         view: RwLock::new(Arc::new(view)),
         counts: Counts::default(),
+        runs: tokio::sync::Mutex::default(),
     });
     let refreshing = shared.clone();
     let refresher = tokio::spawn(async move {
@@ -191,9 +229,9 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         "/" => return shared.page().await,
         "/health" => {
             let failures = shared.counts.not_refreshed.load(Ordering::Relaxed);
-            return page::health(&view, failures >= FAILURES_IN_A_ROW);
+            return figures::health(&view, failures >= FAILURES_IN_A_ROW);
         }
-        "/metrics" => return page::metrics(&view, &shared.counts).into_response(),
+        "/metrics" => return figures::metrics(&view, &shared.counts, &shared.runs().await),
         "/v2/" | "/v2" => return "{}".into_response(),
         _ => {}
     }

@@ -161,7 +161,14 @@ pub async fn run(
         checks_store: options.checks_store || warning.is_some(),
         dry_run: options.dry_run,
     };
-    let mut plan = planner.plan(selection).await?;
+    // A plan leaves nothing behind: it can be dropped at any point.
+    let mut plan = tokio::select! {
+        planned = planner.plan(selection) => planned?,
+        () = stop.raised() => {
+            let report = SyncReport { stopped: true, ..SyncReport::default() };
+            return Ok(finished(store, report));
+        }
+    };
     let mut report = report_of(&plan);
     report.warnings.extend(warning);
     let is_nothing_new = plan.is_nothing_new(&base);

@@ -16,6 +16,7 @@ use download::Download;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{Environment, StoreError, Tuning};
@@ -51,6 +52,7 @@ pub struct Upstream {
     options: UpstreamOptions,
     /// Tokens by the scope they were given for.
     tokens: Mutex<HashMap<String, HeaderValue>>,
+    requests: AtomicU64,
 }
 
 /// What the API has under a path.
@@ -103,7 +105,14 @@ impl Upstream {
             client: store::http_client(stricter, tuning, env)?,
             options,
             tokens: Mutex::default(),
+            requests: AtomicU64::new(0),
         })
+    }
+
+    /// Returns how many requests were made so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Returns the root of the API.
@@ -198,6 +207,7 @@ impl Upstream {
             if is_registry {
                 request = request.header(header::AUTHORIZATION, self.token_for(url));
             }
+            self.requests.fetch_add(1, Ordering::Relaxed);
             let sent = request.send().await;
             let answer = sent.map_err(|error| UpstreamError::transport(url, error))?;
             let status = answer.status();
@@ -248,6 +258,7 @@ impl Upstream {
                 realm.query_pairs_mut().append_pair(name, &value);
             }
         }
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = self.client.get(realm.clone()).send().await;
         let answer = answer.map_err(|error| UpstreamError::transport(&realm, error))?;
         if !answer.status().is_success() {

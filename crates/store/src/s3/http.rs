@@ -55,6 +55,21 @@ pub fn http_client(
     })
 }
 
+/// Makes a client for a server whose very address is a secret, such as a webhook: like [`http_client`], but redirects are not followed, as
+/// whoever is led to would learn the address, and no error says it.
+///
+/// # Errors
+/// Like [`http_client`].
+pub fn secret_http_client(
+    needs_tls: bool,
+    tuning: &Tuning,
+    env: &Environment,
+) -> Result<reqwest::Client, StoreError> {
+    build("a webhook", needs_tls, tuning, env, |builder| {
+        builder.referer(false).redirect(Policy::none())
+    })
+}
+
 fn never_to_plain_text() -> Policy {
     Policy::custom(|attempt| {
         let was_secret = attempt.previous().iter().any(|url| url.scheme() == "https");

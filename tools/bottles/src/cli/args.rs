@@ -2,6 +2,8 @@
 //!
 //! It deliberately fills nothing in: what was not typed is `None`, and `mirror` looks into the environment.
 
+pub mod notices;
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,8 +28,13 @@ pub struct CommandLine {
 pub enum Command {
     /// Bring the mirror up to date: fetch what is new, and publish it as a generation
     Sync(SyncArgs),
-    /// Say what the mirror holds
+    /// Say what the mirror holds, how the last runs ended, and when the next one is due
     Status,
+    /// Run `sync` by a schedule, until it is ended
+    #[command(mut_arg("dry_run", |arg| arg.help("Only say when the next five runs are due")), mut_arg("replace", |arg| arg.hide(true)), mut_arg("rebuild_hash", |arg| arg.hide(true)))]
+    Daemon(DaemonArgs),
+    /// List the last runs, also those that failed or found nothing new
+    Runs(RunsArgs),
     /// List the generations
     Generations,
     /// Say what changed from one generation to another
@@ -47,8 +54,15 @@ pub enum Command {
     /// Carry the mirror across an air gap, in signed files
     #[command(subcommand)]
     Bundle(BundleCommand),
-    /// Try what the store allows: put, get, list, delete
+    /// Look at everything that a run needs, and write a report without secrets
+    #[command(mut_args(only_places))]
+    Diagnose(SyncArgs),
+    /// Explain what clients asked for and did not get, and what to do about it
+    Doctor(DoctorArgs),
+    /// Try what a mirror does with its store, and name the permission that is missing
     TestPermissions,
+    /// Send a notice to everybody who gets notices, and say what came back
+    TestNotification(notices::NoticeArgs),
     /// Serve a small sample upstream on loopback, to try a mirror on; it is signed with a key of its own, which no real client trusts
     SampleUpstream(SampleUpstreamArgs),
     /// Try everything on a small sample upstream, in a scratch directory
@@ -139,6 +153,54 @@ pub struct SyncArgs {
     /// The client's public key, to check the API's signature with [env: HOMEBREW_SYNC_API_KEY] [default: that of a brew on this machine]
     #[arg(long, value_name = "FILE")]
     pub api_key: Option<PathBuf>,
+    /// Who is told
+    #[command(flatten)]
+    pub notices: notices::NoticeArgs,
+}
+
+/// Arguments of `daemon`.
+#[derive(Clone, Debug, Args)]
+pub struct DaemonArgs {
+    /// When: "cron(0 3 ? * SUN *)" or "rate(1 day)" as AWS has them, or "0 3 * * 0" as cron has it [env: HOMEBREW_SYNC_SCHEDULE]
+    #[arg(long, value_name = "WHEN")]
+    pub schedule: Option<String>,
+    /// The time zone of the schedule, such as Europe/Berlin, or `local` [env: HOMEBREW_SYNC_TIME_ZONE] [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// Begin up to so much later, by chance: not all mirrors should ask at the same moment
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub jitter: Duration,
+    /// Run once at the start, too
+    #[arg(long)]
+    pub now: bool,
+    /// What each run does
+    #[command(flatten)]
+    pub sync: SyncArgs,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Explain what clients miss
+    #[arg(long, required = true)]
+    pub client: bool,
+    /// What a client says of itself: the output of `brew config` or `env`; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where clients reach the mirror, to compare the client's variables with
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// A path that a client asked for; may be given several times [default: those that `serve` has written down]
+    #[arg(long, value_name = "PATH")]
+    pub path: Vec<String>,
+}
+
+/// Arguments of `runs`.
+#[derive(Clone, Debug, Args)]
+pub struct RunsArgs {
+    /// So many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub last: u16,
 }
 
 /// Arguments of `diff`.
@@ -263,6 +325,16 @@ pub struct QuickstartArgs {
     /// Leave the scratch directory behind, to look into it
     #[arg(long)]
     pub keep: bool,
+}
+
+/// Hides what a run does, and leaves where things are.
+fn only_places(arg: clap::Arg) -> clap::Arg {
+    const PLACES: [&str; 3] = ["api", "registry", "api_key"];
+    let is_notice = arg.get_help_heading().is_some();
+    match PLACES.contains(&arg.get_id().as_str()) || is_notice {
+        true => arg,
+        false => arg.hide(true),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

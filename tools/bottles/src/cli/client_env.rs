@@ -15,15 +15,11 @@ const NO_FALLBACK_SINCE: [u64; 3] = [4, 3, 1];
 /// (`auto-update` in `brew.sh`).
 const FORCE_API_SINCE: [u64; 3] = [4, 4, 16];
 
+/// The client that is meant where none is named.
+const CLIENT: &str = "6.0.18";
+
 pub(super) fn run(args: &ClientEnvArgs, ui: &Ui) -> Result<Exit, Failure> {
-    let url: Url = args.url.parse().map_err(|error| {
-        Failure::wrap(Exit::Usage, format!("{:?} is no address", args.url), &error)
-    })?;
-    let version = version(&args.client).ok_or_else(|| {
-        Failure::usage(format!("{:?} is no version of brew", args.client))
-            .hint("write it as `brew --version` does, such as 6.0.18")
-    })?;
-    let pairs = variables(&url, version);
+    let pairs = of(&args.url, &args.client)?;
     if ui.is_json() {
         let object: serde_json::Map<_, _> = pairs
             .iter()
@@ -37,6 +33,27 @@ pub(super) fn run(args: &ClientEnvArgs, ui: &Ui) -> Result<Exit, Failure> {
         ui.out(format!("export {name}='{}'", value.replace('\'', r"'\''")));
     }
     Ok(Exit::Ok)
+}
+
+fn of(url: &str, client: &str) -> Result<Vec<(&'static str, String, &'static str)>, Failure> {
+    let url: Url = url
+        .parse()
+        .map_err(|error| Failure::wrap(Exit::Usage, format!("{url:?} is no address"), &error))?;
+    let version = version(client).ok_or_else(|| {
+        Failure::usage(format!("{client:?} is no version of brew"))
+            .hint("write it as `brew --version` does, such as 6.0.18")
+    })?;
+    Ok(variables(&url, version))
+}
+
+/// What a client of a version should have set; one that does not say its version is taken for a new one.
+pub(super) fn expected(
+    url: &str,
+    client: Option<&str>,
+) -> Result<Vec<(&'static str, String)>, Failure> {
+    let pairs = of(url, client.unwrap_or(CLIENT))?;
+    let pairs = pairs.into_iter().map(|(name, value, _)| (name, value));
+    Ok(pairs.collect())
 }
 
 fn version(text: &str) -> Option<[u64; 3]> {

@@ -1,4 +1,4 @@
-//! The commands about what the mirror holds: `status`, `generations`, `diff`, `rollback`, `prune`, `scrub`.
+//! The commands about what the mirror holds: `generations`, `diff`, `rollback`, `prune`, `scrub`.
 
 use super::args::{DiffArgs, PruneArgs, RollbackArgs, ScrubArgs};
 use super::failures;
@@ -12,14 +12,13 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use store::{ErrorKind, Store};
 use transfer::Digest;
 
 /// So many objects are read at once by a scrub.
 const AT_ONCE: usize = 8;
 
-async fn open(place: &Place, env: &Env) -> Result<(Store, Log), Failure> {
+pub(super) async fn open(place: &Place, env: &Env) -> Result<(Store, Log), Failure> {
     let store = place.open(env).await?;
     let log = Log::read(&store)
         .await
@@ -27,13 +26,13 @@ async fn open(place: &Place, env: &Env) -> Result<(Store, Log), Failure> {
     Ok((store, log))
 }
 
-async fn read(store: &Store, id: &GenerationId) -> Result<Generation, Failure> {
+pub(super) async fn read(store: &Store, id: &GenerationId) -> Result<Generation, Failure> {
     log::read(store, id)
         .await
         .map_err(|error| failures::of_log(&error))
 }
 
-fn current(log: &Log, store: &Store) -> Result<GenerationId, Failure> {
+pub(super) fn current(log: &Log, store: &Store) -> Result<GenerationId, Failure> {
     log.current().cloned().ok_or_else(|| {
         Failure::new(
             Exit::NoStore,
@@ -58,52 +57,6 @@ fn named(log: &Log, name: &str) -> Result<GenerationId, Failure> {
                 .hint(format!("write the whole name: {}", names.join(" or "))))
         }
     }
-}
-
-pub(super) async fn status(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
-    let (store, log) = open(place, env).await?;
-    let id = current(&log, &store)?;
-    let generation = read(&store, &id).await?;
-    let age = Timestamp::now().duration_since(generation.created);
-    let age = Duration::try_from(age).unwrap_or_default();
-    if ui.is_json() {
-        ui.json(&json!({
-            "store": store.describe(), "generation": id.to_string(), "created": generation.created, "selection": generation.selection,
-            "bottles": generation.bottles.len(), "bytes": generation.bytes(), "generations": log.published().len(),
-        }));
-        return Ok(Exit::Ok);
-    }
-    ui.out(format!("Mirror       {}", store.describe()));
-    ui.out(format!(
-        "Generation   {} ({}), {} kept",
-        id.number(),
-        human::ago(age),
-        human::count(log.published().len() as u64, "generation")
-    ));
-    let selection = match generation.selection.all {
-        true => "every formula".to_owned(),
-        false => {
-            human::count(generation.selection.formulae.len() as u64, "formula")
-                + " and what they need"
-        }
-    };
-    ui.out(format!("Selection    {selection}"));
-    ui.out(format!(
-        "Platforms    {}",
-        generation
-            .selection
-            .platforms
-            .iter()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ")
-    ));
-    ui.out(format!(
-        "Bottles      {} in {}",
-        human::number(generation.bottles.len() as u64),
-        human::bytes(generation.bytes())
-    ));
-    Ok(Exit::Ok)
 }
 
 pub(super) async fn list(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {

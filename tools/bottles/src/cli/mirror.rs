@@ -1,10 +1,9 @@
 //! Where the mirror is, and opening it.
 
 use super::args::PlaceArgs;
-use super::failures;
-use console::{Env, Exit, Failure, FailureExt, Table, Ui};
+use console::{Env, Exit, Failure, FailureExt};
 use std::path::PathBuf;
-use store::{Environment, Store, StoreUrl, Tuning, check_round_trip};
+use store::{Environment, Store, StoreUrl, Tuning};
 
 /// Where things are, once the environment was looked into.
 pub(super) struct Place {
@@ -48,7 +47,15 @@ impl Place {
             .map_err(Failure::from)
     }
 
-    fn url(&self, env: &Env) -> Result<StoreUrl, Failure> {
+    /// Names the mirror's store, without secrets.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub(super) fn named(&self, env: &Env) -> Result<String, Failure> {
+        Ok(self.url(env)?.to_string())
+    }
+
+    pub(super) fn url(&self, env: &Env) -> Result<StoreUrl, Failure> {
         let Some(text) = &self.store else {
             return Err(Failure::config("it is not said where the mirror is").hint(
                 "name a bucket or a folder with --store URL or in HOMEBREW_SYNC_STORE, such as s3://my-mirror?region=eu-central-1 or /srv/mirror",
@@ -72,33 +79,4 @@ pub(super) fn tuning(connections: usize) -> Tuning {
         concurrent_downloads: connections,
         ..Tuning::default()
     }
-}
-
-/// Runs `test-permissions`.
-pub(super) async fn test_permissions(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
-    let store = place.open(env).await?;
-    let times = check_round_trip(&store)
-        .await
-        .map_err(|error| failures::of_store(&error))?;
-    if ui.is_json() {
-        ui.json(&serde_json::json!({
-            "store": store.describe(), "put_ms": times.put_ms, "get_ms": times.get_ms, "list_ms": times.list_ms, "delete_ms": times.delete_ms,
-        }));
-        return Ok(Exit::Ok);
-    }
-    let mut table = Table::new(["action", "time"]);
-    for (name, time) in [
-        ("put", times.put_ms),
-        ("get", times.get_ms),
-        ("list", times.list_ms),
-        ("delete", times.delete_ms),
-    ] {
-        table.row([name.to_owned(), format!("{time:.1} ms")]);
-    }
-    ui.out(table.render());
-    ui.out(format!(
-        "{} can be written, read, listed and cleared.",
-        store.describe()
-    ));
-    Ok(Exit::Ok)
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use transfer::StopSignal;
 
-fn misses_file(place: &Place) -> PathBuf {
+pub(super) fn misses_file(place: &Place) -> PathBuf {
     place.state_dir.join("misses.jsonl")
 }
 

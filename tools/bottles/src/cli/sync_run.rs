@@ -2,22 +2,26 @@
 
 use super::args::SyncArgs;
 use super::mirror::{Place, tuning};
+use super::notices::Settings;
+use super::recording::Recording;
+use super::telling::Telling;
 use super::{external_hash, failures, signals};
 use crate::api::jws::PublicKey;
 use crate::hashfile::HashFile;
 use crate::log::Held;
 use crate::platform::Platform;
+use crate::runs::Trigger;
 use crate::selection::{Selection, read_brewfile};
 use crate::sync::{self, SyncOptions, SyncReport};
 use crate::upstream::{Upstream, UpstreamOptions};
-use console::{Env, Exit, Failure, FailureExt, Progress, Ui, human};
+use console::{Env, Exit, Failure, FailureExt, Ui, human};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::Environment;
-use transfer::{Event, Observer, Retry, StopSignal};
+use store::{Environment, Store};
+use transfer::{Retry, StopSignal};
 use url::Url;
 
 /// Where a brew keeps the key that it checks the API with, below its repository.
@@ -31,6 +35,14 @@ const BREWS: [&str; 4] = [
     "/home/linuxbrew/.linuxbrew/Homebrew",
 ];
 
+/// How a run was begun.
+pub(super) struct Start {
+    /// By whom.
+    pub(super) trigger: Trigger,
+    /// Who may ask it to stop.
+    pub(super) stop: StopSignal,
+}
+
 /// Runs `sync`.
 pub(super) async fn run(
     args: &SyncArgs,
@@ -38,14 +50,102 @@ pub(super) async fn run(
     ui: &Ui,
     env: &Env,
 ) -> Result<Exit, Failure> {
+    let stop = StopSignal::new();
+    let _listening = signals::listen(ui, &stop)?;
+    let start = Start {
+        trigger: Trigger::Manual,
+        stop,
+    };
+    once(args, place, ui, env, start).await
+}
+
+/// Runs once, and leaves a record of it.
+pub(super) async fn once(
+    args: &SyncArgs,
+    place: &Place,
+    ui: &Ui,
+    env: &Env,
+    start: Start,
+) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let store = place.open(env).await?;
+    let name = place.named(env)?;
     let now = now(env)?;
-    let external = external_hash::read(args.external_hash.as_deref(), env).await?;
     if args.rebuild_hash {
-        return rebuild_hash(&store, external.as_ref(), now, ui).await;
+        let external = external_hash::read(args.external_hash.as_deref(), env).await?;
+        return rebuild_hash(&place.open(env).await?, external.as_ref(), now, ui).await;
     }
-    let options = SyncOptions {
+    let settings = match args.dry_run {
+        true => Settings::none(),
+        false => Settings::resolve(&args.notices, env).await,
+    };
+    let opened = place.open(env).await;
+    let name = opened.as_ref().map_or(name, Store::describe);
+    let recording = match args.dry_run {
+        true => None,
+        false => Some(Recording::begin(&name, place, env, now, start.trigger, ui)),
+    };
+    let (telling, ticking) = Telling::begin(settings, &name, ui);
+    let mut asked = 0;
+    let (store, outcome) = match opened {
+        Ok(store) => {
+            let run = (&store, now, start.stop);
+            let (outcome, requests) = attempt(args, place, env, run, telling.clone(), ui).await;
+            asked = requests;
+            (Some(store), outcome)
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    telling.rest(ticking).await;
+    if let Ok(report) = &outcome {
+        tell(report, args.dry_run, begun.elapsed(), ui);
+    }
+    if let Some(recording) = recording {
+        let mut warnings = recording.warnings();
+        if let Some(record) = recording.end(store.as_ref(), &outcome, asked, ui).await {
+            warnings.extend(outcome.iter().flat_map(|report| report.warnings.clone()));
+            telling.end(&record, &warnings).await;
+        }
+    }
+    let report = outcome?;
+    Ok(match () {
+        () if report.stopped => Exit::Interrupted,
+        () if !report.failures.is_empty() => Exit::Partial,
+        () => Exit::Ok,
+    })
+}
+
+/// Runs; returns what came of it, and how many requests the upstream got.
+async fn attempt(
+    args: &SyncArgs,
+    place: &Place,
+    env: &Env,
+    (store, now, stop): (&Store, Timestamp, StopSignal),
+    telling: Arc<Telling>,
+    ui: &Ui,
+) -> (Result<SyncReport, Failure>, u64) {
+    let external = match external_hash::read(args.external_hash.as_deref(), env).await {
+        Ok(external) => external,
+        Err(failure) => return (Err(failure), 0),
+    };
+    let prepared = options(args, place, (env, now), external, ui)
+        .and_then(|options| Ok((options, Arc::new(upstream(args, env)?))));
+    let (options, upstream) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return (Err(failure), 0),
+    };
+    let outcome = sync::run(store, &upstream, &options, telling, stop).await;
+    let outcome = outcome.map_err(|error| failures::of_sync(&error));
+    (outcome, upstream.requests())
+}
+
+fn options(
+    args: &SyncArgs,
+    place: &Place,
+    (env, now): (&Env, Timestamp),
+    external: Option<HashFile>,
+    ui: &Ui,
+) -> Result<SyncOptions, Failure> {
+    Ok(SyncOptions {
         selection: selection(args, ui)?,
         replaces_selection: args.replace,
         skip: args.skip.iter().cloned().collect(),
@@ -58,19 +158,6 @@ pub(super) async fn run(
         external,
         retry: Retry::default(),
         state_dir: place.state_dir.clone(),
-    };
-    let upstream = Arc::new(upstream(args, env)?);
-    let stop = StopSignal::new();
-    let _listening = signals::listen(ui, &stop)?;
-    let shown = Arc::new(Shown(ui.progress(None, "planning")));
-    let outcome = sync::run(&store, &upstream, &options, shown.clone(), stop).await;
-    shown.0.finish();
-    let report = outcome.map_err(|error| failures::of_sync(&error))?;
-    tell(&report, args.dry_run, begun.elapsed(), ui);
-    Ok(match () {
-        () if report.stopped => Exit::Interrupted,
-        () if !report.failures.is_empty() => Exit::Partial,
-        () => Exit::Ok,
     })
 }
 
@@ -132,7 +219,7 @@ fn selection(args: &SyncArgs, ui: &Ui) -> Result<Selection, Failure> {
     Ok(selection)
 }
 
-fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
+pub(super) fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
     let named = args
         .api_key
         .clone()
@@ -160,7 +247,8 @@ fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failure> {
     Ok(Some(key))
 }
 
-fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
+/// Returns where the API and the registry are.
+pub(super) fn upstreams(args: &SyncArgs, env: &Env) -> Result<(Url, Url), Failure> {
     let url = |typed: &Option<String>, variable: &str, default: &str| {
         let text = typed
             .as_deref()
@@ -177,13 +265,21 @@ fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
             ),
         }
     };
-    let options = UpstreamOptions {
-        api: url(
+    Ok((
+        url(
             &args.api,
             "HOMEBREW_SYNC_API",
             "https://formulae.brew.sh/api",
         )?,
-        registry: url(&args.registry, "HOMEBREW_SYNC_REGISTRY", "https://ghcr.io")?,
+        url(&args.registry, "HOMEBREW_SYNC_REGISTRY", "https://ghcr.io")?,
+    ))
+}
+
+fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
+    let (api, registry) = upstreams(args, env)?;
+    let options = UpstreamOptions {
+        api,
+        registry,
         authorization: env
             .get("HOMEBREW_DOCKER_REGISTRY_TOKEN")
             .map(|token| format!("Bearer {token}")),
@@ -195,7 +291,7 @@ fn upstream(args: &SyncArgs, env: &Env) -> Result<Upstream, Failure> {
 }
 
 async fn rebuild_hash(
-    store: &store::Store,
+    store: &Store,
     external: Option<&HashFile>,
     now: Timestamp,
     ui: &Ui,
@@ -297,23 +393,5 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
             "Nothing was published: clients see what they saw before. Run again, pass formulae over with --skip NAME, or publish the rest with --publish-incomplete.",
         ),
         None => {}
-    }
-}
-
-/// Shows progress, and writes a line for each bottle into the log.
-struct Shown(Progress);
-
-impl Observer for Shown {
-    fn event(&self, event: Event) {
-        match event {
-            Event::Planned { items, .. } => self.0.phase("fetching bottles", Some(items)),
-            Event::Stored { item, bytes } => {
-                tracing::info!(bytes, "Downloaded bottle {item}");
-                self.0.inc(1);
-                self.0.add_bytes(bytes);
-            }
-            Event::Waiting { why, seconds } => tracing::warn!(seconds, "waiting: {why}"),
-            _ => {}
-        }
     }
 }

@@ -9,12 +9,12 @@ use crate::plan::FormulaFailure;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Ended, Engine, EngineParts, Item, Journal, JournalErrorKind, Keepers, Ledger,
+    Blob, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers, Ledger,
     LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing, Steps,
     StopSignal,
 };
@@ -71,6 +71,7 @@ pub(crate) async fn store_all(
         error,
     };
     store::file::create_dir_durably(&options.state_dir).map_err(state)?;
+    let observer: Arc<dyn Observer> = Arc::new(ByName::new(options.observer.clone(), missing));
     let parts = |journal: Journal| EngineParts {
         journal,
         source: source.clone(),
@@ -78,7 +79,7 @@ pub(crate) async fn store_all(
         ledger: Arc::new(NoLedger),
         limits: limits(options),
         proof: Proof::Checksum,
-        observer: options.observer.clone(),
+        observer: observer.clone(),
         stop: options.stop.clone(),
         mirror: None,
         prefixes: vec![NOTHING_LIES_HERE.to_owned()],
@@ -118,6 +119,37 @@ pub(crate) async fn store_all(
         is_stopped: done.ended == Ended::Stopped,
         failures: failures.collect(),
     })
+}
+
+/// Tells of bottles by the names of their files, not by their keys, which a person cannot read.
+struct ByName {
+    observer: Arc<dyn Observer>,
+    names: HashMap<String, String>,
+}
+
+impl ByName {
+    fn new(observer: Arc<dyn Observer>, missing: &[Held]) -> ByName {
+        let name = |held: &Held| {
+            crate::names::flat_file(&held.formula, &held.version, &held.tag, held.rebuild)
+        };
+        let names = missing.iter().map(|held| (held.blob_key(), name(held)));
+        ByName {
+            observer,
+            names: names.collect(),
+        }
+    }
+}
+
+impl Observer for ByName {
+    fn event(&self, event: Event) {
+        self.observer.event(match event {
+            Event::Stored { item, bytes } => Event::Stored {
+                item: self.names.get(&item).cloned().unwrap_or(item),
+                bytes,
+            },
+            other => other,
+        });
+    }
 }
 
 fn limits(options: &FetchOptions) -> Limits {

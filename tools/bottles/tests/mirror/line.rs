@@ -4,7 +4,7 @@ use crate::world::World;
 use assert_cmd::Command;
 use serde_json::Value;
 
-fn program(world: &World) -> Command {
+pub fn program(world: &World) -> Command {
     let mut command = Command::cargo_bin("homebrew-sync").expect("it is built");
     command
         .env_clear()
@@ -13,7 +13,7 @@ fn program(world: &World) -> Command {
     command
 }
 
-async fn run(command: Command) -> (i32, String, String) {
+pub async fn run(command: Command) -> (i32, String, String) {
     let mut command = command;
     let output = tokio::task::spawn_blocking(move || command.output().expect("it runs"))
         .await
@@ -26,7 +26,7 @@ async fn run(command: Command) -> (i32, String, String) {
     )
 }
 
-fn sync(world: &World, arguments: &[&str]) -> Command {
+pub fn sync(world: &World, arguments: &[&str]) -> Command {
     let mut command = program(world);
     let mirror = world.state.path().join("mirror");
     std::fs::create_dir_all(&mirror).expect("a directory");

@@ -1,13 +1,19 @@
 //! The mirror as a whole, against the sample upstream over real HTTP: runs, crashes at every store operation, two runs at once, serving.
 
+mod browser;
 mod bundle;
 mod crash;
+mod daemon;
 mod keeping;
 mod kill;
 mod layouts;
 mod line;
+mod looking;
 mod meeting;
+mod notices;
 mod prune;
+mod receiver;
+mod runs;
 mod serve;
 mod sync;
 mod world;

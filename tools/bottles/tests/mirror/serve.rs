@@ -7,15 +7,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use transfer::{Digest, StopSignal};
 
-struct Serving {
-    root: String,
+pub struct Serving {
+    pub root: String,
     stop: StopSignal,
     task: tokio::task::JoinHandle<()>,
     misses: PathBuf,
     client: reqwest::Client,
 }
 
-async fn start(world: &World, refresh: Duration) -> Serving {
+pub async fn start(world: &World, refresh: Duration) -> Serving {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
         .await
         .expect("a port");
@@ -63,7 +63,7 @@ impl Serving {
         (status, headers, answer.bytes().await.expect("a body"))
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, bytes::Bytes) {
+    pub async fn get(&self, path: &str) -> (StatusCode, bytes::Bytes) {
         let (status, _, body) = self.ask(Method::GET, path, &[]).await;
         (status, body)
     }
@@ -236,8 +236,8 @@ async fn what_is_not_mirrored_fails_at_once_and_is_written_down() {
     let (status, page) = serving.get("/").await;
     assert_eq!(status, StatusCode::OK);
     let page = String::from_utf8_lossy(&page);
-    assert!(page.contains("Generation <b>1</b>"), "{page}");
-    assert!(page.contains("The last generations") && page.contains("<td>1, 2026-09-21"));
+    assert!(page.contains("<div class=value>1</div>"), "{page}");
+    assert!(page.contains("<h2>Generations</h2>") && page.contains("<td>1, 2026-09-21"));
     assert!(page.contains("tree/manifests/2.1.1"), "{page}");
     serving.end().await;
 }

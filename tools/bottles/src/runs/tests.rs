@@ -1,0 +1,112 @@
+//! Tests of the records of runs.
+
+use super::*;
+use std::sync::Arc;
+
+fn store() -> Store {
+    Store::from_object_store(Arc::new(object_store::memory::InMemory::new()), "")
+}
+
+fn record(store: &Store, second: i64) -> RunRecord {
+    let now = Timestamp::from_second(1_790_000_000 + second).expect("a time");
+    RunRecord::begin(&store.describe(), "host", Trigger::Manual, now)
+}
+
+#[tokio::test]
+async fn only_the_last_stay_and_runs_at_once_lose_nothing() {
+    let store = store();
+    for second in 0..i64::try_from(KEPT).expect("a number") + 5 {
+        write(&store, &record(&store, second))
+            .await
+            .expect("written");
+    }
+    let found = read(&store, usize::MAX, &[]).await.expect("read");
+    assert_eq!(found.len(), KEPT);
+    assert_eq!(found[0].started.as_second(), 1_790_000_005);
+    // Two of the same moment.
+    let (a, b) = (record(&store, 500), record(&store, 500));
+    let (one, two) = tokio::join!(write(&store, &a), write(&store, &b));
+    one.and(two).expect("written");
+    let found = read(&store, 2, &[]).await.expect("read");
+    let mut expected = [a.id.as_str(), b.id.as_str()];
+    expected.sort_unstable();
+    assert_eq!([&found[0].id, &found[1].id], expected);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_loses_nothing_and_what_is_no_record_is_passed_over() {
+    let store = store();
+    for second in 0..i64::try_from(KEPT).expect("a number") {
+        write(&store, &record(&store, second))
+            .await
+            .expect("written");
+    }
+    let behind = record(&store, -1_000_000);
+    write(&store, &behind).await.expect("written");
+    write(&store, &record(&store, 1000)).await.expect("written");
+    let junk = format!("{}/junk.json", folder());
+    store.put(&junk, "{".into()).await.expect("written");
+    let found = read(&store, usize::MAX, &[]).await.expect("read");
+    assert!(found.contains(&behind));
+    assert_eq!(found.len(), KEPT);
+}
+
+#[tokio::test]
+async fn a_run_that_died_is_taken_for_killed_once_and_one_under_way_is_not() {
+    let place = tempfile::tempdir().expect("a directory");
+    let store = store();
+    let (dead, alive, ended) = (record(&store, 1), record(&store, 2), record(&store, 3));
+    drop(Begun::new(place.path(), &dead).expect("begun"));
+    let begun = Begun::new(place.path(), &alive).expect("begun");
+    let other = Begun::new(place.path(), &ended).expect("begun");
+    let mut done = ended.clone();
+    done.outcome = RunOutcome::Published;
+    other.end(&done).expect("ended");
+    let outcomes = |found: &[RunRecord]| found.iter().map(|run| run.outcome).collect::<Vec<_>>();
+    let expected = [
+        RunOutcome::Killed,
+        RunOutcome::Running,
+        RunOutcome::Published,
+    ];
+    let name = store.describe();
+    let found = local_runs(place.path(), &name).expect("read");
+    assert_eq!(outcomes(&found), expected);
+    assert!(
+        local_runs(place.path(), "elsewhere")
+            .expect("read")
+            .is_empty()
+    );
+    let killed = take_killed(place.path(), &name).expect("taken");
+    assert_eq!(
+        killed.iter().map(|run| &run.id).collect::<Vec<_>>(),
+        [&dead.id]
+    );
+    assert!(take_killed(place.path(), &name).expect("taken").is_empty());
+    let found = local_runs(place.path(), &name).expect("read");
+    assert_eq!(outcomes(&found), expected);
+    begun.end(&alive).expect("ended");
+}
+
+#[test]
+fn a_record_stays_small_and_has_no_secret() {
+    let store = store();
+    let mut record = record(&store, 0);
+    let failure = |number: usize| FormulaFailure {
+        formula: format!("formula{number}"),
+        what: "x".repeat(10_000),
+        remedy: String::new(),
+    };
+    let report = SyncReport {
+        failures: (0..5000).map(failure).collect(),
+        ..SyncReport::default()
+    };
+    record.take_report(&report);
+    record.take_error(
+        "https://user:hunter2@example.com refused",
+        Some("ask https://user:hunter2@example.com"),
+    );
+    assert_eq!(record.failed, 5000);
+    assert!(record.encode().len() < 10_000);
+    assert!(!record.encode().contains("hunter2"), "{record:?}");
+    assert_eq!(RunRecord::parse(record.encode().as_bytes()), Some(record));
+}
