@@ -216,11 +216,15 @@ impl Source for Registry {
             });
         }
         let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
+        // On the way: hashed at the end, a large one would keep others from being read meanwhile.
+        let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
         while let Some(chunk) = download.next().await.map_err(|error| failed(&key, error))? {
+            hash.update(&chunk);
             bytes.extend_from_slice(&chunk);
         }
         let bytes = bytes.freeze();
-        let sha256 = Digest::of(&bytes);
+        let mut sha256 = Digest([0; 32]);
+        sha256.0.copy_from_slice(hash.finish().as_ref());
         Ok(Opened {
             size,
             stamp: None,

@@ -205,7 +205,7 @@ async fn however_often_a_first_run_is_killed_the_mirror_ends_up_the_same() {
             url,
             scratch: scratch.path(),
         };
-        let (times, lost) = killed_until_done(&mirror, &sample, &mut random, 2 * span).await;
+        let (times, lost) = killed_until_done(&mirror, &sample, &mut random, span + span / 4).await;
         killed += times;
         twice += lost;
         let found = mirror.objects().await;
