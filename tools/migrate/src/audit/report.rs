@@ -101,6 +101,8 @@ pub enum FindingKind {
     MigratedLink,
     /// Such a file is not what was migrated: somebody has written to it since.
     MigratedSourceDiffers,
+    /// A file whose row names an object that is not in the bucket.
+    OnlyCopy,
     /// No row names a file.
     FileWithoutRow,
     /// No row names an object.
@@ -129,6 +131,7 @@ impl FindingKind {
             Kind::MigratedSource => "migrated_source",
             Kind::MigratedLink => "migrated_link",
             Kind::MigratedSourceDiffers => "migrated_source_differs",
+            Kind::OnlyCopy => "only_copy",
             Kind::FileWithoutRow => "file_without_row",
             Kind::ObjectWithoutRow => "object_without_row",
         }
@@ -144,6 +147,7 @@ impl FindingKind {
             }
             Kind::StaleCopy
             | Kind::MigratedSourceDiffers
+            | Kind::OnlyCopy
             | Kind::FileWithoutRow
             | Kind::ObjectWithoutRow => Severity::Warning,
             _ => Severity::Error,
@@ -185,6 +189,9 @@ impl FindingKind {
             }
             Kind::MigratedSourceDiffers => {
                 "Compare it with the object, which the application reads: a rollback and --delete-source leave both alone until they are equal."
+            }
+            Kind::OnlyCopy => {
+                "Keep it. Roll the run back that moved it (`migrate_to_s3 --rollback`), and the row names it again."
             }
             Kind::FileWithoutRow => {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."

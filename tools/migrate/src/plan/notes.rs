@@ -24,6 +24,10 @@ pub struct Notes {
     pub files: BTreeMap<String, Estimate>,
     /// Rows whose file was not where they say but where the application looks next.
     pub legacy: u64,
+    /// Files that lie neither below the upload path nor where a path map leads.
+    pub outside: u64,
+    /// The first of them.
+    pub outside_first: Option<String>,
     /// Files of no bytes.
     pub empty: u64,
     /// Rows whose file is not there. They are items all the same: the engine reports them.
@@ -63,6 +67,30 @@ impl Notes {
         if self.exceptions.len() < LISTED_MAX {
             self.exceptions.push(exception);
         }
+    }
+
+    /// Notes files that lie elsewhere.
+    pub(super) fn outside(&mut self, n: u64, first: Option<String>) {
+        self.outside += n;
+        if self.outside_first.is_none() {
+            self.outside_first = first;
+        }
+    }
+
+    /// Says what has to be known of files that lie elsewhere, if there are any.
+    #[must_use]
+    pub fn of_outside(&self) -> Option<String> {
+        let first = self.outside_first.as_deref()?;
+        let above = first.rsplit_once('/').map_or("/", |(above, _)| above);
+        let above = if above.is_empty() { "/" } else { above };
+        let n = match self.outside {
+            1 => "1 file lies".to_owned(),
+            n => format!("{n} files lie"),
+        };
+        Some(format!(
+            "{n} outside of the upload path, the first is {first}: a rollback and --delete-source will touch them only if their directory is named, \
+             --path-map {above}={above}"
+        ))
     }
 
     /// Notes something odd.
