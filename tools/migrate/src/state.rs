@@ -383,6 +383,15 @@ impl Parameters {
         }
     }
 
+    /// Tells whether the database of another has the name of this one and is not the same by number or address: this one may have been restored from a
+    /// dump of it, or have moved, and may as well be a clone.
+    #[must_use]
+    pub fn may_be_made_of(&self, other: &Parameters) -> bool {
+        let name = |of: &Parameters| of.database.split('#').next().map(str::to_owned);
+        let is_another = self.is_surely_other(other) || self.is_elsewhere(other);
+        is_another && name(self) == name(other) && self.application == other.application
+    }
+
     /// Returns the same, over the database of another.
     #[must_use]
     pub fn over_database_of(&self, other: &Parameters) -> Parameters {

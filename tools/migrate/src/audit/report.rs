@@ -160,7 +160,7 @@ impl FindingKind {
         use FindingKind as Kind;
         match self {
             Kind::RowWithoutFile => {
-                "Restore the file from a backup, map the path with --path-map, or delete the document in the application."
+                "Restore the file from a backup, map the path with --path-map, or delete the document in the application. If a run has moved it and the rows are from an older dump, a migration names the command that brings it back."
             }
             Kind::RowWithoutObject => {
                 "Check that this is the bucket of the application; then restore the object, or roll the run back that moved it."
@@ -182,7 +182,7 @@ impl FindingKind {
             Kind::SharedFile => "Nothing: each row gets an object of its own.",
             Kind::StaleCopy => "Nothing: the application does not read it.",
             Kind::MigratedSource => {
-                "Nothing is wrong. When the objects have proved themselves: `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
+                "Nothing, by its length. When the objects have proved themselves (`--verify-state --full` reads them): `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
             }
             Kind::MigratedLink => {
                 "Nothing is wrong. `--delete-source` removes neither a link nor what it leads to: when the objects have proved themselves, and nothing else uses that file, remove both by hand."

@@ -142,7 +142,7 @@ impl Builder {
             page.legacy += 1;
         }
         if file.is_some() && !self.paths.is_below(&path) {
-            page.outside(1, Some(path.to_string_lossy().into_owned()));
+            page.outside(path.to_string_lossy().into_owned());
         }
         let Some(source) = path.to_str() else {
             let message = format!("{} is no UTF-8", path.display());
@@ -381,7 +381,9 @@ fn merge(notes: &Mutex<Notes>, page: Notes) {
     notes.items += page.items;
     notes.followers += page.followers;
     notes.legacy += page.legacy;
-    notes.outside(page.outside, page.outside_first);
+    page.outside
+        .into_iter()
+        .for_each(|path| notes.outside(path));
     notes.empty += page.empty;
     notes.missing += page.missing;
     notes.wrong_size += page.wrong_size;

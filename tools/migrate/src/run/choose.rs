@@ -143,7 +143,7 @@ async fn resume(
         false => of.difference(parameters),
     };
     if let Some(what) = difference {
-        let failure = owning::other_run(files, &of, parameters, &what);
+        let failure = owning::other_run(session, files, &of, &what);
         let hint = failure.hint_text().unwrap_or_default().to_owned();
         return Err(failure.hint(format!("{hint}; or begin a new run with --fresh-start")));
     }

@@ -69,7 +69,7 @@ pub async fn take_up(
         false => of.difference(&here),
     };
     if let Some(what) = difference.filter(|_| !named.is_forced) {
-        return Err(owning::other_run(&files, &of, &here, &what));
+        return Err(owning::other_run(session, &files, &of, &what));
     }
     // The copy of one that was taken is another's, who may have gone on with it.
     let is_renewed = match custody.is_taken && !is_owning {
@@ -353,10 +353,14 @@ fn no_run(session: &Session, in_bucket: &[OnlyInBucket]) -> Failure {
         .to_owned();
     for run in in_bucket {
         hint.push_str(&format!(
-            "\nit keeps the run {} over {}; if that has moved here:\n      {}",
+            "\nit keeps the run {} over {}; if this is that database, or one made of it, this brings back rows and files, and removes no object:\n      {}",
             run.files.run,
             run.parameters.database_in_words(),
-            owning::command(session, &run.files, &run.parameters)
+            session.command(
+                &format!(" --rollback {}", command::path(&run.files.summary)),
+                &run.parameters,
+                Flags::Known
+            )
         ));
     }
     Failure::new(

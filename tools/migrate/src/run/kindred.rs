@@ -196,6 +196,11 @@ impl Kin for Kindred {
 
     fn name(&self, run_id: &str, header: Option<&RunHeader>) -> String {
         match header.and_then(parameters_of) {
+            Some(of) if self.here.may_be_made_of(&of) => format!(
+                "the run {run_id} over {} (only if this database was made of that one, and that is at work no more, this says so: {})",
+                of.database_in_words(),
+                self.command_to_take(run_id),
+            ),
             Some(of) if !self.here.is_kin(&of) => {
                 format!("the run {run_id} over {}", of.database_in_words())
             }
@@ -203,8 +208,7 @@ impl Kin for Kindred {
             Some(_) => format!(
                 "the run {run_id}, which did not begin in this state directory (if it is one of this very database, and no copy of that is at work, \
                  this says so: {}),",
-                self.take
-                    .replacen(RUN, &command::path(&self.dir.files(run_id).summary), 1),
+                self.command_to_take(run_id),
             ),
             None => format!("the run {run_id}"),
         }
@@ -216,6 +220,11 @@ impl Kin for Kindred {
 }
 
 impl Kindred {
+    fn command_to_take(&self, run_id: &str) -> String {
+        let file = command::path(&self.dir.files(run_id).summary);
+        self.take.replacen(RUN, &file, 1)
+    }
+
     fn is_here(&self, run_id: &str) -> bool {
         self.others.iter().any(|(run, _)| run == run_id)
     }

@@ -119,20 +119,35 @@ pub fn check_own(files: &RunFiles, journal: &Journal) -> Result<(), Failure> {
 }
 
 /// Says that a run was over something else.
-pub fn other_run(files: &RunFiles, of: &Parameters, here: &Parameters, what: &str) -> Failure {
+#[must_use]
+pub fn other_run(session: &Session, files: &RunFiles, of: &Parameters, what: &str) -> Failure {
     let failure = Failure::new(
         Exit::Conflict,
         format!("the run {} was over {what}", files.run),
     )
     .kind("other-run");
-    if !of.differs_in_database_only(here) {
+    let here = session.parameters();
+    if !here.is_ok_and(|here| of.differs_in_database_only(&here)) {
         return failure.hint(
             "give the command the settings of that run: DATABASE_URL, UPLOAD_PATH, the S3_… variables, --target",
         );
     }
     failure.hint(format!(
-        "#N is the number that the server gave to the database when it was made, so one that was restored from a dump has another. If this \
-         database was made of that one, and that one is no more: the same command with {FLAG} (and --state-file FILE, if it names no run). Else give it \
-         the DATABASE_URL of that run"
+        "#N is the number that the server gave to the database when it was made, so one that was restored from a dump has another. Only if this database \
+         was made of that one, and that one is at work no more:\n      {}\n      Else give the command the DATABASE_URL of that run",
+        again(session, files, of)
     ))
+}
+
+/// What was typed, for this run by its name and with the word that it is one of here.
+fn again(session: &Session, files: &RunFiles, of: &Parameters) -> String {
+    let action = &session.line.action;
+    let file = command::path(&files.summary);
+    let (what, flags) = match action {
+        _ if action.rollback.is_some() => return command(session, files, of),
+        _ if action.delete_source => ("--delete-source --state-file", Flags::Known),
+        _ if action.verify_state => ("--verify-state --state-file", Flags::Known),
+        _ => ("--resume-from", Flags::New),
+    };
+    session.command(&format!(" {what} {file} {FLAG}"), of, flags)
 }

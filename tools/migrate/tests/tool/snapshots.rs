@@ -92,8 +92,8 @@ fn a_copy_of_the_databases_files_takes_no_object_that_production_needs() {
     let run = name_of(&production.journals()[0]);
     both.run(&["--rollback"]).assert_code(10).assert_says(&[
         "there is no run",
-        "if that has moved here",
-        "--same-database",
+        "removes no object",
+        "--rollback ",
     ]);
     assert_eq!(both.switched(), "5", "nothing is taken up by itself");
     both.run(&["--rollback", &run])
@@ -182,6 +182,60 @@ fn with_the_state_directory_gone_rows_and_files_come_back_and_objects_wait_for_a
     site.run(&["--rollback", &run, "--same-database"])
         .assert_code(0)
         .assert_says(&["Noted"]);
+    after.bucket = objects(&site);
+    before.assert_same(&after, "at the end");
+}
+
+#[test]
+fn a_database_that_was_restored_from_a_dump_is_named_once_and_undone() {
+    let site = Site::new(4);
+    let before = site.moment();
+    site.run(&["--limit", "2"]).assert_code(0);
+    site.run(&[]).assert_code(0);
+    let latest = site.latest();
+    site.delete_source(&latest, &[]).assert_code(0);
+    // The same rows under the same name, with another number.
+    let name = site.fleet.database.name();
+    let admin = Postgres::shared().admin("postgres");
+    admin.sql(&format!("ALTER DATABASE {name} RENAME TO {name}_old"));
+    admin.sql(&format!(
+        "CREATE DATABASE {name} TEMPLATE {name}_old OWNER readur"
+    ));
+    let runs: Vec<String> = site
+        .journals()
+        .iter()
+        .map(|journal| journal.with_extension("json").display().to_string())
+        .collect();
+    for (arguments, next) in [
+        (&["--verify-state"][..], "--verify-state --state-file "),
+        (&["--rollback"], "--rollback "),
+        (
+            &crate::world::removal(&latest),
+            "--delete-source --state-file ",
+        ),
+    ] {
+        let next = format!("{next}{} --same-database", runs[1]);
+        site.run(arguments)
+            .assert_code(15)
+            .assert_says(&["#N is the number", &next]);
+    }
+    // Without the word nothing is taken from whom it may belong to, and nothing leads in a circle.
+    let forced = site
+        .run(&["--force-rollback", "--state-file", &runs[1]])
+        .assert_code(3);
+    assert!(!forced.out.contains("--force-rollback"), "{}", forced.all());
+    let undo = format!("--rollback {} --same-database", runs[1]);
+    forced.assert_says(&["stays in", &undo]);
+    let owned = |run: &str| {
+        let arguments = ["--verify-state", "--state-file", run, "--same-database"];
+        site.run(&arguments).assert_says(&["Noted"]);
+    };
+    owned(&runs[0]);
+    site.run(&["--rollback", &runs[1], "--same-database"])
+        .assert_code(0)
+        .assert_says(&["Noted"]);
+    site.run(&["--rollback"]).assert_code(0);
+    let mut after = site.moment();
     after.bucket = objects(&site);
     before.assert_same(&after, "at the end");
 }
