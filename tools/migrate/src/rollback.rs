@@ -107,7 +107,7 @@ fn name_kept(bench: &Workbench, doubt: Doubt, n: u64) {
     session.ui.warn(format!(
         "what the run stored of {} stays in {}: {}. Rows of another database may name it, and its files may be gone",
         human::count(n, "document"),
-        of.bucket(),
+        of.target,
         doubt.words(of)
     ));
     session.ui.hint(format!(

@@ -78,7 +78,12 @@ async fn unfinished(
                 None => continue,
             },
         };
-        if state.is_unfinished() && of.is_same_place(parameters) {
+        // What came from the bucket another machine may go on with; what was undone of it here is finished here.
+        let is_of_here = || {
+            let custody = Journal::custody_of(&files.journal).unwrap_or_default();
+            !custody.is_taken || state == RunState::RollingBack
+        };
+        if state.is_unfinished() && of.is_same_place(parameters) && is_of_here() {
             return Ok(Some((files, state)));
         }
     }
