@@ -51,8 +51,18 @@ fn folder_remedy(kind: ErrorKind, error: &(dyn Error + 'static)) -> Option<&'sta
         ErrorKind::Connection => {
             Some("check that the network share is still mounted and its server is up")
         }
+        ErrorKind::Other if first::<io::Error>(error).is_some_and(is_no_file) => Some(
+            "a directory has the name that the file is to have: see what is in it (ls -la) and move it away, then run the command again",
+        ),
         _ => None,
     }
+}
+
+fn is_no_file(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty
+    )
 }
 
 /// A folder that cannot be made is no bucket.

@@ -27,8 +27,8 @@ pub use engine::{
 pub use error::{PlanError, RunError, RunErrorKind};
 pub use item::{Blob, Digest, Item, Stamp};
 pub use journal::{
-    CopyFound, Entries, Entry, Journal, JournalError, JournalErrorKind, Renewed, RunHeader, State,
-    StoredBlob, Tally,
+    CopyFound, Custody, Entries, Entry, Journal, JournalError, JournalErrorKind, Renewed,
+    RunHeader, State, StoredBlob, Tally,
 };
 pub use keyset::KeySet;
 pub use ledger::{Ledger, LedgerError, Outcome, Standing};

@@ -16,7 +16,7 @@ use crate::db::{Database, DbError, DbErrorKind, Page, Which};
 use crate::digests::Digests;
 use crate::listing::Listing;
 use crate::mapping::{Mapping, Table};
-use crate::resolve::Paths;
+use crate::resolve::{Paths, Settled};
 use rows::Clerk;
 use std::sync::Arc;
 use store::{Store, StoreError};
@@ -32,8 +32,12 @@ pub struct AuditOptions {
     pub hash: bool,
     /// The bucket, if it is to be looked at.
     pub bucket: Option<Store>,
+    /// What is in the bucket, if that was listed already.
+    pub listing: Option<Arc<Listing>>,
     /// Files that a known journal says were migrated, and whose rows name the objects now, as they were then.
     pub migrated: Digests,
+    /// Those of them whose objects are not in the bucket.
+    pub only_copies: KeySet,
     /// Ends the audit early.
     pub stop: StopSignal,
 }
@@ -63,6 +67,10 @@ struct Seen {
     migrated: KeySet,
     /// Files of such rows, as they were when they were migrated.
     copied: Digests,
+    /// Files of such rows whose objects are gone.
+    only_copies: KeySet,
+    /// Where folders really are.
+    settled: Settled,
     /// Which of the listed objects a row names.
     objects: Vec<bool>,
 }
@@ -77,17 +85,20 @@ pub async fn audit(
     paths: &Arc<Paths>,
     options: &AuditOptions,
 ) -> Result<AuditReport, AuditError> {
-    let listing = match &options.bucket {
-        Some(bucket) => Some(Arc::new(
+    let listing = match (&options.listing, &options.bucket) {
+        (Some(listing), _) => Some(Arc::clone(listing)),
+        (None, Some(bucket)) => Some(Arc::new(
             Listing::read(bucket, &mapping.object_prefixes()).await?,
         )),
-        None => None,
+        (None, None) => None,
     };
     let mut seen = Seen {
         report: AuditReport::default(),
         files: KeySet::new(),
         migrated: KeySet::new(),
         copied: options.migrated.clone(),
+        only_copies: options.only_copies.clone(),
+        settled: Settled::default(),
         objects: vec![false; listing.as_ref().map_or(0, |listing| listing.len())],
     };
     seen.report.columns = db.counts().await?;

@@ -6,16 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 
 use console::{Exit, Failure, Table, Ui, human};
-use transfer::{Entry, Journal, State, StopSignal};
+use transfer::{Entry, Journal, KeySet, State, StopSignal};
 
 use crate::audit::{AuditError, AuditOptions, AuditReport, Finding, FindingKind, Severity, audit};
 use crate::db::{Change, Switched};
 use crate::digests::Digests;
+use crate::listing::Listing;
 use crate::plan::Context;
 use crate::report::write_json;
+use crate::resolve::Settled;
 use crate::run::failures::database_failure;
 use crate::run::listen;
 use crate::run::parts;
@@ -45,11 +48,20 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
             .status("No bucket is looked at: none is configured, or --no-s3 was given.");
     }
     let stop = StopSignal::new();
-    let _listening = listen(&session.ui, &stop)?;
+    let _listening = listen(&stop);
+    let listing = match &bucket {
+        Some(bucket) => Some(Arc::new(
+            Listing::read(bucket, &session.mapping.object_prefixes()).await?,
+        )),
+        None => None,
+    };
+    let known = migrated(session, listing.clone()).await?;
     let options = AuditOptions {
         hash: !action.no_hash,
         bucket,
-        migrated: migrated(session).await?,
+        listing,
+        migrated: known.migrated,
+        only_copies: known.only_copies,
         stop,
     };
     let report = audit(&*session.database, &session.mapping, &paths, &options)
@@ -66,9 +78,21 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     })
 }
 
+/// What the journals here know of files.
+#[derive(Default)]
+struct Known {
+    migrated: Digests,
+    only_copies: KeySet,
+    listing: Option<Arc<Listing>>,
+    settled: Settled,
+}
+
 /// The files that the journals here have moved and whose rows still name the objects. A journal that cannot be read tells nothing.
-async fn migrated(session: &Session) -> Result<Digests, Failure> {
-    let mut known = Digests::default();
+async fn migrated(session: &Session, listing: Option<Arc<Listing>>) -> Result<Known, Failure> {
+    let mut known = Known {
+        listing,
+        ..Known::default()
+    };
     for files in session.state.runs()? {
         let Ok(journal) = Journal::read_only(&files.journal) else {
             continue;
@@ -86,7 +110,7 @@ async fn migrated(session: &Session) -> Result<Digests, Failure> {
     Ok(known)
 }
 
-async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut Digests) -> Result<(), Failure> {
+async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut Known) -> Result<(), Failure> {
     let with_change = batch.into_iter().filter_map(|entry| {
         let context = serde_json::from_value::<Context>(entry.item.context.clone()).ok()?;
         Some((entry, context.changes.into_iter().next()?))
@@ -98,8 +122,13 @@ async fn take_in(session: &Session, batch: Vec<Entry>, known: &mut Digests) -> R
         let is_in_bucket = session.mapping.key_of(&change.new).is_some();
         if is_in_bucket && answer == Switched::AlreadyDone {
             for (blob, stored) in entry.item.blobs.iter().zip(&entry.stored) {
-                if let Some(stored) = stored {
-                    known.add(&blob.source, stored.size, stored.sha256);
+                let Some(stored) = stored else { continue };
+                let place = known.settled.place(Path::new(&blob.source));
+                let place = place.to_string_lossy();
+                known.migrated.add(&place, stored.size, stored.sha256);
+                let listing = known.listing.as_ref();
+                if listing.is_some_and(|listing| listing.size(&blob.key).is_none()) {
+                    known.only_copies.insert(&place);
                 }
             }
         }

@@ -92,6 +92,10 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
 }
 
 async fn act(line: CommandLine, ui: Ui, settings: Settings) -> Result<Exit, Failure> {
+    let left = line.action.test_storage.then_some(
+        "what the test has put below .syncline/storage-test/ is removed by a later --test-storage",
+    );
+    let _hearing = run::hear(&ui, left)?;
     if let Some(path) = &line.run.report {
         report::check_place(path)?;
     }

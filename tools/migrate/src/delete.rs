@@ -17,6 +17,7 @@ use crate::run::apart::check_apart;
 use crate::run::command;
 use crate::run::existing::{Named, Purpose};
 use crate::run::kindred;
+use crate::run::owning;
 use crate::run::record::Record;
 use crate::run::session::Session;
 use crate::run::workbench::Workbench;
@@ -43,6 +44,7 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
         false => (report::REMOVAL, "removing"),
     };
     let mut bench = Workbench::open(session, named, action, label).await?;
+    owning::check_own(&bench.record.files, &bench.journal)?;
     check_state(&bench.record)?;
     check_moved(&bench)?;
     check_apart(&bench.session).await?;

@@ -112,7 +112,8 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
     report.rows = notes.rows + notes.followers;
     report.legacy_paths = notes.legacy;
     report.empty = notes.empty;
-    report.warnings = notes.warnings;
+    report.warnings.extend(notes.of_outside());
+    report.warnings.extend(notes.warnings);
     for exception in notes.exceptions {
         report.except(exception);
     }
@@ -363,8 +364,12 @@ fn trouble(
         return Some((ExceptionKind::WrongSize, message, RESTORE));
     }
     let there = there.filter(|there| *there != size)?;
-    let message = format!("another object of {there} bytes has the key {}", blob.key);
-    let remedy = "look at the object; if nobody needs it, remove it and run again";
+    let message = format!(
+        "{} is there already with {there} bytes, and {} has {size}",
+        blob.key, blob.source
+    );
+    let remedy = "find out first whose it is: it may be what another row names, and then it must stay where it is (--audit-files lists what no row \
+                  names). If it is nobody's, move it away, then run again";
     Some((ExceptionKind::Clash, message, remedy))
 }
 

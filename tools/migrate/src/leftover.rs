@@ -193,7 +193,8 @@ impl Suspect {
             ),
             None => (
                 "no journal known here or in the bucket says why".to_owned(),
-                "restore the newest journal of the run that moved it (from a backup), and roll that back; if another program moved it, nothing"
+                "restore the newest journal of the run that moved it (from a backup), and roll that back; if the run was over this database before that was moved or \
+                     restored, say so (--rollback FILE --same-database); if another program moved it, nothing"
                     .to_owned(),
             ),
         };

@@ -116,7 +116,20 @@ impl RunReport {
             _ if report.sources_removed > 0 => format!("Removed {removed} in {took}."),
             _ if self.action == REMOVAL => format!("No {source} was removed."),
             _ if report.committed == 0 && report.planned == 0 && self.exceptions.is_empty() => {
-                "Nothing to migrate: every document is where it should be.".into()
+                match self
+                    .balance
+                    .as_ref()
+                    .map_or(0, |balance| balance.exception_count)
+                {
+                    0 => "Nothing to migrate: every document is where it should be.".into(),
+                    n => format!(
+                        "Nothing to migrate, but {} not in place; see the balance.",
+                        match n {
+                            1 => "the file of one row is".to_owned(),
+                            n => format!("the files of {} rows are", human::number(n)),
+                        }
+                    ),
+                }
             }
             _ => format!(
                 "Migrated {} ({}) in {took}.",

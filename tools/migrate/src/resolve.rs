@@ -200,6 +200,14 @@ impl Paths {
         self.here(self.upload())
     }
 
+    /// Tells whether a path here is written as one below the upload path, or below where a path map leads.
+    #[must_use]
+    pub fn is_below(&self, path: &Path) -> bool {
+        let maps = self.maps.iter().map(|map| map.to.clone());
+        let mut roots = std::iter::once(self.upload_here()).chain(maps);
+        roots.any(|root| path.starts_with(root))
+    }
+
     /// Returns the upload path as rows are to have it: as the application has it, and so against the direction of the path maps if it was given
     /// as it is here. None if there are path maps and none leads to it or from it.
     #[must_use]
@@ -344,6 +352,29 @@ impl Paths {
     }
 }
 
+/// Where files really are, however their paths are written: `//`, `/./`, `..` and links on the way are the same folder. The name at the end stays, for a
+/// link is a file of its own.
+#[derive(Debug, Default)]
+pub struct Settled {
+    folders: std::collections::HashMap<PathBuf, PathBuf>,
+}
+
+impl Settled {
+    /// Returns the path of a file by the folder that it is really in.
+    pub fn place(&mut self, path: &Path) -> PathBuf {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return path.to_owned();
+        };
+        if let Some(folder) = self.folders.get(above) {
+            return folder.join(name);
+        }
+        let folder = fs::canonicalize(above).unwrap_or_else(|_| above.to_owned());
+        let place = folder.join(name);
+        self.folders.insert(above.to_owned(), folder);
+        place
+    }
+}
+
 /// Returns what comes after a prefix, if the prefix ends at a slash or at the path's end.
 fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix.trim_end_matches('/'))?;
@@ -358,6 +389,12 @@ fn absent(path: PathBuf, error: &std::io::Error) -> Found {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput => {
             Found::Missing { path }
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            Found::NotAFile {
+                path,
+                what: "a link that leads in a circle",
+            }
         }
         // A name longer than the file system takes cannot be there.
         _ if error.raw_os_error() == Some(rustix::io::Errno::NAMETOOLONG.raw_os_error()) => {

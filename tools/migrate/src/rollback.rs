@@ -3,7 +3,7 @@
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
 //! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made
 //! and no row names it. A run is not undone below a later one that moved the same rows. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
-//! journal knows of it, and then the command does not end with 0.
+//! journal knows of it, and then the command does not end with 0. Where another database may have the rows of the run, its objects stay.
 //!
 //! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
 //! application reads, and it may have moved there.
@@ -17,7 +17,8 @@ use crate::cli::args::DirectionArg;
 use crate::leftover;
 use crate::run::apart::check_apart;
 use crate::run::command;
-use crate::run::existing::{self, Named, Purpose};
+use crate::run::existing::{self, Named, OnlyInBucket, Purpose};
+use crate::run::owning::{self, Doubt};
 use crate::run::record;
 use crate::run::session::Session;
 use crate::run::upon::check_newest;
@@ -44,9 +45,9 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     )
     .await?;
     let mut options = options(&bench.session);
-    let is_elsewhere = is_over_another(&bench)?;
-    if is_elsewhere {
-        // Its own rows may name them still.
+    let doubt = doubt(&bench)?;
+    if doubt.is_some() {
+        // Rows of another database may name them still, and its files may be gone.
         options.objects = MadeObjects::Keep;
     }
     if options.objects != MadeObjects::Keep {
@@ -58,10 +59,7 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
             engine.rollback(options)
         })
         .await?;
-    let state = match is_elsewhere {
-        true => RunState::RollingBack,
-        false => state_after(&bench, &report, options),
-    };
+    let state = state_after(&bench, &report, options);
     if report.ended == Ended::Complete {
         let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
         left.add_to(&mut report.exceptions, &bench.session.ui);
@@ -71,9 +69,10 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     if let Err(error) = bench.ends.target.clear_probes().await {
         tracing::warn!(%error, "what a probe left could not be removed");
     }
+    let n_kept = bench.journal.tally().of(State::Reverted);
     let exit = match (report.ended, report.exceptions.is_empty()) {
         (Ended::Stopped, _) => Exit::Interrupted,
-        (_, true) if !is_elsewhere => Exit::Ok,
+        (_, true) if doubt.is_none() || n_kept == 0 => Exit::Ok,
         _ => Exit::Partial,
     };
     let next = match state {
@@ -81,27 +80,40 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         state => bench.record.next_command(state),
     };
     bench.show(report, state, exit, next)?;
-    if state == RunState::RolledBack {
-        name_copies(&bench, options);
+    match doubt {
+        Some(doubt) => name_kept(&bench, doubt, n_kept),
+        None if state == RunState::RolledBack => name_copies(&bench, options),
+        None => {}
     }
     name_earlier_runs(&bench).await?;
     Ok(exit)
 }
 
-/// Tells, and says, whether a run that is forced was over another database than this: a clone of it, or that from which this was restored.
-fn is_over_another(bench: &Workbench) -> Result<bool, Failure> {
-    let (of, here) = (
-        &bench.record.summary.parameters,
-        bench.session.parameters()?,
-    );
-    let is_another = of.is_surely_other(&here);
-    if is_another {
-        bench.session.ui.warn(format!(
-            "the run was over {}, whose rows may name its objects: they stay. Roll it back over that database to have them removed",
-            of.database_in_words()
-        ));
+/// Finds why another database may have the rows of the run, if something says so. Copies between buckets go only by `--remove-copies`, by which a person
+/// says that nobody reads them.
+fn doubt(bench: &Workbench) -> Result<Option<Doubt>, Failure> {
+    let is_between = bench.session.settings.direction == DirectionArg::S3ToS3;
+    let of = &bench.record.summary.parameters;
+    let doubt = Doubt::about(&bench.session, of, &bench.journal)?;
+    Ok(doubt.filter(|doubt| !is_between || *doubt == Doubt::Other))
+}
+
+/// Says which objects stay and why, and how a person has them removed who knows that nobody needs them.
+fn name_kept(bench: &Workbench, doubt: Doubt, n: u64) {
+    if n == 0 {
+        return;
     }
-    Ok(is_another)
+    let (of, session) = (&bench.record.summary.parameters, &bench.session);
+    session.ui.warn(format!(
+        "what the run stored of {} stays in {}: {}. Rows of another database may name it, and its files may be gone",
+        human::count(n, "document"),
+        of.target,
+        doubt.words(of)
+    ));
+    session.ui.hint(format!(
+        "only if this is the database of that run, and no copy of it is at work anywhere, this removes it:\n      {}",
+        owning::command(session, &bench.record.files, of)
+    ));
 }
 
 /// Says what a rollback does with what the run made.
@@ -201,8 +213,8 @@ async fn name_earlier_runs(bench: &Workbench) -> Result<(), Failure> {
     }
     match existing::only_in_bucket(session, None).await {
         Ok(runs) => {
-            for run in runs {
-                name_earlier(session, &run.files, run.switched, &run.parameters);
+            for run in runs.iter().filter(|run| !run.is_elsewhere) {
+                name_unknown(session, run);
             }
         }
         // This one is undone all the same.
@@ -220,5 +232,16 @@ fn name_earlier(session: &Session, files: &RunFiles, switched: u64, of: &Paramet
         files.run,
         human::count(switched, "document"),
         session.command(&what, of, Flags::Known)
+    ));
+}
+
+/// A run of which only the bucket knows may be a clone's; if it is, nothing of it is to be undone here.
+fn name_unknown(session: &Session, run: &OnlyInBucket) {
+    let what = format!(" --rollback {}", command::path(&run.files.summary));
+    session.ui.hint(format!(
+        "the run {} is not undone ({}), and did not begin in this state directory; only if it is one of this database, and not of a copy of it: {}",
+        run.files.run,
+        human::count(run.switched, "document"),
+        session.command(&what, &run.parameters, Flags::Known)
     ));
 }

@@ -12,6 +12,8 @@ pub mod existing;
 pub mod failures;
 pub mod journals;
 pub mod kindred;
+pub mod missing;
+pub mod owning;
 pub mod parts;
 pub mod record;
 pub mod session;
@@ -28,7 +30,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::{Exit, Failure};
+use console::{Exit, Failure, human};
 use futures::StreamExt;
 use transfer::{
     Ended, Engine, Exception, ExceptionKind, Journal, Report, RunError, RunErrorKind, StopSignal,
@@ -43,7 +45,7 @@ use failures::{database_failure, journal_failure, run_failure};
 use parts::Ends;
 use record::{Record, TOOL};
 use session::Session;
-pub use signals::listen;
+pub use signals::{hear, listen};
 pub use watch::Watch;
 
 /// How often the summary is rewritten and `--progress` says a line.
@@ -140,7 +142,7 @@ impl Migration {
     }
 
     async fn go(&mut self) -> Result<Exit, Failure> {
-        let _listening = signals::listen(&self.session.ui, &self.stop)?;
+        let _listening = signals::listen(&self.stop);
         self.record.save(RunState::Running, &self.journal)?;
         match self.passes().await {
             Ok(()) => self.end().await,
@@ -194,11 +196,22 @@ impl Migration {
         if self.total.ended == Ended::Stopped {
             return self.stopped();
         }
-        let exceptions = self.exceptions()?;
+        let mut exceptions = self.exceptions()?;
+        if self.session.settings.direction == DirectionArg::LocalToS3 {
+            missing::name_runs(&self.session, &self.journal, &mut exceptions).await?;
+        }
+        if let Some(odd) = parts::notes(&self.ends).of_outside() {
+            self.session.ui.warn(odd);
+        }
         let balance = match self.total.ended {
             Ended::Complete => Some(self.balance(&exceptions).await?),
             _ => None,
         };
+        if let Some(failure) = self.missing(balance.as_ref()) {
+            let remedy =
+                "check the store, and what stands before it (--test-storage), then run again";
+            return Err(self.undo(failure, remedy).await?);
+        }
         let is_odd = exceptions
             .iter()
             .any(|exception| exception.kind != ExceptionKind::OptionalMissing)
@@ -275,6 +288,39 @@ impl Migration {
             self.show(self.report(RunState::Stopped, failure.exit(), exceptions))?;
             return Err(failure);
         }
+        let remedy = match error.kind() {
+            // The engine's own speaks of a run that is not undone.
+            RunErrorKind::Verification => {
+                "check the network and the store (--test-storage), then run again"
+            }
+            _ => "see the exceptions of the report, mend their causes, then run again",
+        };
+        Err(self.undo(failure, remedy).await?)
+    }
+
+    /// With `--enable-rollback`, says that objects are gone to which this run has switched rows: then they were never there, whatever the store said.
+    fn missing(&self, balance: Option<&Balance>) -> Option<Failure> {
+        let is_ours = |exception: &&Exception| {
+            let state = self.journal.state(&exception.item);
+            exception.kind == ExceptionKind::ObjectMissing
+                && state.is_some_and(transfer::State::is_switched)
+        };
+        let listed = balance.into_iter().flat_map(|balance| &balance.exceptions);
+        let missing: Vec<&Exception> = listed.filter(is_ours).collect();
+        let first = missing.first()?;
+        if !self.session.line.run.enable_rollback || self.total.committed == 0 {
+            return None;
+        }
+        let n = human::count(missing.len() as u64, "object");
+        let message = format!(
+            "the store said that it has them, and {n} of this run are not there: {}",
+            first.message
+        );
+        Some(Failure::new(Exit::Corrupt, message).kind("verification"))
+    }
+
+    /// Rolls the run back for what is wrong with it; returns that, with how the rollback went.
+    async fn undo(&mut self, failure: Failure, remedy: &str) -> Result<Failure, Failure> {
         self.session.ui.warn(format!(
             "{failure}. The run is rolled back, as --enable-rollback asks."
         ));
@@ -303,7 +349,7 @@ impl Migration {
             }
             _ => format!("the run is rolled back in part only; go on: {next}"),
         };
-        Err(failure.hint(format!("{how}; {}", error.remedy())))
+        Ok(failure.hint(format!("{how}; {remedy}")))
     }
 
     fn report(&self, state: RunState, exit: Exit, exceptions: Vec<Exception>) -> RunReport {

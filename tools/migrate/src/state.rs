@@ -175,6 +175,9 @@ pub struct Summary {
     /// How many bytes of it were on the disk for certain: a shorter one has lost its tail.
     #[serde(default)]
     pub journal_bytes: u64,
+    /// Whether the journal was taken from the bucket, and the run may be another machine's.
+    #[serde(default)]
+    pub taken: bool,
     /// What was done.
     pub counts: Counts,
     /// The first hundred exceptions.
@@ -335,6 +338,13 @@ impl Parameters {
         is_one_place && !self.is_surely_other(other) && self.application == other.application
     }
 
+    /// Tells whether the database of both has one name, number and server, but another address: it moved, or one of them is a copy of the other's files.
+    #[must_use]
+    pub fn is_elsewhere(&self, other: &Parameters) -> bool {
+        let origins = self.origin.as_ref().zip(other.origin.as_ref());
+        !self.is_surely_other(other) && origins.is_some_and(|(mine, theirs)| mine != theirs)
+    }
+
     /// Tells whether everything that can be known says that both are over one database.
     #[must_use]
     pub fn is_surely_same(&self, other: &Parameters) -> bool {
@@ -371,6 +381,31 @@ impl Parameters {
             Flags::New => format!("{direction}{target}"),
             Flags::Known => target,
         }
+    }
+
+    /// Tells whether the database of another has the name of this one and is not the same by number or address: this one may have been restored from a
+    /// dump of it, or have moved, and may as well be a clone.
+    #[must_use]
+    pub fn may_be_made_of(&self, other: &Parameters) -> bool {
+        let name = |of: &Parameters| of.database.split('#').next().map(str::to_owned);
+        let is_another = self.is_surely_other(other) || self.is_elsewhere(other);
+        is_another && name(self) == name(other) && self.application == other.application
+    }
+
+    /// Returns the same, over the database of another.
+    #[must_use]
+    pub fn over_database_of(&self, other: &Parameters) -> Parameters {
+        Parameters {
+            database: other.database.clone(),
+            origin: other.origin.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Tells whether nothing but the database differs.
+    #[must_use]
+    pub fn differs_in_database_only(&self, other: &Parameters) -> bool {
+        self.difference(other).is_some() && self.over_database_of(other).difference(other).is_none()
     }
 
     /// Says in what another run's parameters differ; none if it may go on with this run.

@@ -76,7 +76,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         (false, None) => options(Sample::All, false),
     };
     let stop = StopSignal::new();
-    let _listening = listen(&session.ui, &stop)?;
+    let _listening = listen(&stop);
     let mut rows = Rows::default();
     check_rows(&session, &journal, &stop, &mut rows).await?;
     let total = journal.tally().switched();

@@ -62,8 +62,7 @@ impl Witness {
 
 /// Tells whether a run brought objects into the bucket. A copy of its journal lies where they do, whatever name that had then.
 fn brought_into(journal: &Journal, bucket: &str, is_copied: bool) -> bool {
-    let of = journal.header().parameters.clone();
-    serde_json::from_value::<Parameters>(of).is_ok_and(|of| {
+    serde_json::from_value::<Parameters>(journal.parameters()).is_ok_and(|of| {
         of.direction != direction_name(DirectionArg::S3ToLocal)
             && (is_copied || of.target == bucket)
     })

@@ -169,6 +169,35 @@ impl Postgres {
             Some(server.unwrap_or_else(|error| panic!("PostgreSQL does not start again: {error}")));
     }
 
+    /// A second cluster over a copy of this one's files, as the snapshot of a volume gives it: it has the same numbers, and another port. This one is
+    /// stopped meanwhile, and goes on.
+    ///
+    /// # Errors
+    /// If the files cannot be copied, or the copy does not start.
+    pub fn snapshot(&mut self) -> io::Result<Postgres> {
+        let folder = tempfile::Builder::new()
+            .prefix("syncline-postgres-")
+            .tempdir()?
+            .keep();
+        let mut copy = Postgres {
+            programs: self.programs.clone(),
+            options: self.options.clone(),
+            folder,
+            port: 0,
+            server: None,
+        };
+        copy.programs.give(&copy.folder)?;
+        self.stop();
+        let mut cp = copy.programs.as_server(Path::new("cp"));
+        let copied = cp.arg("-a").arg(self.data()).arg(copy.data()).status();
+        self.start_again();
+        if !copied?.success() {
+            return Err(io::Error::other("the cluster's files could not be copied"));
+        }
+        copy.launch()?;
+        Ok(copy)
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }

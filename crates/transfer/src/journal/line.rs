@@ -72,6 +72,13 @@ pub(crate) enum Line {
     Removing { ids: Vec<String> },
     /// They were.
     Removed { ids: Vec<String> },
+    /// The file was made from a store's copy: whoever has it may not be who began the run.
+    Taken { time: Timestamp },
+    /// Somebody said that the run is one of here, and what it is asked to do.
+    Owned {
+        time: Timestamp,
+        parameters: serde_json::Value,
+    },
     /// A call of the engine came to its end; the report has no list of exceptions here.
     End {
         what: String,
@@ -136,6 +143,10 @@ pub(super) enum Head<'a> {
     Removed {
         #[serde(borrow)]
         ids: Vec<Cow<'a, str>>,
+    },
+    Taken {},
+    Owned {
+        parameters: serde_json::Value,
     },
     End {
         #[serde(borrow)]
@@ -213,6 +224,10 @@ impl Line {
             Line::ObjectsRemoved { ids } => Head::ObjectsRemoved { ids: cows(ids) },
             Line::Removing { ids } => Head::Removing { ids: cows(ids) },
             Line::Removed { ids } => Head::Removed { ids: cows(ids) },
+            Line::Taken { .. } => Head::Taken {},
+            Line::Owned { parameters, .. } => Head::Owned {
+                parameters: parameters.clone(),
+            },
             Line::End { what, .. } => Head::End {
                 what: Cow::Borrowed(what),
             },

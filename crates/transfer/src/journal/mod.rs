@@ -11,6 +11,7 @@ mod heal;
 mod index;
 mod line;
 mod mirror;
+mod owner;
 mod reader;
 mod renew;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub(crate) use line::Line;
 pub use line::RunHeader;
 pub use mirror::CopyFound;
 pub(crate) use mirror::{MirrorCopy, MirrorError, pieces_by_run};
+pub use owner::Custody;
 pub use renew::Renewed;
 
 use crate::item::{Digest, Item, Stamp};
@@ -158,6 +160,7 @@ struct Core {
     lost_on_the_way_back: HashSet<u64>,
     torn_bytes: u64,
     ended: Option<String>,
+    custody: Custody,
 }
 
 impl Journal {
@@ -454,6 +457,8 @@ impl Core {
             }
             Head::Begin { .. } => self.ended = None,
             Head::End { what, .. } => self.ended = Some(what.clone().into_owned()),
+            Head::Taken { .. } => self.custody.take(),
+            Head::Owned { parameters } => self.custody.own(parameters.clone()),
             Head::Run(_) | Head::Remark { .. } => {}
         }
     }

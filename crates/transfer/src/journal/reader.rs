@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// A longer line is damage.
 pub(super) const LINE_MAX: u64 = 64 << 20;
 
+/// How the lines begin that say whose journal it is.
+const TAKEN: &[u8] = b"{\"taken\":";
+const OWNED: &[u8] = b"{\"owned\":";
+
 /// Most items fit into one read of this size.
 const GULP: usize = 4096;
 
@@ -136,6 +140,27 @@ pub(super) fn first_line(path: &Path) -> Result<super::RunHeader, JournalError> 
         Ok(Line::Run(header)) => Ok(header),
         _ => Err(unknown()),
     }
+}
+
+/// Reads only the lines that say whose journal it is. In a damaged journal the mark counts wherever it stands, and nobody's word does.
+pub(super) fn custody(path: &Path) -> Result<super::Custody, JournalError> {
+    let file = File::open(path).map_err(|error| JournalError::io(path, error))?;
+    let mut lines = Lines::new(path, &file);
+    let mut core = Core::default();
+    let mut number = 0;
+    while lines.fill()? {
+        let text = lines.buffer.get(line::SUM_LENGTH + 1..).unwrap_or_default();
+        if text.starts_with(TAKEN) {
+            core.custody.take();
+        } else if text.starts_with(OWNED)
+            && let Some(text) = line::text(number, &lines.buffer)
+            && let Ok(head) = serde_json::from_slice::<Head<'_>>(text)
+        {
+            core.apply(&head, 0);
+        }
+        number += 1;
+    }
+    Ok(core.custody)
 }
 
 /// Returns how many bytes of whole, valid lines a file begins with.

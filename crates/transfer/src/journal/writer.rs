@@ -86,7 +86,13 @@ impl NewFile {
         let opened = options.write(true).create_new(true).mode(0o600).open(path);
         Ok(NewFile {
             path: path.to_owned(),
-            file: opened.map_err(|error| JournalError::io(path, error))?,
+            file: opened.map_err(|error| match error.kind() {
+                // No file was looked for: the place takes none, such as /proc.
+                std::io::ErrorKind::NotFound => {
+                    JournalError::new(JournalErrorKind::Io, path).because(error)
+                }
+                _ => JournalError::io(path, error),
+            })?,
             length: 0,
             is_finished: false,
         })

@@ -32,10 +32,7 @@ impl Places {
     pub fn hold(&self, path: &Path) -> bool {
         self.roots.iter().any(|root| {
             let rest = path.strip_prefix(root);
-            let is_below = rest.is_ok_and(|rest| {
-                let mut parts = rest.components().peekable();
-                parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
-            });
+            let is_below = rest.is_ok_and(stays_inside);
             is_below && (self.trusts_links || stays_below(root, path))
         })
     }
@@ -52,6 +49,20 @@ impl Places {
         };
         self.hold(path) && (self.trusts_links || leads_below())
     }
+}
+
+/// Tells whether a path that starts at a directory names something in it, and leaves it nowhere on its way: an application may write `a/../b`.
+fn stays_inside(rest: &Path) -> bool {
+    let mut depth = 0_u32;
+    for part in rest.components() {
+        depth = match part {
+            Component::Normal(_) => depth + 1,
+            Component::CurDir => depth,
+            Component::ParentDir if depth > 0 => depth - 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return false,
+        };
+    }
+    depth > 0
 }
 
 #[cfg(test)]
@@ -79,6 +90,8 @@ mod tests {
             "uploads/new/a/b",
             "uploads/in/a",
             "uploads/link",
+            "uploads/2026/../a",
+            "uploads/gone/../a",
         ] {
             assert!(strict.hold(&at(name)), "{name}");
             assert!(trusting.hold(&at(name)), "{name}");
@@ -88,6 +101,8 @@ mod tests {
             "uploads",
             "uploads/../a",
             "uploads/2026/../../a",
+            "uploads/2026/../../uploads/a",
+            "uploads/2026/..",
             "uploads-2/a",
             "elsewhere/a",
         ] {
@@ -105,7 +120,12 @@ mod tests {
             assert!(!strict.hold_all(&at(name)), "{name}");
         }
         assert!(trusting.hold_all(&at("uploads/link")));
-        for name in ["uploads/out/a", "uploads/out/new/a", "uploads/dangling/a"] {
+        for name in [
+            "uploads/out/a",
+            "uploads/out/../a",
+            "uploads/out/new/a",
+            "uploads/dangling/a",
+        ] {
             assert!(!strict.hold(&at(name)), "{name}");
             assert!(trusting.hold(&at(name)), "{name}");
         }

@@ -76,16 +76,17 @@ fn look_at_file(path: &Path, bytes: u64, hash: bool, seen: &mut Seen) {
     seen.report.files += 1;
     seen.report.file_bytes += bytes;
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let settled = seen.settled.place(path);
+    let names = [path, real.as_path(), settled.as_path()];
     let is_in = |set: &KeySet| {
-        [path, real.as_path()]
+        names
             .iter()
             .any(|path| set.contains(&path.to_string_lossy()))
     };
     if is_in(&seen.files) {
         return;
     }
-    let copied = [path, real.as_path()];
-    let copied = copied
+    let copied = names
         .iter()
         .find_map(|path| seen.copied.get(&path.to_string_lossy()));
     let link = fs::read_link(path).ok();
@@ -96,6 +97,12 @@ fn look_at_file(path: &Path, bytes: u64, hash: bool, seen: &mut Seen) {
         Some(was) if let Some(how) = differs(path, bytes, was, hash) => {
             let detail = format!("{through}{how}");
             finding(path, FindingKind::MigratedSourceDiffers, detail)
+        }
+        known if is_in(&seen.only_copies) && (known.is_some() || is_in(&seen.migrated)) => {
+            let detail = format!(
+                "{through}the row names an object that is not in the bucket: of the document there is this file; it has {bytes} bytes"
+            );
+            finding(path, FindingKind::OnlyCopy, detail)
         }
         known if link.is_some() && (known.is_some() || is_in(&seen.migrated)) => {
             let detail = format!(

@@ -101,6 +101,8 @@ pub enum FindingKind {
     MigratedLink,
     /// Such a file is not what was migrated: somebody has written to it since.
     MigratedSourceDiffers,
+    /// A file whose row names an object that is not in the bucket.
+    OnlyCopy,
     /// No row names a file.
     FileWithoutRow,
     /// No row names an object.
@@ -129,6 +131,7 @@ impl FindingKind {
             Kind::MigratedSource => "migrated_source",
             Kind::MigratedLink => "migrated_link",
             Kind::MigratedSourceDiffers => "migrated_source_differs",
+            Kind::OnlyCopy => "only_copy",
             Kind::FileWithoutRow => "file_without_row",
             Kind::ObjectWithoutRow => "object_without_row",
         }
@@ -144,6 +147,7 @@ impl FindingKind {
             }
             Kind::StaleCopy
             | Kind::MigratedSourceDiffers
+            | Kind::OnlyCopy
             | Kind::FileWithoutRow
             | Kind::ObjectWithoutRow => Severity::Warning,
             _ => Severity::Error,
@@ -156,7 +160,7 @@ impl FindingKind {
         use FindingKind as Kind;
         match self {
             Kind::RowWithoutFile => {
-                "Restore the file from a backup, map the path with --path-map, or delete the document in the application."
+                "Restore the file from a backup, map the path with --path-map, or delete the document in the application. If a run has moved it and the rows are from an older dump, a migration names the command that brings it back."
             }
             Kind::RowWithoutObject => {
                 "Check that this is the bucket of the application; then restore the object, or roll the run back that moved it."
@@ -178,13 +182,16 @@ impl FindingKind {
             Kind::SharedFile => "Nothing: each row gets an object of its own.",
             Kind::StaleCopy => "Nothing: the application does not read it.",
             Kind::MigratedSource => {
-                "Nothing is wrong. When the objects have proved themselves: `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
+                "Nothing, by its length. When the objects have proved themselves (`--verify-state --full` reads them): `migrate_to_s3 --delete-source --state-file FILE --older-than 7d`."
             }
             Kind::MigratedLink => {
                 "Nothing is wrong. `--delete-source` removes neither a link nor what it leads to: when the objects have proved themselves, and nothing else uses that file, remove both by hand."
             }
             Kind::MigratedSourceDiffers => {
                 "Compare it with the object, which the application reads: a rollback and --delete-source leave both alone until they are equal."
+            }
+            Kind::OnlyCopy => {
+                "Keep it. Roll the run back that moved it (`migrate_to_s3 --rollback`), and the row names it again."
             }
             Kind::FileWithoutRow => {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."

@@ -79,9 +79,16 @@ impl Clerk {
             .table
             .local_path
             .fill(&keys::values(row, self.paths.upload()));
-        let place = self.paths.here(&place);
+        let place = seen.settled.place(&self.paths.here(&place));
         let place = place.to_string_lossy();
         seen.migrated.insert(&place);
+        if self
+            .listing
+            .as_ref()
+            .is_some_and(|listing| listing.size(key).is_none())
+        {
+            seen.only_copies.insert(&place);
+        }
         let noted = row.sha256.as_deref().and_then(|text| text.parse().ok());
         if let (Some(size), Some(sha256)) = (row.size, noted)
             && !self.table.is_rewritten(row.mime.as_deref())

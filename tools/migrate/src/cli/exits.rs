@@ -38,7 +38,7 @@ pub const MEANINGS: [(Exit, &str); 14] = [
     ),
     (
         Exit::Conflict,
-        "the run was over other settings, is partly rolled back, or a later one has moved rows",
+        "the run had other settings, may be a clone's, is partly undone, or a later one moved rows",
     ),
     (
         Exit::Corrupt,

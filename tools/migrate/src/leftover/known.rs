@@ -107,7 +107,7 @@ fn tells_where(state: State, way: Way) -> bool {
 }
 
 fn way_of(journal: &Journal, here: &Parameters, is_same_bucket: bool) -> Option<Way> {
-    let of = journal.header().parameters.clone();
+    let of = journal.parameters();
     way(&serde_json::from_value(of).ok()?, here, is_same_bucket)
 }
 

@@ -141,6 +141,9 @@ impl Builder {
         if file.as_ref().is_some_and(|file| file.is_legacy) {
             page.legacy += 1;
         }
+        if file.is_some() && !self.paths.is_below(&path) {
+            page.outside(path.to_string_lossy().into_owned());
+        }
         let Some(source) = path.to_str() else {
             let message = format!("{} is no UTF-8", path.display());
             return Err(self.unmovable(
@@ -378,6 +381,9 @@ fn merge(notes: &Mutex<Notes>, page: Notes) {
     notes.items += page.items;
     notes.followers += page.followers;
     notes.legacy += page.legacy;
+    page.outside
+        .into_iter()
+        .for_each(|path| notes.outside(path));
     notes.empty += page.empty;
     notes.missing += page.missing;
     notes.wrong_size += page.wrong_size;

@@ -5,7 +5,7 @@
 //! It deliberately holds no more than a bounded number of exceptions and warnings; the rest is counted.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use transfer::{Exception, ExceptionKind};
 
 /// More than this many of each kind are only counted.
@@ -24,6 +24,8 @@ pub struct Notes {
     pub files: BTreeMap<String, Estimate>,
     /// Rows whose file was not where they say but where the application looks next.
     pub legacy: u64,
+    /// Files that lie neither below the upload path nor where a path map leads; each once, however often the plan is read.
+    pub outside: BTreeSet<String>,
     /// Files of no bytes.
     pub empty: u64,
     /// Rows whose file is not there. They are items all the same: the engine reports them.
@@ -63,6 +65,30 @@ impl Notes {
         if self.exceptions.len() < LISTED_MAX {
             self.exceptions.push(exception);
         }
+    }
+
+    /// Notes a file that lies elsewhere.
+    pub(super) fn outside(&mut self, path: String) {
+        if self.outside.len() < LISTED_MAX {
+            self.outside.insert(path);
+        }
+    }
+
+    /// Says what has to be known of files that lie elsewhere, if there are any.
+    #[must_use]
+    pub fn of_outside(&self) -> Option<String> {
+        let first = self.outside.first()?.as_str();
+        let above = first.rsplit_once('/').map_or("/", |(above, _)| above);
+        let above = if above.is_empty() { "/" } else { above };
+        let n = match self.outside.len() {
+            1 => "1 file lies".to_owned(),
+            LISTED_MAX => format!("at least {LISTED_MAX} files lie"),
+            n => format!("{n} files lie"),
+        };
+        Some(format!(
+            "{n} outside of the upload path, the first is {first}: a rollback and --delete-source will touch them only if their directory is named, \
+             --path-map {above}={above}"
+        ))
     }
 
     /// Notes something odd.

@@ -12,6 +12,7 @@ use transfer::{Journal, RunHeader};
 use super::command;
 use super::existing;
 use super::failures::{begin_failure, journal_failure};
+use super::owning;
 use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session};
 use super::sound;
@@ -77,7 +78,12 @@ async fn unfinished(
                 None => continue,
             },
         };
-        if state.is_unfinished() && of.is_same_place(parameters) {
+        // What came from the bucket another machine may go on with; what was undone of it here is finished here.
+        let is_of_here = || {
+            let custody = Journal::custody_of(&files.journal).unwrap_or_default();
+            !custody.is_taken || state == RunState::RollingBack
+        };
+        if state.is_unfinished() && of.is_same_place(parameters) && is_of_here() {
             return Ok(Some((files, state)));
         }
     }
@@ -92,7 +98,7 @@ async fn described(
     let Some(journal) = sound::open_other(session, files).await? else {
         return Ok(None);
     };
-    let parameters = serde_json::from_value(journal.header().parameters.clone());
+    let parameters = serde_json::from_value(journal.parameters());
     Ok(parameters
         .ok()
         .map(|parameters| (state_of(&journal), parameters)))
@@ -135,20 +141,24 @@ async fn resume(
     parameters: &Parameters,
 ) -> Result<(Record, Journal), Failure> {
     let header = sound::header(session, files, false).await?;
-    let of = of_header(files, &header)?;
-    if let Some(what) = of.difference(parameters) {
-        return Err(Failure::new(
-            Exit::Conflict,
-            format!("the run {} was over {what}", files.run),
-        )
-        .kind("other-run")
-        .hint("give it the same settings, or begin a new run with --fresh-start"));
+    let custody = Journal::custody_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let of = of_header(files, &header, &custody)?;
+    let difference = match session.line.action.same_database {
+        true => of.over_database_of(parameters).difference(parameters),
+        false => of.difference(parameters),
+    };
+    if let Some(what) = difference {
+        let failure = owning::other_run(session, files, &of, &what);
+        let hint = failure.hint_text().unwrap_or_default().to_owned();
+        return Err(failure.hint(format!("{hint}; or begin a new run with --fresh-start")));
     }
     if let Some(later) = moved_since(session, files, &of).await? {
         return Err(lies_below(session, files, &later, &of));
     }
     sound::make_sure(session, files, false).await?;
     let journal = Journal::open(&files.journal).map_err(|error| journal_failure(&error))?;
+    owning::own(session, &of, &journal).await?;
+    owning::check_own(files, &journal)?;
     let record = Record::open(session, files, &journal)?;
     match state_of(&journal) {
         RunState::RollingBack | RunState::RolledBack => {

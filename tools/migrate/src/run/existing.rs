@@ -10,12 +10,14 @@ use console::{Exit, Failure};
 use store::Store;
 use transfer::{Journal, JournalError, JournalErrorKind, State};
 
+use super::command;
 use super::failures::journal_failure;
+use super::owning;
 use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session, direction_named};
 use super::sound;
 use crate::cli::args::DirectionArg;
-use crate::state::{Parameters, RunFiles, RunState, Summary, run_age, run_named};
+use crate::state::{Flags, Parameters, RunFiles, RunState, Summary, run_age, run_named};
 
 /// What a run is taken up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,24 +49,39 @@ pub async fn take_up(
 ) -> Result<(Record, Journal), Failure> {
     let files = match named.file {
         Some(file) => resolve(session, file).await?,
+        None if session.line.action.same_database => return Err(unnamed()),
         None => newest(session).await?,
     };
     let header = sound::header(session, &files, named.is_forced).await?;
-    let of: Parameters = of_header(&files, &header)?;
+    let custody = Journal::custody_of(&files.journal).map_err(|error| journal_failure(&error))?;
+    let of: Parameters = of_header(&files, &header, &custody)?;
     if let Some(direction) = direction_named(&of.direction) {
         session.settings.direction = direction;
     }
     session.line.run.user_id.clone_from(&of.user);
-    let difference = of.difference(&session.parameters()?);
-    if let Some(what) = difference.filter(|_| !named.is_forced) {
-        return Err(other_run(&files, &what));
+    if session.settings.direction == DirectionArg::S3ToS3 && session.settings.target.is_none() {
+        return Err(no_target(session, &files, &of));
     }
-    let is_renewed = sound::make_sure(session, &files, named.is_forced).await?;
+    let here = session.parameters()?;
+    let is_owning = session.line.action.same_database;
+    let difference = match is_owning {
+        true => of.over_database_of(&here).difference(&here),
+        false => of.difference(&here),
+    };
+    if let Some(what) = difference.filter(|_| !named.is_forced) {
+        return Err(owning::other_run(session, &files, &of, &what));
+    }
+    // The copy of one that was taken is another's, who may have gone on with it.
+    let is_renewed = match custody.is_taken && !is_owning {
+        true => false,
+        false => sound::make_sure(session, &files, named.is_forced).await?,
+    };
     let journal = match named.purpose {
-        Purpose::Change => Journal::open(&files.journal),
-        Purpose::Look => Journal::read_only(&files.journal),
+        Purpose::Look if !is_owning => Journal::read_only(&files.journal),
+        _ => Journal::open(&files.journal),
     };
     let journal = journal.map_err(|error| journal_failure(&error))?;
+    owning::own(session, &of, &journal).await?;
     let mut record = Record::open(session, &files, &journal)?;
     if is_renewed {
         record.follow(&journal);
@@ -72,13 +89,31 @@ pub async fn take_up(
     Ok((record, journal))
 }
 
-fn other_run(files: &RunFiles, what: &str) -> Failure {
-    Failure::new(
-        Exit::Conflict,
-        format!("the run {} was over {what}", files.run),
-    )
-    .kind("other-run")
-    .hint("give the command the settings of that run: DATABASE_URL, UPLOAD_PATH, the S3_… variables, --target")
+/// The run may have been taken up by itself, so it is named, and so is the store.
+fn no_target(session: &Session, files: &RunFiles, of: &Parameters) -> Failure {
+    let action = &session.line.action;
+    let file = command::path(&files.summary);
+    let what = match (action.rollback.is_some(), action.force_rollback) {
+        (true, _) => format!(" --rollback {file}"),
+        (_, true) => format!(" --force-rollback --state-file {file}"),
+        _ if action.delete_source => format!(" --delete-source --state-file {file}"),
+        _ => format!(" --verify-state --state-file {file}"),
+    };
+    Failure::usage(format!(
+        "the run {} copied into {}, which has to be named as --target",
+        files.run, of.target
+    ))
+    .kind("no-target")
+    .hint(format!(
+        "nothing was touched; keys that stood in the URL go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY\n      {}",
+        session.command(&what, of, Flags::Known)
+    ))
+}
+
+fn unnamed() -> Failure {
+    Failure::usage(format!("{} needs the name of the run", owning::FLAG))
+        .kind("no-state-file")
+        .hint("write --rollback FILE, or --state-file FILE with the others; `--status` lists the runs")
 }
 
 /// Finds the run that a file means; one whose journal is gone here is taken from the bucket, if that keeps a copy.
@@ -96,7 +131,7 @@ pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure
         return Err(failure);
     };
     for mirror in mirrors(session).await? {
-        match Journal::from_mirror(&mirror, MIRROR, &files.run, &files.journal).await {
+        match fetch(session, &mirror, &files).await {
             Ok(_) => {
                 say_taken(session, &files);
                 return Ok(files);
@@ -106,6 +141,17 @@ pub async fn resolve(session: &Session, file: &Path) -> Result<RunFiles, Failure
         }
     }
     Err(failure)
+}
+
+/// Takes a journal from its copy. Whether the run began here only the summary can say, which no bucket keeps.
+async fn fetch(session: &Session, mirror: &Store, files: &RunFiles) -> Result<(), JournalError> {
+    let (run, path) = (&files.run, &files.journal);
+    let summary = session.state.read(files);
+    match summary.is_some_and(|summary| !summary.taken) {
+        true => Journal::from_mirror(mirror, MIRROR, run, path).await,
+        false => Journal::take_from_mirror(mirror, MIRROR, run, path).await,
+    }
+    .map(drop)
 }
 
 /// The stores in which the copy of a journal may be whose direction nobody knows yet, the likeliest first: what was named as the target, and the
@@ -191,7 +237,8 @@ fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
     Some(record.summary)
 }
 
-/// The newest run that has something to undo, here or in the bucket, else the newest at all, else that of the bucket.
+/// The newest run that has something to undo, else the newest at all. Where no run began in this state directory, also one of which only the bucket
+/// keeps the journal: a directory that has runs of its own knows what is its own.
 async fn newest(session: &Session) -> Result<RunFiles, Failure> {
     let mut runs = all(session)?;
     for (files, summary) in runs.iter_mut().filter(|(_, summary)| summary.is_none()) {
@@ -206,18 +253,25 @@ async fn newest(session: &Session) -> Result<RunFiles, Failure> {
             .is_some_and(|summary| can_be_undone(files, summary))
     };
     let with_work = runs.iter().find(can_be_undone);
-    let after = with_work.map(|(files, _)| files.run.as_str());
-    if let Some(newer) = only_in_bucket(session, after).await?.into_iter().next() {
-        let (run, path) = (&newer.files.run, &newer.files.journal);
-        Journal::from_mirror(&newer.mirror, MIRROR, run, path)
-            .await
-            .map_err(|error| journal_failure(&error))?;
+    let began_here = |(files, _): &(RunFiles, Option<Summary>)| {
+        Journal::custody_of(&files.journal).map_or(true, |custody| !custody.is_taken)
+    };
+    let in_bucket = match runs.iter().any(began_here) {
+        true => vec![],
+        false => {
+            let after = with_work.map(|(files, _)| files.run.as_str());
+            only_in_bucket(session, after).await?
+        }
+    };
+    if let Some(newer) = in_bucket.iter().find(|run| !run.is_elsewhere) {
+        let fetched = fetch(session, &newer.mirror, &newer.files).await;
+        fetched.map_err(|error| journal_failure(&error))?;
         say_taken(session, &newer.files);
-        return Ok(newer.files);
+        return Ok(newer.files.clone());
     }
     match with_work.or(runs.first()) {
         Some((files, _)) => Ok(files.clone()),
-        None => from_bucket(session).await,
+        None => Err(no_run(session, &in_bucket)),
     }
 }
 
@@ -229,6 +283,8 @@ pub struct OnlyInBucket {
     pub parameters: Parameters,
     /// How many items it has switched.
     pub switched: u64,
+    /// Whether the database has another address than it had: it may be the one that this was copied from.
+    pub is_elsewhere: bool,
     mirror: Store,
 }
 
@@ -268,7 +324,7 @@ fn undoable(
     run: &str,
     journal: &Journal,
 ) -> Option<OnlyInBucket> {
-    let of: Parameters = serde_json::from_value(journal.header().parameters.clone()).ok()?;
+    let of: Parameters = serde_json::from_value(journal.parameters()).ok()?;
     let info = session.database.info();
     // The rest is the run's own: nobody knows its direction before it is taken up.
     let here = Parameters {
@@ -284,39 +340,33 @@ fn undoable(
     let is_it = is_of_here && has_work && state != RunState::RolledBack;
     is_it.then(|| OnlyInBucket {
         files: session.state.files(run),
+        is_elsewhere: of.is_elsewhere(&here),
         parameters: of,
         switched,
         mirror: mirror.clone(),
     })
 }
 
-/// Rebuilds the newest journal of which a bucket keeps a copy and that took something on.
-async fn from_bucket(session: &Session) -> Result<RunFiles, Failure> {
-    for mirror in mirrors(session).await? {
-        let runs = Journal::mirrored_runs(&mirror, MIRROR)
-            .await
-            .map_err(|error| journal_failure(&error))?;
-        for run in runs.iter().rev() {
-            let files = session.state.files(run);
-            let journal = Journal::from_mirror(&mirror, MIRROR, run, &files.journal)
-                .await
-                .map_err(|error| journal_failure(&error))?;
-            if journal.tally().total() > 0 {
-                say_taken(session, &files);
-                return Ok(files);
-            }
-            // Versions before this one kept copies of runs that had nothing to do.
-            std::fs::remove_file(&files.journal)
-                .map_err(|error| Failure::io("remove", &files.journal, &error))?;
-        }
+fn no_run(session: &Session, in_bucket: &[OnlyInBucket]) -> Failure {
+    let mut hint = "name the directory with --state-dir, or a file with --state-file; the bucket keeps no copy of a run of this database either (that of a \
+                    run from bucket to bucket is in the other one: add --target URL). Without any journal, what is in the bucket comes back by --direction s3-to-local"
+        .to_owned();
+    for run in in_bucket {
+        hint.push_str(&format!(
+            "\nit keeps the run {} over {}; if this is that database, or one made of it, this brings back rows and files, and removes no object:\n      {}",
+            run.files.run,
+            run.parameters.database_in_words(),
+            session.command(
+                &format!(" --rollback {}", command::path(&run.files.summary)),
+                &run.parameters,
+                Flags::Known
+            )
+        ));
     }
-    Err(Failure::new(
+    Failure::new(
         Exit::NoStore,
         format!("there is no run in {}", session.state.path().display()),
     )
     .kind("no-state-file")
-    .hint(
-        "name the directory with --state-dir, or a file with --state-file; the bucket keeps no copy either (that of a run from bucket to bucket \
-         is in the other one: add --target URL)",
-    ))
+    .hint(hint)
 }

@@ -15,6 +15,8 @@ use transfer::{Claim, Journal, Keepers, Kin, Mirror, Others, RunHeader};
 
 use super::command;
 use super::failures::journal_failure;
+use super::owning;
+use super::record::of_header;
 use super::session::{MIRROR, Session, direction_named};
 use crate::cli::args::DirectionArg;
 use crate::state::{Flags, Parameters, StateDir};
@@ -125,7 +127,7 @@ impl Kindred {
     ) -> Result<Self, Failure> {
         let mut kindred = Self {
             take: session.command(
-                &format!(" --verify-state --state-file {RUN}"),
+                &format!(" --verify-state --state-file {RUN} {}", owning::FLAG),
                 &here,
                 Flags::Known,
             ),
@@ -138,8 +140,13 @@ impl Kindred {
         };
         for files in session.state.runs()? {
             let header = Journal::header_of(&files.journal).ok();
-            match header.as_ref().and_then(parameters_of) {
-                Some(of) if kindred.here.is_kin(&of) => _ = kindred.own.insert(files.run),
+            let custody = Journal::custody_of(&files.journal).unwrap_or_default();
+            let of = header.and_then(|header| of_header(&files, &header, &custody).ok());
+            match of {
+                // What came from the bucket is a clone's as long as nobody says whose it is.
+                Some(of) if kindred.here.is_kin(&of) && !custody.is_taken => {
+                    kindred.own.insert(files.run);
+                }
                 Some(of) if kindred.is_over_same_store(&of) => {
                     kindred.others.push((files.run, files.journal));
                 }
@@ -189,14 +196,19 @@ impl Kin for Kindred {
 
     fn name(&self, run_id: &str, header: Option<&RunHeader>) -> String {
         match header.and_then(parameters_of) {
+            Some(of) if self.here.may_be_made_of(&of) => format!(
+                "the run {run_id} over {} (only if this database was made of that one, and that is at work no more, this says so: {})",
+                of.database_in_words(),
+                self.command_to_take(run_id),
+            ),
             Some(of) if !self.here.is_kin(&of) => {
                 format!("the run {run_id} over {}", of.database_in_words())
             }
             // Who knows that it is of this very database brings its journal here.
             Some(_) => format!(
-                "the run {run_id}, whose journal is not here ({} takes it from the bucket, if it is of this very database),",
-                self.take
-                    .replacen(RUN, &command::path(&self.dir.files(run_id).summary), 1),
+                "the run {run_id}, which did not begin in this state directory (if it is one of this very database, and no copy of that is at work, \
+                 this says so: {}),",
+                self.command_to_take(run_id),
             ),
             None => format!("the run {run_id}"),
         }
@@ -208,6 +220,11 @@ impl Kin for Kindred {
 }
 
 impl Kindred {
+    fn command_to_take(&self, run_id: &str) -> String {
+        let file = command::path(&self.dir.files(run_id).summary);
+        self.take.replacen(RUN, &file, 1)
+    }
+
     fn is_here(&self, run_id: &str) -> bool {
         self.others.iter().any(|(run, _)| run == run_id)
     }

@@ -20,6 +20,7 @@ use transfer::{
 
 use super::failures::{database_failure, journal_failure, run_failure};
 use super::kindred;
+use super::owning::Doubt;
 use super::session::{MIRROR, Session};
 use crate::cli::args::{DirectionArg, ProofArg, SymlinksArg};
 use crate::ledger::DbLedger;
@@ -27,6 +28,7 @@ use crate::listing::Listing;
 use crate::plan::{Direction, Notes, PlanOptions, Planner};
 use crate::reconcile::{Balance, ReconcileError, ReconcileOptions, reconcile};
 use crate::resolve::{PathMap, Paths, Symlinks};
+use crate::state::Parameters;
 
 /// Names the step at which a test ends the process, counted from 1; it does nothing in release builds.
 const CRASH_AT: &str = "MIGRATE_CRASH_AT";
@@ -173,6 +175,10 @@ pub fn engine_parts(
         ends.bucket.as_ref(),
     )?;
     let (database, mapping) = (Arc::clone(&session.database), Arc::clone(&session.mapping));
+    let mirror = is_copied(session, &journal)?.then(|| Mirror {
+        store: ends.mirror.clone(),
+        prefix: MIRROR.into(),
+    });
     Ok(EngineParts {
         journal,
         source: Arc::clone(&ends.source),
@@ -189,13 +195,26 @@ pub fn engine_parts(
         },
         observer,
         stop,
-        mirror: Some(Mirror {
-            store: ends.mirror.clone(),
-            prefix: MIRROR.into(),
-        }),
+        mirror,
         prefixes: prefixes(session),
         keepers,
         steps: steps(session),
+    })
+}
+
+/// Tells whether the journal's copy in the bucket is to follow it. That of a run which may be another database's is left to that: it says what its rows
+/// need.
+fn is_copied(session: &Session, journal: &Journal) -> Result<bool, Failure> {
+    let action = &session.line.action;
+    let is_undone = action.rollback.is_some() || action.force_rollback;
+    let of = serde_json::from_value::<Parameters>(journal.parameters());
+    let here = session.parameters()?;
+    let doubt = of.ok().map(|of| Doubt::of(&of, &here, &journal.custody()));
+    Ok(match doubt.flatten() {
+        None => true,
+        // A run goes on, and its objects have to be known as needed.
+        Some(Doubt::Elsewhere) => !is_undone,
+        Some(Doubt::Other | Doubt::Taken) => false,
     })
 }
 

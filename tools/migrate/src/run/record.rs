@@ -5,7 +5,7 @@
 //! What it deliberately does not do: hold anything that is not in the journal too.
 
 use console::Failure;
-use transfer::{Exception, Journal, Report, RunHeader, State, Tally};
+use transfer::{Custody, Exception, Journal, Report, RunHeader, State, Tally};
 
 use super::command;
 use super::failures::journal_failure;
@@ -54,6 +54,7 @@ impl Record {
             typed: session.typed(),
             summary: Summary {
                 journal: files.journal.clone(),
+                parameters: of_journal(files, journal)?,
                 ..summary
             },
         })
@@ -65,6 +66,7 @@ impl Record {
     /// If it cannot be written.
     pub fn save(&mut self, state: RunState, journal: &Journal) -> Result<(), Failure> {
         self.summary.state = state;
+        self.summary.taken = journal.custody().is_taken;
         self.summary.updated = jiff::Timestamp::now().strftime("%FT%TZ").to_string();
         self.count(journal);
         self.summary.next = self.next_command(state);
@@ -192,12 +194,29 @@ fn reverted(tally: &Tally) -> u64 {
     tally.of(State::Reverted) + tally.of(State::Undone)
 }
 
-/// Reads what a run was asked to do from the first line of its journal.
+/// Reads what a run was asked to do from its journal: from its first line, unless somebody said something else since.
 ///
 /// # Errors
 /// If another tool wrote it.
-pub fn of_header(files: &RunFiles, header: &RunHeader) -> Result<Parameters, Failure> {
-    serde_json::from_value(header.parameters.clone()).map_err(|error| {
+pub fn of_journal(files: &RunFiles, journal: &Journal) -> Result<Parameters, Failure> {
+    read(files, journal.parameters())
+}
+
+/// Reads the same from what was read of the file.
+///
+/// # Errors
+/// If another tool wrote it.
+pub fn of_header(
+    files: &RunFiles,
+    header: &RunHeader,
+    custody: &Custody,
+) -> Result<Parameters, Failure> {
+    let said = custody.parameters.as_ref();
+    read(files, said.unwrap_or(&header.parameters).clone())
+}
+
+fn read(files: &RunFiles, parameters: serde_json::Value) -> Result<Parameters, Failure> {
+    serde_json::from_value(parameters).map_err(|error| {
         let message = format!("{} is the journal of another tool", files.journal.display());
         Failure::wrap(console::Exit::Conflict, message, &error)
             .hint("name a journal of migrate_to_s3; `--status` lists them")
@@ -206,7 +225,7 @@ pub fn of_header(files: &RunFiles, header: &RunHeader) -> Result<Parameters, Fai
 
 fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
     let header = journal.header();
-    let parameters = of_header(files, header)?;
+    let parameters = of_journal(files, journal)?;
     let exceptions = journal
         .exceptions()
         .map_err(|error| journal_failure(&error))?;
@@ -220,6 +239,7 @@ fn rebuilt(files: &RunFiles, journal: &Journal) -> Result<Summary, Failure> {
         parameters,
         journal: files.journal.clone(),
         journal_bytes: 0,
+        taken: journal.custody().is_taken,
         counts: Counts {
             exceptions: exceptions.len() as u64,
             ..Counts::default()

@@ -109,7 +109,7 @@ pub async fn heal(session: &Session, files: &RunFiles, is_forced: bool) -> Resul
     };
     let (run, path) = (&files.run, &files.journal);
     let healed = Journal::heal_from_mirror(&mirror, MIRROR, run, path, known).await;
-    let healed = healed.map_err(|error| not_healed(session, files, &error))?;
+    let healed = healed.map_err(|error| not_healed(files, &error))?;
     if let Some(healed) = healed {
         session.ui.warn(format!(
             "{damage}. It is replaced by the copy of the bucket, which agrees with all that can be read of it; the damaged one is kept as {}",
@@ -119,7 +119,7 @@ pub async fn heal(session: &Session, files: &RunFiles, is_forced: bool) -> Resul
     Ok(true)
 }
 
-fn not_healed(session: &Session, files: &RunFiles, error: &JournalError) -> Failure {
+fn not_healed(files: &RunFiles, error: &JournalError) -> Failure {
     match error.kind() {
         JournalErrorKind::Unknown | JournalErrorKind::Damaged => Failure::new(
             Exit::Corrupt,
@@ -127,16 +127,29 @@ fn not_healed(session: &Session, files: &RunFiles, error: &JournalError) -> Fail
         )
         .kind("journal-damaged")
         .hint(
-            "keep it, and put the newest copy of it from a backup in its place. Without one, --audit-files says where each document is,              and what is still local a new run takes on",
+            "keep it, and put the newest copy of it from a backup in its place. Without one, --audit-files says where each document is, what is still \
+             local a new run takes on, and --direction s3-to-local brings back what is in the bucket, as its rows name it",
         ),
-        JournalErrorKind::Diverged => {
-            undecided(session, files, journal_failure(error), "journal-diverged")
-        }
-        JournalErrorKind::Shorter => {
-            undecided(session, files, journal_failure(error), "journal-longer-copy")
-        }
+        JournalErrorKind::Diverged => replaceable(files, error, "journal-diverged"),
+        JournalErrorKind::Shorter => replaceable(files, error, "journal-longer-copy"),
         _ => journal_failure(error),
     }
+}
+
+/// A damaged journal cannot be taken as it is, so there is nothing to choose.
+fn replaceable(files: &RunFiles, error: &JournalError, kind: &'static str) -> Failure {
+    let (journal, summary) = (command::path(&files.journal), command::path(&files.summary));
+    let failure = journal_failure(error);
+    let failure = Failure::new(
+        failure.exit(),
+        format!(
+            "{failure}; the one here is damaged before its end, so it cannot be taken as it is"
+        ),
+    );
+    failure.kind(kind).hint(format!(
+        "put the newest copy of it from a backup in its place. To take the copy of the bucket: mv {journal} {journal}.kept, then the same command \
+         with {summary} for the run"
+    ))
 }
 
 /// How long a journal was by what is kept here. What the bucket says of itself is no reason to believe it.

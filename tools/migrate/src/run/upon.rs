@@ -13,7 +13,7 @@ use super::command;
 use super::existing::copied;
 
 use super::failures::journal_failure;
-use super::record::of_header;
+use super::record::of_journal;
 use super::session::{MIRROR, Session};
 use super::sound;
 use crate::state::{Flags, Parameters, RunFiles, run_age};
@@ -35,7 +35,7 @@ pub async fn moved_since(
         let Some(journal) = sound::open_other(session, &later).await? else {
             continue;
         };
-        let parameters = serde_json::from_value(journal.header().parameters.clone());
+        let parameters = serde_json::from_value(journal.parameters());
         let is_near = parameters.is_ok_and(|later| may_share_rows(of, &later));
         if is_near && has_moved(&journal) {
             return Ok(Some(later));
@@ -54,7 +54,7 @@ pub async fn check_newest(
     journal: &Journal,
     is_forced: bool,
 ) -> Result<(), Failure> {
-    let of = of_header(files, journal.header())?;
+    let of = of_journal(files, journal)?;
     let later = match moved_the_same(session, files, journal, &of).await {
         Ok(None) => return Ok(()),
         Ok(Some(later)) => comes_first(session, files, &later, &of),
@@ -82,13 +82,19 @@ async fn moved_the_same(
     let age = run_age(&files.run);
     let is_later = |run: &str| run_age(run) > age;
     let is_above = |later: &Journal| {
-        let parameters = serde_json::from_value(later.header().parameters.clone());
+        let parameters = serde_json::from_value(later.parameters());
         parameters.is_ok_and(|later| may_share_rows(of, &later)) && journal.lies_below(later)
+    };
+    // What was taken from the bucket, or is only there, may be a clone's: then it moved the clone's rows.
+    let is_of_here = |later: &Journal| {
+        let parameters = serde_json::from_value::<Parameters>(later.parameters());
+        parameters.is_ok_and(|later| !of.is_elsewhere(&later))
     };
     let here = session.state.runs()?;
     for later in here.iter().filter(|later| is_later(&later.run)) {
         let opened = sound::open_other(session, later).await?;
-        if opened.is_some_and(|later| is_above(&later)) {
+        let is_known = |later: &Journal| !later.custody().is_taken || is_of_here(later);
+        if opened.is_some_and(|later| is_known(&later) && is_above(&later)) {
             return Ok(Some(later.clone()));
         }
     }
@@ -99,7 +105,9 @@ async fn moved_the_same(
     mirrored.sort_by_key(|run| std::cmp::Reverse(run_age(run)));
     for run in mirrored {
         match copied(&mirror, &run).await? {
-            Ok(later) if is_above(&later) => return Ok(Some(session.state.files(&run))),
+            Ok(later) if is_of_here(&later) && is_above(&later) => {
+                return Ok(Some(session.state.files(&run)));
+            }
             Ok(_) => {}
             // Whoever can write to the bucket can put one there; what it might have moved the rows show.
             Err(error) => session.ui.warn(format!(

@@ -56,7 +56,7 @@ impl Wording {
     }
 
     fn remedy(self, kind: &str) -> Option<&'static str> {
-        if self == Wording::Url {
+        if self == Wording::Url && kind != "timeout" {
             return None;
         }
         Some(match kind {
@@ -73,6 +73,9 @@ impl Wording {
             "wrong-region" => "set S3_REGION to the region of the bucket",
             "connection" => {
                 "check S3_ENDPOINT_URL, that the service runs, and that no firewall or proxy is in the way; then run the command again"
+            }
+            "timeout" => {
+                "check the network and any proxy; on a slow line let the run wait longer and send less at once: --max-retries 20 --parallel-uploads 4"
             }
             "dns" => {
                 "check the spelling of S3_ENDPOINT_URL (or S3_REGION), and that this machine is online"

@@ -96,7 +96,7 @@ impl Workbench {
     where
         F: Future<Output = Result<Report, RunError>> + 'w,
     {
-        let _listening = listen(&self.session.ui, &self.stop)?;
+        let _listening = listen(&self.stop);
         self.record.save(state, &self.journal)?;
         let ticking = Ticking {
             record: &mut self.record,
@@ -132,7 +132,7 @@ impl Workbench {
     where
         F: Future<Output = Result<Report, RunError>> + 'w,
     {
-        let _listening = listen(&self.session.ui, &self.stop)?;
+        let _listening = listen(&self.stop);
         let outcome = work(&mut self.engine).await;
         self.watch.finish();
         outcome.map_err(|error| run_failure(&error, next))

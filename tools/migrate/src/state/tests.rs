@@ -21,6 +21,7 @@ fn summary(dir: &StateDir, run: &str) -> Summary {
         },
         journal: dir.files(run).journal,
         journal_bytes: 0,
+        taken: false,
         counts: Counts::default(),
         exceptions: vec![],
         next: String::new(),

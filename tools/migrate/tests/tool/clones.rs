@@ -101,7 +101,7 @@ fn who_forces_the_run_of_another_database_back_takes_no_object_of_that() {
     staging
         .run(&[&forced[..], &["--upload-path", &uploads]].concat())
         .assert_code(3)
-        .assert_says(&["they stay"]);
+        .assert_says(&["stays in", "--same-database"]);
     let objects = documents(&production);
     assert!(objects.names().count() > 5);
     // The journal says now that the rows are back; those of production are not.
@@ -164,11 +164,18 @@ fn a_run_whose_journal_is_not_here_is_one_of_this_database_once_it_is_fetched() 
     let first = site.journals().remove(0).with_extension("json");
     fs::remove_dir_all(site.state()).expect("the state directory goes");
     site.run(&["--direction", "s3-to-local"]).assert_code(0);
-    let fetch = format!("--verify-state --state-file {}", first.display());
-    delete_sources(&site, 3).assert_says(&["whose journal is not here", &fetch]);
+    let fetch = format!(
+        "--verify-state --state-file {} --same-database",
+        first.display()
+    );
+    delete_sources(&site, 3).assert_says(&["did not begin in this state directory", &fetch]);
     let first = first.display().to_string();
     site.run(&["--verify-state", "--state-file", &first])
         .assert_says(&["taking the copy from the bucket"]);
+    // By that alone nobody knows whose it is.
+    delete_sources(&site, 3).assert_says(&["did not begin in this state directory", &fetch]);
+    site.run(&["--verify-state", "--state-file", &first, "--same-database"])
+        .assert_says(&["Noted"]);
     let last = site
         .journals()
         .pop()

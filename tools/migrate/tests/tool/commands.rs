@@ -223,8 +223,9 @@ fn a_rollback_works_with_the_machine_gone() {
     let site = Site::new(15);
     let before = site.moment();
     site.run(&[]).assert_code(0);
+    let run = site.journals()[0].display().to_string();
     std::fs::remove_dir_all(site.state()).expect("the state directory goes");
-    site.run(&["--rollback"])
+    site.run(&["--rollback", &run, "--same-database"])
         .assert_code(0)
         .assert_says(&["from the bucket"]);
     before.assert_same(&site.moment(), "after the rollback");

@@ -61,6 +61,31 @@ fn one_wrong_byte_anywhere_is_mended_from_the_copy() {
 }
 
 #[test]
+fn the_way_out_that_is_printed_is_one() {
+    let (site, before, journal) = migrated();
+    let bytes = fs::read(&journal).expect("reads");
+    let mut lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    lines.swap(5, 9);
+    fs::write(&journal, lines.concat()).expect("writes");
+    let refused = site.run(&["--rollback"]).assert_code(16);
+    assert!(
+        !refused.err.contains("--force-rollback"),
+        "{}",
+        refused.all()
+    );
+    let kept = format!("{}.kept", journal.display());
+    let put_away = format!("mv {} {kept}", journal.display());
+    refused.assert_says(&["cannot be taken as it is", &put_away]);
+    fs::rename(&journal, kept).expect("moves");
+    let file = journal.with_extension("json").display().to_string();
+    // The summary, which no bucket keeps, says that the run began here.
+    site.run(&["--rollback", &file])
+        .assert_code(0)
+        .assert_says(&["from the bucket"]);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
 fn a_beginning_that_is_gone_is_mended_from_the_copy() {
     for length in [0, 100, 300] {
         for with_summary in [true, false] {

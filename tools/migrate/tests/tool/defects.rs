@@ -334,3 +334,84 @@ fn a_mapping_of_another_name_is_refused_with_its_reason() {
         .assert_says(&["mapping"]);
     assert!(Path::new(&path).exists());
 }
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    let site = Site::new(3);
+    let document = &site.fleet.documents[0];
+    let object = site.s3.root().join(BUCKET).join(document.key());
+    fs::create_dir_all(object.parent().expect("a folder")).expect("makes");
+    fs::write(&object, b"something else").expect("writes");
+    let file = document.file.display().to_string();
+    for arguments in [&["--dry-run"][..], &[]] {
+        site.run(arguments).assert_code(3).assert_says(&[
+            "clash",
+            &document.key(),
+            &file,
+            "another row",
+        ]);
+    }
+    assert_eq!(fs::read(&object).expect("reads"), b"something else");
+    fs::remove_file(&object).expect("removes");
+    // The same on the way back: a directory, and a link that leads to itself.
+    site.run(&[]).assert_code(0);
+    site.delete_source(&site.latest(), &[]).assert_code(0);
+    fs::create_dir(&document.file).expect("makes");
+    fs::write(document.file.join("x"), b"x").expect("writes");
+    let back = site.run(&["--direction", "s3-to-local"]).assert_code(3);
+    assert!(
+        back.out.contains("a directory has the name"),
+        "{}",
+        back.all()
+    );
+    fs::remove_dir_all(&document.file).expect("removes");
+    site.run(&["--direction", "s3-to-local"]).assert_code(0);
+    fs::remove_file(&document.file).expect("removes");
+    std::os::unix::fs::symlink(&document.file, &document.file).expect("links");
+    let circle = site.run(&["--audit-files"]).assert_code(3);
+    assert!(circle.out.contains("leads in a circle"), "{}", circle.all());
+}
+
+#[test]
+fn a_place_that_takes_no_journal_is_said() {
+    let site = Site::new(1);
+    let ended = site.run(&["--state-dir", "/proc"]);
+    assert!(
+        !ended.err.contains("there is no journal"),
+        "{}",
+        ended.all()
+    );
+    ended.assert_says(&["could not be used", "--state-dir"]);
+}
+
+#[test]
+fn what_is_undone_is_not_told_to_be_undone() {
+    let (site, proxy) = crate::failures::behind_a_proxy(3);
+    let flip = testkit::Action::Edit(std::sync::Arc::new(
+        |answer: &mut testkit::proxy::http::Message| {
+            if let Some(byte) = answer.body.first_mut() {
+                *byte ^= 1;
+            }
+        },
+    ));
+    proxy.add(testkit::Rule::new(flip).method("GET").target("/documents/"));
+    let ended = site
+        .run(&["--verify", "readback", "--enable-rollback"])
+        .assert_code(16);
+    assert!(!ended.err.contains("roll the run back"), "{}", ended.all());
+}
+
+#[test]
+fn a_run_between_buckets_that_is_taken_up_by_itself_is_named_with_its_target() {
+    let site = Site::new(2);
+    site.run(&[]).assert_code(0);
+    site.s3.create_bucket("other");
+    let target = site.s3.store_url("other", "");
+    site.run(&["--direction", "s3-to-s3", "--target", &target])
+        .assert_code(0);
+    let run = site.journals()[1].with_extension("json");
+    let undo = format!("--rollback {} --target", run.display());
+    site.run(&["--rollback"])
+        .assert_code(2)
+        .assert_says(&["copied into", "other", &undo]);
+}

@@ -79,8 +79,11 @@ fn a_disk_that_fills_up_under_the_journal_stops_the_run_and_the_bucket_knows_the
     let switched = site.switched();
     assert!((1..60).contains(&switched), "half-way: {switched}");
     site.run(&["--rollback"])
-        .assert_code(0)
-        .assert_says(&["from the bucket"]);
+        .assert_code(3)
+        .assert_says(&["from the bucket", "--same-database"]);
+    let run = site.journals()[0].display().to_string();
+    site.run(&["--rollback", &run, "--same-database"])
+        .assert_code(0);
     before.assert_same(&site.moment(), "after the rollback");
 }
 

@@ -275,6 +275,47 @@ fn a_signal_finishes_what_is_in_flight_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_signal_is_heard_before_anything_is_begun() {
+    let site = Site::new(2);
+    site.run(&[]).assert_code(0);
+    let before = site.moment();
+    // A database, or a store, that never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let at = silent.local_addr().expect("an address");
+    let latest = site.latest();
+    let removal = crate::world::removal(&latest);
+    for arguments in [
+        &[][..],
+        &["--dry-run"],
+        &["--rollback"],
+        &["--verify-state"],
+        &["--status"],
+        &removal,
+        &["--test-storage"],
+    ] {
+        for signal in ["-TERM", "-INT"] {
+            let mut command = site.command(arguments);
+            command
+                .env("DATABASE_URL", format!("postgres://me@{at}/readur"))
+                .env("S3_ENDPOINT_URL", format!("http://{at}"))
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            let child = command.spawn().expect("starts");
+            let _held = silent.accept().expect("is asked");
+            let sent = std::process::Command::new("kill")
+                .args([signal, &child.id().to_string()])
+                .status();
+            assert!(sent.expect("kill runs").success());
+            let output = child.wait_with_output().expect("ends");
+            Ended::from(output, arguments)
+                .assert_code(130)
+                .assert_says(&["the command was interrupted", "hint:"]);
+        }
+    }
+    before.assert_same(&site.moment(), "nothing was begun");
+}
+
+#[test]
 fn a_row_that_changes_while_it_is_moved_is_left_alone() {
     let (site, proxy) = behind_a_proxy(4);
     let (child, gate) = held(&site, &proxy, &["--json"]);

@@ -19,6 +19,8 @@ mod newest;
 mod order;
 mod places;
 mod random;
+mod snapshots;
+mod spelled;
 mod state;
 mod stores;
 mod traps;

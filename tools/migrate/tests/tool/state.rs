@@ -164,8 +164,8 @@ fn a_run_is_named_without_its_directory_too() {
         .assert_code(0);
     fs::remove_dir_all(site.state()).expect("removes");
     site.run(&["--rollback", &newest])
-        .assert_code(0)
-        .assert_says(&["from the bucket"]);
+        .assert_code(3)
+        .assert_says(&["from the bucket", "--same-database"]);
     assert_eq!(site.switched(), 2);
 }
 

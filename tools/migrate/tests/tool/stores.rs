@@ -224,3 +224,86 @@ fn a_bucket_below_an_ip_address_is_refused_however_it_is_written() {
         .assert_code(4)
         .assert_says(&["S3_FORCE_PATH_STYLE=true"]);
 }
+
+/// Puts of documents and thumbnails are answered by something that stores nothing.
+fn swallow(proxy: &testkit::ScriptedProxy) {
+    let mut nothing = testkit::proxy::http::Message::answer(200, "application/xml", "");
+    nothing.set_header("ETag", "\"d41d8cd98f00b204e9800998ecf8427e\"");
+    for target in ["/docs/documents/", "/docs/thumbnails/"] {
+        let rule = Rule::new(Action::Respond(nothing.clone()));
+        proxy.add(rule.method("PUT").target(target));
+    }
+}
+
+#[test]
+fn a_bare_yes_is_no_proof_that_anything_was_stored() {
+    let (site, proxy) = behind_a_proxy(5);
+    let before = site.moment();
+    swallow(&proxy);
+    site.run(&["--enable-rollback"])
+        .assert_code(16)
+        .assert_says(&["came back different", "rolled back"]);
+    assert_eq!(site.switched(), 0);
+    let mut after = site.moment();
+    after.bucket = after.bucket.without(|name| name.starts_with(".syncline/"));
+    before.assert_same(&after, "nothing is switched to what is not there");
+    let named = site.run(&["--fresh-start"]).assert_code(3);
+    assert!(!named.out.contains("stored and proved"), "{}", named.all());
+    proxy.clear();
+    site.run(&["--fresh-start"]).assert_code(0);
+}
+
+/// How often documents were put, asked for and read.
+fn asked(proxy: &testkit::ScriptedProxy) -> (usize, usize, usize) {
+    let seen = proxy.requests();
+    let of = |method: &str| {
+        let is_it = |it: &&testkit::proxy::Seen| {
+            it.method == method && it.target.starts_with("/docs/documents/")
+        };
+        seen.iter().filter(is_it).count()
+    };
+    (of("PUT"), of("HEAD"), of("GET"))
+}
+
+#[test]
+fn a_document_costs_one_request_where_the_answer_proves_it() {
+    let (site, proxy) = behind_a_proxy(5);
+    site.run(&[]).assert_code(0);
+    assert_eq!(asked(&proxy), (5, 0, 0));
+    site.run(&["--rollback"]).assert_code(0);
+    // One that does not say the checksum back is asked for it, and nothing more.
+    proxy.forget_requests();
+    proxy.add(
+        Rule::new(Action::Edit(std::sync::Arc::new(
+            |answer: &mut testkit::proxy::http::Message| {
+                let is_sum = |(name, _): &(String, String)| {
+                    name.eq_ignore_ascii_case("x-amz-checksum-sha256")
+                };
+                answer.headers.retain(|header| !is_sum(header));
+            },
+        )))
+        .method("PUT"),
+    );
+    site.run(&[]).assert_code(0);
+    assert_eq!(asked(&proxy), (5, 5, 0));
+}
+
+#[test]
+fn an_object_that_is_gone_when_the_balance_is_drawn_undoes_the_run() {
+    let (site, proxy) = behind_a_proxy(3);
+    let empty = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult><IsTruncated>false</IsTruncated><KeyCount>0</KeyCount></ListBucketResult>";
+    let none = testkit::proxy::http::Message::answer(200, "application/xml", empty);
+    let listing = Rule::new(Action::Respond(none)).method("GET");
+    proxy.add(listing.target("prefix=documents"));
+    site.run(&[])
+        .assert_code(3)
+        .assert_says(&["object missing"]);
+    site.run(&[])
+        .assert_code(3)
+        .assert_says(&["Nothing to migrate, but the files of 3 rows are not in place"]);
+    site.run(&["--rollback"]).assert_code(0);
+    site.run(&["--fresh-start", "--enable-rollback"])
+        .assert_code(16)
+        .assert_says(&["3 objects of this run are not there", "rolled back"]);
+    assert_eq!(site.switched(), 0);
+}
