@@ -3,9 +3,13 @@
 //! What must hold: `put` replaces the whole object or leaves it alone; `get` returns as many bytes as the store says the
 //! object has; `list` returns everything below the prefix or an error; `delete` of what is not there succeeds.
 //!
-//! It deliberately offers no conditional write, rename or lock: nothing above may rest on one.
+//! It deliberately offers no rename and no lock, and one conditional write ([`Store::exchange`]) that may turn out to be none: nothing
+//! above may rest on it.
 
+mod exchange;
 mod opening;
+
+pub use exchange::{Compared, Version};
 
 use crate::classify::from_library;
 use crate::error::{ErrorKind, StoreError};
@@ -168,28 +172,7 @@ impl Store {
     /// # Errors
     /// Of kind `NotFound` if there is none, `Corrupt` if it does not have the length that the store announced.
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let path = self.path("get", key)?;
-        tracing::debug!(key, "get");
-        let _permit = self.0.downloads.acquire().await;
-        self.count(Request::Get);
-        let read = async {
-            let found = self.0.objects.get(&path).await?;
-            let size = found.meta.size;
-            found.bytes().await.map(|bytes| (size, bytes))
-        };
-        let (size, bytes) = self.run("get", Some(key), read).await?;
-        if bytes.len() as u64 != size {
-            return Err(StoreError::new(
-                ErrorKind::Corrupt,
-                "get",
-                Some(key),
-                format!("{} of {size} bytes arrived", bytes.len()),
-            ));
-        }
-        if self.0.counts_operations {
-            self.0.meter.received(bytes.len());
-        }
-        Ok(bytes)
+        Ok(self.read_whole(key, None).await?.0)
     }
 
     /// Lists everything below a prefix, sorted by key. The litter of sync tools is left out.

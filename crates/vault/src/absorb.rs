@@ -22,10 +22,11 @@ use crate::ids::NodeId;
 use crate::keys::Keyring;
 use crate::maintain::RepairReport;
 use crate::manifest::{Manifest, ManifestRef, forks};
+use crate::marks::epoch_of;
 use crate::pull::decode;
 use crate::replica::{Replica, Source};
 use crate::seal::{self, Place};
-use crate::vault::{MANIFESTS, SEGMENTS, epoch_of};
+use crate::vault::{MANIFESTS, SEGMENTS};
 
 /// What was found of earlier vaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

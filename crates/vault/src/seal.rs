@@ -15,7 +15,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use crate::error::ProblemKind;
 use crate::ids::{NodeId, ObjectHash, VaultId};
-use crate::keys::Keyring;
+use crate::keys::{Keyring, Subkeys};
 
 /// The version of the object format that this code writes; it reads 1 to this.
 pub const FORMAT_VERSION: u8 = 1;
@@ -114,6 +114,8 @@ pub struct OpenError {
     pub kind: ProblemKind,
     /// One sentence of detail.
     pub detail: String,
+    /// Whether it is whole as it was named, and no key that is here opens it.
+    pub is_by_key: bool,
 }
 
 /// Compresses (zstd at `level`, or not at all) and encrypts `plaintext` for its place, under the newest key.
@@ -168,11 +170,13 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         return Err(OpenError {
             kind: ProblemKind::Foreign,
             detail: "no object of a vault has such a name".into(),
+            is_by_key: false,
         });
     };
     let corrupt = |detail: String| OpenError {
         kind: ProblemKind::Corrupt,
         detail,
+        is_by_key: false,
     };
     if ObjectHash::of(object) != hash {
         return Err(corrupt(format!(
@@ -189,6 +193,7 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         return Err(OpenError {
             kind: ProblemKind::NewerFormat,
             detail: format!("it has format version {}", object[3]),
+            is_by_key: false,
         });
     }
     let (head, rest) = object.split_at(HEADER_LEN);
@@ -198,6 +203,7 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         return Err(OpenError {
             kind: ProblemKind::OtherVault,
             detail: format!("it belongs to vault {vault}"),
+            is_by_key: false,
         });
     }
     let epoch = u32::from_le_bytes(array(&head[37..41]));
@@ -207,22 +213,34 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
             "its header says that it belongs to another place".into(),
         ));
     }
-    let Some(subkeys) = keys.subkeys(epoch) else {
-        return Err(OpenError {
-            kind: ProblemKind::NoKey,
-            detail: format!("it is sealed with the key of epoch {epoch}"),
+    let opened = |subkeys: Subkeys| {
+        let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
+        let nonce = XNonce::from(array::<NONCE_LEN>(nonce));
+        let payload = Payload {
+            msg: sealed,
+            aad: head,
+        };
+        cipher.decrypt(&nonce, payload).ok()
+    };
+    let of_epoch = keys.subkeys(epoch);
+    let has_key = of_epoch.is_some();
+    let body = of_epoch
+        .into_iter()
+        .chain(keys.subkeys_apart())
+        .find_map(opened);
+    let Some(body) = body else {
+        return Err(match has_key {
+            true => OpenError {
+                is_by_key: true,
+                ..corrupt("it does not authenticate under the vault's key".into())
+            },
+            false => OpenError {
+                kind: ProblemKind::NoKey,
+                detail: format!("it is sealed with the key of epoch {epoch}"),
+                is_by_key: true,
+            },
         });
     };
-    let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
-    let body = cipher
-        .decrypt(
-            &XNonce::from(array::<NONCE_LEN>(nonce)),
-            Payload {
-                msg: sealed,
-                aad: head,
-            },
-        )
-        .map_err(|_| corrupt("it does not authenticate under the vault's key".into()))?;
     unpack(body, raw_len as usize).ok_or_else(|| corrupt("its content does not decompress".into()))
 }
 

@@ -104,6 +104,9 @@ pub struct OwnState {
     /// push looks into those segments even if nothing was erased since.
     #[serde(default)]
     pub stained: bool,
+    /// The newest key, by its fingerprint, once `vault.json` showed after it was made that it holds: two devices may rotate at once.
+    #[serde(default)]
+    pub proved: Option<String>,
 }
 
 /// A live segment of this device.
@@ -352,6 +355,7 @@ impl OwnState {
             unclaimed: false,
             again: None,
             stained: false,
+            proved: None,
         }
     }
 

@@ -142,9 +142,7 @@ impl<R: Replica> Device<'_, R> {
             .problems
             .extend(withheld(&own, &listing, &known, &work));
         report.devices = known.len() as u64;
-        report
-            .problems
-            .extend(listing.foreign.into_iter().map(foreign));
+        report.problems.extend(listing.foreign);
         let gone = self.fetch_segments(&mut work, mode, report).await?;
         self.complete(work)?;
         Ok((own, gone))
@@ -198,13 +196,5 @@ impl<R: Replica> Device<'_, R> {
         } else {
             state::save(self.replica, &changes)
         }
-    }
-}
-
-pub(crate) fn foreign(key: String) -> Problem {
-    Problem {
-        key,
-        kind: ProblemKind::Foreign,
-        detail: "no object of a vault has such a name".into(),
     }
 }

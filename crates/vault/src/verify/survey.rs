@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use store::Entry;
 
 use super::VerifyReport;
+use crate::device::foreign;
 use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, ObjectHash};
 use crate::lineage::Lineage;
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, forks, join_takeovers};
-use crate::pull::foreign;
 use crate::replica::Replica;
 use crate::seal::{ObjectKind, Place};
 use crate::state::{self, OwnState};
@@ -26,9 +26,7 @@ impl<R: Replica> Device<'_, R> {
         let own = self.own()?;
         self.heed_emptiness(&own, &listing).await?;
         let segments = self.list_segments(report).await?;
-        report
-            .problems
-            .extend(listing.foreign.iter().cloned().map(foreign));
+        report.problems.extend(listing.foreign.iter().cloned());
         let mut survey = Survey {
             lines: BTreeMap::new(),
             present: segments,

@@ -11,6 +11,7 @@ mod forced;
 mod glance;
 mod golden;
 mod mean;
+mod races;
 mod removal;
 mod repair;
 #[path = "../world/replica.rs"]
