@@ -25,7 +25,7 @@ use crate::manifest::{Manifest, ManifestRef, forks};
 use crate::marks::epoch_of;
 use crate::pull::decode;
 use crate::replica::{Replica, Source};
-use crate::seal::{self, Place};
+use crate::seal::{self, OBJECT_BYTES_MAX, Place};
 use crate::vault::{MANIFESTS, SEGMENTS};
 
 /// What was found of earlier vaults.
@@ -268,7 +268,7 @@ impl<R: Replica> Device<'_, R> {
 
     /// Fetches an object. The inner error is about that object alone.
     async fn get(&self, key: &str) -> Result<Result<Bytes, Problem>, VaultError> {
-        let error = match self.vault.store().get(key).await {
+        let error = match self.vault.store().get_up_to(key, OBJECT_BYTES_MAX).await {
             Ok(object) => return Ok(Ok(object)),
             Err(error) => error,
         };

@@ -89,6 +89,9 @@ impl Observer for () {
     fn step(&mut self, _: Step) {}
 }
 
+/// A manifest has some hundred bytes for each live segment, of which there are few.
+const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+
 /// A device at work on a vault.
 pub struct Device<'a, R> {
     pub(crate) vault: &'a Vault,
@@ -244,7 +247,7 @@ impl<'a, R: Replica> Device<'a, R> {
         manifest: ManifestRef,
     ) -> Result<Result<Manifest, Problem>, VaultError> {
         let key = manifest.key(node);
-        let plaintext = match fetch(self.vault, &key).await? {
+        let plaintext = match fetch(self.vault, &key, MANIFEST_BYTES_MAX).await? {
             Ok(plaintext) => plaintext,
             Err(problem) => return Ok(Err(problem)),
         };
@@ -257,9 +260,12 @@ impl<'a, R: Replica> Device<'a, R> {
 }
 
 /// Fetches and opens one object. The outer error is the store's (the run cannot go on), the inner is about this object alone.
+///
+/// What says that it has more than `bytes_max` bytes is not read: who can write to the store could fill the memory with it.
 pub(crate) async fn fetch(
     vault: &Vault,
     key: &str,
+    bytes_max: u64,
 ) -> Result<Result<Vec<u8>, Problem>, VaultError> {
     let problem = |kind, detail: String| {
         Ok(Err(Problem {
@@ -268,7 +274,7 @@ pub(crate) async fn fetch(
             detail,
         }))
     };
-    let object = match vault.store().get(key).await {
+    let object = match vault.store().get_up_to(key, bytes_max).await {
         Ok(object) => object,
         Err(error) => {
             return match error.kind() {

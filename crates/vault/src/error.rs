@@ -186,7 +186,7 @@ impl ProblemKind {
     pub fn is_serious(self) -> bool {
         !matches!(
             self,
-            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld | Self::Accepted
+            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Accepted
         )
     }
 
@@ -221,7 +221,7 @@ impl ProblemKind {
                 "nothing: this device's next push publishes again what it has of it; another device's next push replaces its manifest"
             }
             Self::Withheld => {
-                "run the pull again later; if it stays, ask who can write to the store"
+                "run the pull again later: it may be under way; if it stays, ask who can write to the store, and `sync repair` on each device that still has its records; `sync pull --force` accepts that it is gone"
             }
         }
     }

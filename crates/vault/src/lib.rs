@@ -48,6 +48,7 @@ mod state;
 mod tiers;
 mod vault;
 mod verify;
+mod withheld;
 
 pub use absorb::Absorbed;
 pub use change::Rotation;

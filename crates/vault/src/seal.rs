@@ -118,6 +118,10 @@ pub struct OpenError {
     pub is_by_key: bool,
 }
 
+/// No object that can be opened is larger.
+pub(crate) const OBJECT_BYTES_MAX: u64 =
+    (HEADER_LEN + NONCE_LEN + PLAINTEXT_BYTES_MAX + TAG_LEN) as u64;
+
 /// Compresses (zstd at `level`, or not at all) and encrypts `plaintext` for its place, under the newest key.
 ///
 /// # Panics

@@ -248,6 +248,10 @@ impl StateKeys {
     pub fn generation(&self) -> String {
         format!("vault/{}/generation", self.vault)
     }
+    /// Of the manifests that others saw and this store does not show.
+    pub(crate) fn withheld(&self) -> String {
+        format!("vault/{}/withheld", self.vault)
+    }
     /// Of one [`NodeState`].
     pub fn node(&self, node: NodeId) -> String {
         format!("vault/{}/node/{node}", self.vault)

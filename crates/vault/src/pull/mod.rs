@@ -12,7 +12,6 @@ mod relearn;
 mod removals;
 mod segments;
 
-use removals::withheld;
 pub(crate) use segments::decode;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,9 +137,9 @@ impl<R: Replica> Device<'_, R> {
             .await?;
         own = self.heed_removals(own, &listing, &mut known, &mut work)?;
         own = self.heed_regressions(own, &listing, &before, &known, mode, report)?;
-        report
-            .problems
-            .extend(withheld(&own, &listing, &known, &work));
+        let read = work.iter().map(|(by, (_, manifest))| (*by, manifest));
+        let withheld = self.heed_withheld(&own, &listing, &known, read, mode)?;
+        report.problems.extend(withheld);
         report.devices = known.len() as u64;
         report.problems.extend(listing.foreign);
         let gone = self.fetch_segments(&mut work, mode, report).await?;

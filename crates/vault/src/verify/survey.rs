@@ -49,6 +49,7 @@ impl<R: Replica> Device<'_, R> {
                 survey.lines.insert(*node, line);
             }
         }
+        report.problems.extend(self.still_withheld(&own, &survey)?);
         survey.leave_out_removed(&own);
         report.devices = survey.lines.len() as u64;
         report.segments = survey
@@ -246,6 +247,18 @@ fn conflict(key: String, what: String) -> Problem {
         kind: ProblemKind::Conflict,
         detail: format!("sequence number conflict: {what}"),
     }
+}
+
+/// The sizes of all segments that newest manifests name, by key.
+pub(crate) fn named_sizes(survey: &Survey) -> BTreeMap<String, u64> {
+    let lines = survey.lines.iter();
+    lines
+        .flat_map(|(node, line)| {
+            line.live
+                .iter()
+                .map(|entry| (entry.key(*node), entry.bytes))
+        })
+        .collect()
 }
 
 /// The keys of all segments that newest manifests name.

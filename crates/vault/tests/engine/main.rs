@@ -10,6 +10,7 @@ mod emptied;
 mod forced;
 mod glance;
 mod golden;
+mod hidden;
 mod mean;
 mod races;
 mod removal;

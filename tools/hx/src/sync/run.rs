@@ -303,8 +303,8 @@ pub fn history_failure(error: &HistoryError) -> Failure {
 pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) -> Option<Failure> {
     let worst = worst(problems)?;
     let code = match worst.kind {
-        ProblemKind::Missing if kind == StoreKind::Folder => Exit::Partial,
-        ProblemKind::Conflict | ProblemKind::Regression => Exit::Conflict,
+        ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
+        ProblemKind::Conflict | ProblemKind::Regression | ProblemKind::Withheld => Exit::Conflict,
         ProblemKind::NoKey => Exit::WrongKey,
         ProblemKind::OtherVault => Exit::Conflict,
         _ => exit::of_store(store::ErrorKind::Corrupt),
@@ -333,6 +333,7 @@ fn kind_word(kind: ProblemKind) -> &'static str {
         ProblemKind::Archived => "archived",
         ProblemKind::Conflict | ProblemKind::Regression => "sequence-conflict",
         ProblemKind::OtherVault => "other-vault",
+        ProblemKind::Withheld => "withheld",
         ProblemKind::NoKey => "rotated",
         ProblemKind::NewerFormat => "newer-format",
         _ => "corrupt",
@@ -358,7 +359,7 @@ fn severity(kind: ProblemKind) -> u8 {
         ProblemKind::Conflict | ProblemKind::Regression => 5,
         ProblemKind::Corrupt | ProblemKind::OtherVault | ProblemKind::NewerFormat => 4,
         ProblemKind::Archived => 3,
-        ProblemKind::Missing => 2,
+        ProblemKind::Missing | ProblemKind::Withheld => 2,
         _ => 1,
     }
 }
