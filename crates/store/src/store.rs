@@ -43,6 +43,14 @@ pub struct Entry {
     pub modified: SystemTime,
 }
 
+impl Entry {
+    /// Whether it is what a sync tool, a browser or a desktop left, and no object.
+    #[must_use]
+    pub fn is_litter(&self) -> bool {
+        self.key.split('/').any(litter::is_litter)
+    }
+}
+
 /// A place for objects. Clones share everything.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -255,6 +263,12 @@ impl Store {
         self.0.meter.read()
     }
 
+    /// Whether the store is a folder, in which sync tools and people leave files.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.0.folder.is_some()
+    }
+
     /// Returns the store's URL, without secrets.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -407,8 +421,7 @@ impl Store {
     /// Makes an entry of an object of this store; none if it is what a sync tool left.
     fn entry(&self, meta: ObjectMeta) -> Option<Entry> {
         let entry = self.any_entry(meta)?;
-        let is_data = !entry.key.split('/').any(litter::is_litter);
-        is_data.then_some(entry)
+        (!entry.is_litter()).then_some(entry)
     }
 
     /// Makes an entry of an object of this store, whatever its name.

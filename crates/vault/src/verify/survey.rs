@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use futures::TryStreamExt;
 use store::Entry;
 
 use super::VerifyReport;
@@ -27,6 +28,7 @@ impl<R: Replica> Device<'_, R> {
         self.heed_emptiness(&own, &listing).await?;
         let segments = self.list_segments(report).await?;
         report.problems.extend(listing.foreign.iter().cloned());
+        self.name_litter(report).await?;
         let mut survey = Survey {
             lines: BTreeMap::new(),
             present: segments,
@@ -124,6 +126,22 @@ impl<R: Replica> Device<'_, R> {
             (line.lineage, line.heads) = (lineage, heads);
         }
         Ok(line)
+    }
+
+    /// Names what sync tools left: copies of objects under other names, most of all. In a bucket they leave nothing.
+    async fn name_litter(&self, report: &mut VerifyReport) -> Result<(), VaultError> {
+        let store = self.vault.store();
+        if !store.is_folder() {
+            return Ok(());
+        }
+        let listed: Result<Vec<Entry>, _> = store.list_stream("").try_collect().await;
+        let all = listed.map_err(VaultError::store("the store could not be listed"))?;
+        let litter = all.into_iter().filter(Entry::is_litter);
+        report.problems.extend(litter.map(|entry| Problem {
+            detail: "a sync tool or a desktop left it: it is ignored".into(),
+            ..foreign(entry.key)
+        }));
+        Ok(())
     }
 
     async fn list_segments(

@@ -512,7 +512,7 @@ fn show(
     };
     ui.out(format!("{did} vault {} in {url}", &vault[..8]));
     match joined.how {
-        How::Restored => ui.status("vault.json was gone from the store, or an old one lay there; it is put back as this device last saw it: the passphrases and recovery words of then are valid."),
+        How::Restored => ui.status("vault.json was gone from the store, or an old one lay there; it is put back as this device last saw it: its passphrases and recovery words stay valid."),
         How::Renewed => ui.warn("vault.json was gone from the store; there is a new one, under the same key. Only the new passphrase and the new recovery words open the vault: THE OLD ONES ARE NO LONGER VALID. Devices that are in the vault need neither."),
         How::Created | How::Joined | How::Already => {}
     }
@@ -522,6 +522,9 @@ fn show(
     let records = human::count(overview.pending, "record");
     match (overview.pending, is_known) {
         (0, _) => {}
+        (_, true) if matches!(joined.how, How::Restored | How::Renewed) => ui.status(format!(
+            "{records} of this device's own are to be published; what else the store has lost shows at the next sync, which publishes that too."
+        )),
         (_, true) => ui.status(format!("{records} here that it does not have yet.")),
         (_, false) => ui.status(format!(
             "{records} here; which of them it has already shows at the first pull."
