@@ -217,6 +217,16 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
             "its header says that it belongs to another place".into(),
         ));
     }
+    let body = decrypt(keys, epoch, (head, nonce, sealed))?;
+    unpack(body, raw_len as usize).ok_or_else(|| corrupt("its content does not decompress".into()))
+}
+
+/// Decrypts under the key of an epoch, or one that belongs to none.
+fn decrypt(
+    keys: &Keyring,
+    epoch: u32,
+    (head, nonce, sealed): (&[u8], &[u8], &[u8]),
+) -> Result<Vec<u8>, OpenError> {
     let opened = |subkeys: Subkeys| {
         let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
         let nonce = XNonce::from(array::<NONCE_LEN>(nonce));
@@ -227,25 +237,25 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         cipher.decrypt(&nonce, payload).ok()
     };
     let of_epoch = keys.subkeys(epoch);
-    let has_key = of_epoch.is_some();
-    let body = of_epoch
+    let (kind, detail) = match of_epoch {
+        Some(_) => (
+            ProblemKind::Corrupt,
+            "it does not authenticate under the vault's key".to_owned(),
+        ),
+        None => (
+            ProblemKind::NoKey,
+            format!("it is sealed with the key of epoch {epoch}"),
+        ),
+    };
+    of_epoch
         .into_iter()
         .chain(keys.subkeys_apart())
-        .find_map(opened);
-    let Some(body) = body else {
-        return Err(match has_key {
-            true => OpenError {
-                is_by_key: true,
-                ..corrupt("it does not authenticate under the vault's key".into())
-            },
-            false => OpenError {
-                kind: ProblemKind::NoKey,
-                detail: format!("it is sealed with the key of epoch {epoch}"),
-                is_by_key: true,
-            },
-        });
-    };
-    unpack(body, raw_len as usize).ok_or_else(|| corrupt("its content does not decompress".into()))
+        .find_map(opened)
+        .ok_or(OpenError {
+            kind,
+            detail,
+            is_by_key: true,
+        })
 }
 
 /// The epoch that a stored object says it was sealed in, unchecked: enough to know which key to fetch.

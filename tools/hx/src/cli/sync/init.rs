@@ -88,6 +88,18 @@ struct Entered {
     recovery: Option<String>,
 }
 
+impl Entered {
+    /// With keys that were not taken from this device as they were.
+    fn new(keys: Keyring, how: How, recovery: Option<String>) -> Self {
+        Self {
+            keys,
+            how,
+            had_key: false,
+            recovery,
+        }
+    }
+}
+
 /// How a device came into a vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
@@ -309,12 +321,7 @@ async fn create(
     if let Some(keys) = known {
         let vault = Vault::new(store, keys);
         let (how, recovery) = put_back(context, history, past, &vault, passphrase_file).await?;
-        return Ok(Entered {
-            keys: vault.keys().clone(),
-            how,
-            had_key: false,
-            recovery,
-        });
+        return Ok(Entered::new(vault.keys().clone(), how, recovery));
     }
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
     let phrase = new_recovery_phrase().to_string();
@@ -348,20 +355,10 @@ async fn create(
     {
         words.forget();
         key_file.remove();
-        return Ok(Entered {
-            keys: theirs,
-            how: How::Joined,
-            had_key: false,
-            recovery: None,
-        });
+        return Ok(Entered::new(theirs, How::Joined, None));
     }
     created.map_err(|error| failure_of(&error))?;
-    Ok(Entered {
-        keys,
-        how: How::Created,
-        had_key: false,
-        recovery: Some(phrase),
-    })
+    Ok(Entered::new(keys, How::Created, Some(phrase)))
 }
 
 /// Puts the description of this machine's vault back: as it was, if a copy of it is here. Without one there must be new secrets, and the
