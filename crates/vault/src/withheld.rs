@@ -73,7 +73,9 @@ impl<R: Replica> Device<'_, R> {
         survey: &Survey,
     ) -> Result<Vec<Problem>, VaultError> {
         let mut missing = self.missing()?;
-        for (by, line) in &survey.lines {
+        // What this device saw itself and is not shown any more has gone back: that is said of it already.
+        let others = survey.lines.iter().filter(|(by, _)| !is_own(own, by));
+        for (by, line) in others {
             add(&mut missing, *by, &line.manifest);
         }
         let said = survey.lines.values().flat_map(|line| line.removed.keys());
