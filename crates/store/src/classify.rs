@@ -7,7 +7,7 @@
 
 use crate::error::{BoxError, ErrorKind, StoreError};
 use crate::file::FileError;
-use crate::folder::RootMissing;
+use crate::folder::{NotAFile, RootMissing};
 use crate::store::OutOfTime;
 use std::error::Error;
 use std::fmt;
@@ -42,6 +42,7 @@ fn folder_remedy(kind: ErrorKind, error: &(dyn Error + 'static)) -> Option<&'sta
         return None;
     }
     match kind {
+        ErrorKind::Corrupt => Some("remove what has the object's name, and run it again"),
         ErrorKind::NoBucket => Some(
             "mount the disk or share that holds the folder, or correct its path; to start afresh create it (mkdir -p)",
         ),
@@ -105,6 +106,9 @@ pub(crate) fn kind_of_chain(error: &(dyn Error + 'static)) -> ErrorKind {
     }
     if first::<OutOfTime>(error).is_some() {
         return ErrorKind::Timeout;
+    }
+    if first::<NotAFile>(error).is_some() {
+        return ErrorKind::Corrupt;
     }
     #[cfg(feature = "s3")]
     if let Some(kind) = crate::s3::transport_kind(error) {

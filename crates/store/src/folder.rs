@@ -4,14 +4,17 @@
 //! that is gone (a disk that is not mounted) is an error, never an empty listing; only a write makes the folder. What sync
 //! tools leave in it is not read, and only our own stale temporary files are removed.
 //!
-//! It deliberately knows no locks: a writer whose directory is removed under it makes it again.
+//! It deliberately knows no locks but the one around a conditional update: a writer whose directory is removed under it makes it again.
 
+mod guard;
 mod pieces;
 mod references;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod walk;
+
+pub(crate) use guard::NotAFile;
 
 use crate::file::{self, AtomicFile, FileError};
 use async_trait::async_trait;
@@ -25,7 +28,7 @@ use object_store::{
 pub use references::Reference;
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -122,6 +125,23 @@ impl Folder {
         }
     }
 
+    /// Replaces a file if it still has this tag. Who else replaces it in this way, on this machine or another with the folder mounted, waits
+    /// meanwhile; where a file system has no locks it is looked at all the same.
+    fn exchange(&self, key: &Key, payload: &PutPayload, e_tag: Option<&str>) -> Result<PutResult> {
+        let place = self.place(key);
+        let fail = |error| failure(key, error);
+        self.prepare(&place).map_err(fail)?;
+        let _alone = guard::lock(&self.root().join(MARKER)).map_err(fail)?;
+        let found = fs::metadata(&place).ok().map(|found| self::e_tag(&found));
+        if found.as_deref() != e_tag {
+            return Err(object_store::Error::Precondition {
+                path: key.to_string(),
+                source: "somebody else replaced it since it was read".into(),
+            });
+        }
+        self.write(key, payload, false).map_err(fail)
+    }
+
     fn write(&self, key: &Key, payload: &PutPayload, only_new: bool) -> io::Result<PutResult> {
         let place = self.place(key);
         let mut file = self.begin(&place)?;
@@ -180,12 +200,11 @@ impl Folder {
 
     fn read(&self, key: &Key, options: &GetOptions) -> Result<GetResult> {
         let place = self.place(key);
-        let opened = File::open(&place).and_then(|file| file.metadata().map(|found| (file, found)));
-        let (file, found) = match opened {
-            Ok((_, found)) if !found.is_file() => {
-                return Err(self.absent(key, io::ErrorKind::IsADirectory.into()));
-            }
+        let (file, found) = match guard::open_regular(&place) {
             Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                return Err(self.absent(key, error));
+            }
             Err(error)
                 if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
                     .contains(&error.kind()) =>
@@ -328,12 +347,20 @@ impl ObjectStore for Folder {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
+        let key = location.clone();
         let only_new = match opts.mode {
             PutMode::Overwrite => false,
             PutMode::Create => true,
-            PutMode::Update(_) => return Err(not_implemented("conditional update")),
+            // A plain folder has nothing of ours in it that could be locked.
+            PutMode::Update(_) if !self.0.is_marked => {
+                return Err(not_implemented("conditional update"));
+            }
+            PutMode::Update(seen) => {
+                let work =
+                    move |folder: &Folder| folder.exchange(&key, &payload, seen.e_tag.as_deref());
+                return self.blocking(work).await;
+            }
         };
-        let key = location.clone();
         self.blocking(move |folder| {
             folder
                 .write(&key, &payload, only_new)

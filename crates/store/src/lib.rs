@@ -36,6 +36,6 @@ pub use probe::{
 };
 #[cfg(feature = "s3")]
 pub use s3::{ColdStorageRule, http_client, secret_http_client};
-pub use store::{Entry, Store};
+pub use store::{Compared, Entry, Store, Version};
 pub use tuning::{Encryption, Environment, Tuning};
 pub use url::{StoreKind, StoreUrl, UrlError, UrlSecrets};

@@ -3,9 +3,13 @@
 //! What must hold: `put` replaces the whole object or leaves it alone; `get` returns as many bytes as the store says the
 //! object has; `list` returns everything below the prefix or an error; `delete` of what is not there succeeds.
 //!
-//! It deliberately offers no conditional write, rename or lock: nothing above may rest on one.
+//! It deliberately offers no rename and no lock, and one conditional write ([`Store::exchange`]) that may turn out to be none: nothing
+//! above may rest on it.
 
+mod exchange;
 mod opening;
+
+pub use exchange::{Compared, Version};
 
 use crate::classify::from_library;
 use crate::error::{ErrorKind, StoreError};
@@ -37,6 +41,14 @@ pub struct Entry {
     pub size: u64,
     /// When the store says it was written last.
     pub modified: SystemTime,
+}
+
+impl Entry {
+    /// Whether it is what a sync tool, a browser or a desktop left, and no object.
+    #[must_use]
+    pub fn is_litter(&self) -> bool {
+        self.key.split('/').any(litter::is_litter)
+    }
 }
 
 /// A place for objects. Clones share everything.
@@ -168,28 +180,7 @@ impl Store {
     /// # Errors
     /// Of kind `NotFound` if there is none, `Corrupt` if it does not have the length that the store announced.
     pub async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let path = self.path("get", key)?;
-        tracing::debug!(key, "get");
-        let _permit = self.0.downloads.acquire().await;
-        self.count(Request::Get);
-        let read = async {
-            let found = self.0.objects.get(&path).await?;
-            let size = found.meta.size;
-            found.bytes().await.map(|bytes| (size, bytes))
-        };
-        let (size, bytes) = self.run("get", Some(key), read).await?;
-        if bytes.len() as u64 != size {
-            return Err(StoreError::new(
-                ErrorKind::Corrupt,
-                "get",
-                Some(key),
-                format!("{} of {size} bytes arrived", bytes.len()),
-            ));
-        }
-        if self.0.counts_operations {
-            self.0.meter.received(bytes.len());
-        }
-        Ok(bytes)
+        Ok(self.read_whole(key, None).await?.0)
     }
 
     /// Lists everything below a prefix, sorted by key. The litter of sync tools is left out.
@@ -270,6 +261,12 @@ impl Store {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.0.meter.read()
+    }
+
+    /// Whether the store is a folder, in which sync tools and people leave files.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.0.folder.is_some()
     }
 
     /// Returns the store's URL, without secrets.
@@ -424,8 +421,7 @@ impl Store {
     /// Makes an entry of an object of this store; none if it is what a sync tool left.
     fn entry(&self, meta: ObjectMeta) -> Option<Entry> {
         let entry = self.any_entry(meta)?;
-        let is_data = !entry.key.split('/').any(litter::is_litter);
-        is_data.then_some(entry)
+        (!entry.is_litter()).then_some(entry)
     }
 
     /// Makes an entry of an object of this store, whatever its name.

@@ -22,10 +22,11 @@ use crate::ids::NodeId;
 use crate::keys::Keyring;
 use crate::maintain::RepairReport;
 use crate::manifest::{Manifest, ManifestRef, forks};
+use crate::marks::epoch_of;
 use crate::pull::decode;
 use crate::replica::{Replica, Source};
-use crate::seal::{self, Place};
-use crate::vault::{MANIFESTS, SEGMENTS, epoch_of};
+use crate::seal::{self, OBJECT_BYTES_MAX, Place};
+use crate::vault::{MANIFESTS, SEGMENTS};
 
 /// What was found of earlier vaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -267,7 +268,7 @@ impl<R: Replica> Device<'_, R> {
 
     /// Fetches an object. The inner error is about that object alone.
     async fn get(&self, key: &str) -> Result<Result<Bytes, Problem>, VaultError> {
-        let error = match self.vault.store().get(key).await {
+        let error = match self.vault.store().get_up_to(key, OBJECT_BYTES_MAX).await {
             Ok(object) => return Ok(Ok(object)),
             Err(error) => error,
         };

@@ -14,10 +14,11 @@ use store::ErrorKind;
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
 use crate::manifest::{Manifest, ManifestRef};
+use crate::marks::{self, epoch_of};
 use crate::replica::Replica;
 use crate::seal::{self, ObjectKind, Place};
 use crate::state::{self, Intent, OwnState, PushProgress, StateKeys};
-use crate::vault::{MANIFESTS, Vault, epoch_of};
+use crate::vault::{MANIFESTS, Vault};
 
 /// Limits and circumstances of one run. No `Default`: the tool decides each.
 #[derive(Clone)]
@@ -88,6 +89,9 @@ impl Observer for () {
     fn step(&mut self, _: Step) {}
 }
 
+/// A manifest has some hundred bytes for each live segment, of which there are few.
+const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+
 /// A device at work on a vault.
 pub struct Device<'a, R> {
     pub(crate) vault: &'a Vault,
@@ -108,7 +112,7 @@ impl<R> fmt::Debug for Device<'_, R> {
 /// All manifests in the store, by node, ascending.
 pub(crate) struct Listing {
     pub(crate) nodes: BTreeMap<NodeId, Vec<ManifestRef>>,
-    pub(crate) foreign: Vec<String>,
+    pub(crate) foreign: Vec<Problem>,
     /// When they were asked for, in milliseconds since the Unix epoch by this device's clock.
     pub(crate) at_ms: i64,
 }
@@ -202,9 +206,11 @@ impl<'a, R: Replica> Device<'a, R> {
             foreign: vec![],
             at_ms,
         };
-        self.vault
-            .heed_epoch(entries.iter().map(|entry| entry.key.as_str()))
-            .await?;
+        let keys = entries.iter().map(|entry| entry.key.as_str());
+        let unbacked = self.vault.heed_epoch(keys).await?;
+        listing
+            .foreign
+            .extend(unbacked.into_iter().map(marks::unbacked));
         for entry in entries {
             if epoch_of(&entry.key).is_some() {
                 continue;
@@ -224,7 +230,7 @@ impl<'a, R: Replica> Device<'a, R> {
                         hash,
                     });
                 }
-                _ => listing.foreign.push(entry.key),
+                _ => listing.foreign.push(foreign(entry.key)),
             }
         }
         for refs in listing.nodes.values_mut() {
@@ -241,7 +247,7 @@ impl<'a, R: Replica> Device<'a, R> {
         manifest: ManifestRef,
     ) -> Result<Result<Manifest, Problem>, VaultError> {
         let key = manifest.key(node);
-        let plaintext = match fetch(self.vault, &key).await? {
+        let plaintext = match fetch(self.vault, &key, MANIFEST_BYTES_MAX).await? {
             Ok(plaintext) => plaintext,
             Err(problem) => return Ok(Err(problem)),
         };
@@ -254,9 +260,12 @@ impl<'a, R: Replica> Device<'a, R> {
 }
 
 /// Fetches and opens one object. The outer error is the store's (the run cannot go on), the inner is about this object alone.
+///
+/// What says that it has more than `bytes_max` bytes is not read: who can write to the store could fill the memory with it.
 pub(crate) async fn fetch(
     vault: &Vault,
     key: &str,
+    bytes_max: u64,
 ) -> Result<Result<Vec<u8>, Problem>, VaultError> {
     let problem = |kind, detail: String| {
         Ok(Err(Problem {
@@ -265,7 +274,7 @@ pub(crate) async fn fetch(
             detail,
         }))
     };
-    let object = match vault.store().get(key).await {
+    let object = match vault.store().get_up_to(key, bytes_max).await {
         Ok(object) => object,
         Err(error) => {
             return match error.kind() {
@@ -293,13 +302,37 @@ pub(crate) async fn fetch(
                 ),
             }
         }
-        Err(error) => problem(
-            error.kind,
+        Err(error) => {
+            let mut detail = error.detail.clone();
             if key.starts_with(MANIFESTS) && error.kind == ProblemKind::Corrupt {
-                format!("manifest corruption detected: {}", error.detail)
-            } else {
-                error.detail
-            },
-        ),
+                detail.insert_str(0, "manifest corruption detected: ");
+            }
+            if is_under_our_key(vault, &error, &object) {
+                // Somebody forged it; or two devices rotated the key at once, and one of the keys is none: of this device, perhaps.
+                vault.check_file().await?;
+                detail.push_str(
+                    "; if two devices rotated the key at once, `sync init` on the one that was overtaken publishes anew what it wrote",
+                );
+            }
+            problem(error.kind, detail)
+        }
+    }
+}
+
+/// Whether an object claims the newest key, which is not the vault's first, and does not open with it.
+fn is_under_our_key(vault: &Vault, error: &seal::OpenError, object: &[u8]) -> bool {
+    let epoch = vault.keys().epoch();
+    error.kind == ProblemKind::Corrupt
+        && error.is_by_key
+        && epoch > 1
+        && seal::claimed_epoch(object) == Some(epoch)
+}
+
+/// An object that is nobody's.
+pub(crate) fn foreign(key: String) -> Problem {
+    Problem {
+        key,
+        kind: ProblemKind::Foreign,
+        detail: "no object of a vault has such a name".into(),
     }
 }

@@ -35,6 +35,35 @@ pub enum VaultError {
     /// `vault.json` cannot be understood.
     #[error("vault.json is damaged: {0}")]
     DamagedVaultFile(String),
+    /// `vault.json` has another key of its epoch than this device.
+    #[error(
+        "vault.json is not under the key of epoch {epoch} that this device has: another device rotated the key at the same time, and its key holds; or somebody changed the file"
+    )]
+    OtherKey {
+        /// The epoch of the file.
+        epoch: u32,
+    },
+    /// `vault.json` is this vault's, from before a rotation that this device knows of.
+    #[error(
+        "vault.json is an old one: it has epoch {epoch}, and the key was rotated to epoch {newest}; an old copy was put back, or another device wrote over the newer one"
+    )]
+    OldVaultFile {
+        /// The epoch of the file.
+        epoch: u32,
+        /// The newest that this device has a key of.
+        newest: u32,
+    },
+    /// Another device rotated the key while this one did.
+    #[error(
+        "another device rotated the key at the same moment, and its key holds: the passphrase and the words that were made here open nothing"
+    )]
+    Overtaken,
+    /// Other devices went on changing `vault.json`.
+    #[error("other devices keep changing vault.json: nothing was changed by this one")]
+    Contended,
+    /// `vault.json` has as many ways in as it may have.
+    #[error("vault.json has {0} ways in, and there may be no more")]
+    TooManySlots(usize),
     /// The store holds another vault than the one this device belongs to.
     #[error("the store holds vault {found}, but this device belongs to vault {expected}")]
     OtherVault {
@@ -157,7 +186,7 @@ impl ProblemKind {
     pub fn is_serious(self) -> bool {
         !matches!(
             self,
-            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Withheld | Self::Accepted
+            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Accepted
         )
     }
 
@@ -192,7 +221,7 @@ impl ProblemKind {
                 "nothing: this device's next push publishes again what it has of it; another device's next push replaces its manifest"
             }
             Self::Withheld => {
-                "run the pull again later; if it stays, ask who can write to the store"
+                "run the pull again later: it may be under way; if it stays, ask who can write to the store, and `sync repair` on each device that still has its records; `sync pull --force` accepts that it is gone"
             }
         }
     }

@@ -27,6 +27,7 @@
 
 mod absorb;
 mod accept;
+mod change;
 mod device;
 mod error;
 mod glance;
@@ -35,6 +36,7 @@ mod keys;
 mod lineage;
 mod maintain;
 mod manifest;
+mod marks;
 mod mend;
 mod overview;
 mod pull;
@@ -46,14 +48,17 @@ mod state;
 mod tiers;
 mod vault;
 mod verify;
+mod withheld;
 
 pub use absorb::Absorbed;
+pub use change::Rotation;
 pub use device::{Device, Observer, Options, Step};
 pub use error::{Problem, ProblemKind, VaultError};
 pub use glance::{Glance, Look};
 pub use ids::{InvalidId, NodeId, ObjectHash, RecordId, VaultId};
 pub use keys::{
-    KdfCost, Keyring, Secret, Slot, SlotKind, VaultFile, WrappedKey, new_recovery_phrase,
+    KdfCost, Keyring, Secret, Slot, SlotKind, Succession, VaultFile, WrappedKey,
+    new_recovery_phrase,
 };
 pub use maintain::{RepairReport, ResetMode};
 pub use manifest::{Manifest, ManifestRef, SegmentEntry, Takeover};

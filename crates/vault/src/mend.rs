@@ -17,7 +17,7 @@ use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
 use crate::state::{self, Leaving, OwnState};
 use crate::vault::MANIFESTS;
-use crate::verify::{Survey, VerifyReport, ids, live_keys};
+use crate::verify::{Survey, VerifyReport, ids, live_keys, named_sizes};
 
 /// What a reading of all segments showed.
 #[derive(Default)]
@@ -126,39 +126,43 @@ impl<R: Replica> Device<'_, R> {
         let leaving: BTreeSet<NodeId> = removals.iter().map(|removal| removal.node).collect();
         let floor = self.published_floor(own)?;
         let mut shown = Shown::default();
-        self.read_segments(&survey.present, |this, key, outcome| {
-            let records = match outcome {
-                Err(problem) => {
-                    report.problems.push(problem);
-                    return Ok(());
-                }
-                Ok((_, records)) => records,
-            };
-            let node = Place::parse(key)
-                .expect("only keys of segments were asked for")
-                .0
-                .node;
-            let (is_live, leaves) = (live.contains(key), leaving.contains(&node));
-            shown.note(key, (is_live, leaves, node == own.node), ids::<R>(&records));
-            shown.is_stained |= is_live && node == own.node && this.holds_forgotten(&records)?;
-            let is_ours_too = own.is_ours_too(node);
-            let source = if !is_live || leaves || node == own.node {
-                Source::Salvage
-            } else {
-                Source::Vault {
-                    unpublished_above: if is_ours_too { u64::MAX } else { floor },
-                }
-            };
-            let applied =
-                this.replica
-                    .apply(records, source, &[])
-                    .map_err(|source| VaultError::Replica {
+        self.read_segments(
+            &survey.present,
+            &named_sizes(survey),
+            |this, key, outcome| {
+                let records = match outcome {
+                    Err(problem) => {
+                        report.problems.push(problem);
+                        return Ok(());
+                    }
+                    Ok((_, records)) => records,
+                };
+                let node = Place::parse(key)
+                    .expect("only keys of segments were asked for")
+                    .0
+                    .node;
+                let (is_live, leaves) = (live.contains(key), leaving.contains(&node));
+                shown.note(key, (is_live, leaves, node == own.node), ids::<R>(&records));
+                shown.is_stained |=
+                    is_live && node == own.node && this.holds_forgotten(&records)?;
+                let is_ours_too = own.is_ours_too(node);
+                let source = if !is_live || leaves || node == own.node {
+                    Source::Salvage
+                } else {
+                    Source::Vault {
+                        unpublished_above: if is_ours_too { u64::MAX } else { floor },
+                    }
+                };
+                let applied = this.replica.apply(records, source, &[]).map_err(|source| {
+                    VaultError::Replica {
                         doing: "apply what was read",
                         source,
-                    })?;
-            report.recovered += applied.added;
-            Ok(())
-        })
+                    }
+                })?;
+                report.recovered += applied.added;
+                Ok(())
+            },
+        )
         .await?;
         Ok(shown)
     }

@@ -15,7 +15,7 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use crate::error::ProblemKind;
 use crate::ids::{NodeId, ObjectHash, VaultId};
-use crate::keys::Keyring;
+use crate::keys::{Keyring, Subkeys};
 
 /// The version of the object format that this code writes; it reads 1 to this.
 pub const FORMAT_VERSION: u8 = 1;
@@ -114,7 +114,13 @@ pub struct OpenError {
     pub kind: ProblemKind,
     /// One sentence of detail.
     pub detail: String,
+    /// Whether it is whole as it was named, and no key that is here opens it.
+    pub is_by_key: bool,
 }
+
+/// No object that can be opened is larger.
+pub(crate) const OBJECT_BYTES_MAX: u64 =
+    (HEADER_LEN + NONCE_LEN + PLAINTEXT_BYTES_MAX + TAG_LEN) as u64;
 
 /// Compresses (zstd at `level`, or not at all) and encrypts `plaintext` for its place, under the newest key.
 ///
@@ -168,11 +174,13 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         return Err(OpenError {
             kind: ProblemKind::Foreign,
             detail: "no object of a vault has such a name".into(),
+            is_by_key: false,
         });
     };
     let corrupt = |detail: String| OpenError {
         kind: ProblemKind::Corrupt,
         detail,
+        is_by_key: false,
     };
     if ObjectHash::of(object) != hash {
         return Err(corrupt(format!(
@@ -189,6 +197,7 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         return Err(OpenError {
             kind: ProblemKind::NewerFormat,
             detail: format!("it has format version {}", object[3]),
+            is_by_key: false,
         });
     }
     let (head, rest) = object.split_at(HEADER_LEN);
@@ -198,6 +207,7 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
         return Err(OpenError {
             kind: ProblemKind::OtherVault,
             detail: format!("it belongs to vault {vault}"),
+            is_by_key: false,
         });
     }
     let epoch = u32::from_le_bytes(array(&head[37..41]));
@@ -207,23 +217,45 @@ pub fn open(keys: &Keyring, key: &str, object: &[u8]) -> Result<Vec<u8>, OpenErr
             "its header says that it belongs to another place".into(),
         ));
     }
-    let Some(subkeys) = keys.subkeys(epoch) else {
-        return Err(OpenError {
-            kind: ProblemKind::NoKey,
-            detail: format!("it is sealed with the key of epoch {epoch}"),
-        });
-    };
-    let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
-    let body = cipher
-        .decrypt(
-            &XNonce::from(array::<NONCE_LEN>(nonce)),
-            Payload {
-                msg: sealed,
-                aad: head,
-            },
-        )
-        .map_err(|_| corrupt("it does not authenticate under the vault's key".into()))?;
+    let body = decrypt(keys, epoch, (head, nonce, sealed))?;
     unpack(body, raw_len as usize).ok_or_else(|| corrupt("its content does not decompress".into()))
+}
+
+/// Decrypts under the key of an epoch, or one that belongs to none.
+fn decrypt(
+    keys: &Keyring,
+    epoch: u32,
+    (head, nonce, sealed): (&[u8], &[u8], &[u8]),
+) -> Result<Vec<u8>, OpenError> {
+    let opened = |subkeys: Subkeys| {
+        let cipher = XChaCha20Poly1305::new((&subkeys.encryption).into());
+        let nonce = XNonce::from(array::<NONCE_LEN>(nonce));
+        let payload = Payload {
+            msg: sealed,
+            aad: head,
+        };
+        cipher.decrypt(&nonce, payload).ok()
+    };
+    let of_epoch = keys.subkeys(epoch);
+    let (kind, detail) = match of_epoch {
+        Some(_) => (
+            ProblemKind::Corrupt,
+            "it does not authenticate under the vault's key".to_owned(),
+        ),
+        None => (
+            ProblemKind::NoKey,
+            format!("it is sealed with the key of epoch {epoch}"),
+        ),
+    };
+    of_epoch
+        .into_iter()
+        .chain(keys.subkeys_apart())
+        .find_map(opened)
+        .ok_or(OpenError {
+            kind,
+            detail,
+            is_by_key: true,
+        })
 }
 
 /// The epoch that a stored object says it was sealed in, unchecked: enough to know which key to fetch.

@@ -104,6 +104,9 @@ pub struct OwnState {
     /// push looks into those segments even if nothing was erased since.
     #[serde(default)]
     pub stained: bool,
+    /// The newest key, by its fingerprint, once `vault.json` showed after it was made that it holds: two devices may rotate at once.
+    #[serde(default)]
+    pub proved: Option<String>,
 }
 
 /// A live segment of this device.
@@ -245,6 +248,10 @@ impl StateKeys {
     pub fn generation(&self) -> String {
         format!("vault/{}/generation", self.vault)
     }
+    /// Of the manifests that others saw and this store does not show.
+    pub(crate) fn withheld(&self) -> String {
+        format!("vault/{}/withheld", self.vault)
+    }
     /// Of one [`NodeState`].
     pub fn node(&self, node: NodeId) -> String {
         format!("vault/{}/node/{node}", self.vault)
@@ -352,6 +359,7 @@ impl OwnState {
             unclaimed: false,
             again: None,
             stained: false,
+            proved: None,
         }
     }
 

@@ -8,23 +8,16 @@ use std::sync::Arc;
 use store::{ErrorKind, Store};
 
 use crate::error::VaultError;
-use crate::ids::VaultId;
 use crate::keys::{KdfCost, Keyring, Secret, VaultFile};
 
 /// The key of the vault file.
 pub const VAULT_FILE: &str = "vault.json";
+/// `vault.json` has some kilobytes, and never more than this: what is larger is no such file, and is not read.
+pub(crate) const VAULT_FILE_BYTES_MAX: u64 = 1 << 20;
 /// What the keys of all manifests begin with.
 pub const MANIFESTS: &str = "manifests/";
 /// What the keys of all segments begin with.
 pub const SEGMENTS: &str = "objects/segments/";
-
-/// What the keys of the marks begin with that a rotation leaves among the manifests.
-const EPOCH_MARK: &str = "manifests/epoch-";
-
-/// The epoch that a mark names.
-pub(crate) fn epoch_of(key: &str) -> Option<u32> {
-    u32::from_str_radix(key.strip_prefix(EPOCH_MARK)?, 16).ok()
-}
 
 /// An opened vault: a store and the keys to it.
 #[derive(Clone, Debug)]
@@ -71,7 +64,7 @@ impl Vault {
     /// # Errors
     /// If the store fails or the file is damaged.
     pub async fn read_file(store: &Store) -> Result<Option<VaultFile>, VaultError> {
-        match store.get(VAULT_FILE).await {
+        match store.get_up_to(VAULT_FILE, VAULT_FILE_BYTES_MAX).await {
             Ok(bytes) => VaultFile::parse(&bytes).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(VaultError::store(
@@ -80,17 +73,18 @@ impl Vault {
         }
     }
 
-    /// Creates a vault with a slot for each secret and reads it back.
+    /// Creates the vault of these keys with a slot for each secret, and reads it back.
     ///
     /// # Errors
     /// If the store fails, or another device created a vault in the same place at the same time ([`VaultError::OtherVault`]).
     pub async fn create(
         store: Store,
+        keys: Keyring,
         domain: &str,
         secrets: &[&Secret],
         cost: KdfCost,
     ) -> Result<Self, VaultError> {
-        let vault = Self::new(store, Keyring::generate());
+        let vault = Self::new(store, keys);
         let file = VaultFile::build(&vault.keys, domain, 1, secrets, cost)?;
         vault.write_file(&file).await?;
         Ok(vault)
@@ -124,8 +118,7 @@ impl Vault {
     /// Checks that the store still holds this vault with this key.
     ///
     /// # Errors
-    /// [`VaultError::NoVault`], [`VaultError::NoVaultFile`], [`VaultError::OtherVault`], [`VaultError::Rotated`], damage, or the store's
-    /// own.
+    /// [`VaultError::NoVault`], [`VaultError::NoVaultFile`], what [`VaultFile::check`] says, or the store's own.
     pub async fn check_file(&self) -> Result<VaultFile, VaultError> {
         let Some(file) = Self::read_file(&self.store).await? else {
             let place = self.store.describe();
@@ -139,93 +132,17 @@ impl Vault {
         Ok(file)
     }
 
-    fn tell(&self, file: &VaultFile) {
+    pub(crate) fn tell(&self, file: &VaultFile) {
         if let Some(witness) = &self.witness.0 {
             witness(file);
         }
     }
 
-    async fn manifests(&self) -> Result<Vec<String>, VaultError> {
+    pub(crate) async fn manifests(&self) -> Result<Vec<String>, VaultError> {
         let entries = self.store.list(MANIFESTS).await.map_err(VaultError::store(
             "the vault's manifests could not be listed",
         ))?;
         Ok(entries.into_iter().map(|entry| entry.key).collect())
-    }
-
-    /// The epoch of a newer key than these, if a mark in the store says that this vault has one.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn newer_epoch(&self) -> Result<Option<u32>, VaultError> {
-        let mut newest = None;
-        for mark in self.manifests().await? {
-            let epoch = epoch_of(&mark).filter(|epoch| *epoch > self.keys.epoch());
-            if epoch > newest
-                && self
-                    .marked_by(&mark)
-                    .await?
-                    .is_none_or(|vault| vault == self.keys.vault())
-            {
-                newest = epoch;
-            }
-        }
-        Ok(newest)
-    }
-
-    /// Leaves a mark among the manifests that a newer key holds, so that every device that lists them looks at `vault.json` again
-    /// before it seals anything with an older one.
-    ///
-    /// # Errors
-    /// If the store fails.
-    pub async fn mark_epoch(&self) -> Result<(), VaultError> {
-        let key = format!("{EPOCH_MARK}{:08x}", self.keys.epoch());
-        let text = format!(
-            "{}\nthe key was rotated; see vault.json\n",
-            self.keys.vault()
-        );
-        self.store
-            .put(&key, text.into())
-            .await
-            .map_err(VaultError::store("the rotation could not be announced"))
-    }
-
-    /// Whether the keys are as new as the marks in the store say: an old `vault.json` that was put back must not let anybody in.
-    ///
-    /// # Errors
-    /// [`VaultError::Rotated`], [`VaultError::DamagedVaultFile`] if `vault.json` is older than the vault, or the store's.
-    pub async fn check_epoch(&self) -> Result<(), VaultError> {
-        let keys = self.manifests().await?;
-        self.heed_epoch(keys.iter().map(String::as_str)).await
-    }
-
-    /// Which vault a mark says that it is of; the first marks said nothing. A vault that was once in the same place may have left it.
-    pub(crate) async fn marked_by(&self, key: &str) -> Result<Option<VaultId>, VaultError> {
-        let mark = self.store.get(key).await;
-        let mark = mark.map_err(VaultError::store(format!("{key} could not be read")))?;
-        let text = std::str::from_utf8(&mark).unwrap_or_default();
-        Ok(text.lines().next().and_then(|line| line.parse().ok()))
-    }
-
-    /// A mark is only a reason to look: `vault.json`, which authenticates, decides.
-    pub(crate) async fn heed_epoch<'k>(
-        &self,
-        keys: impl Iterator<Item = &'k str>,
-    ) -> Result<(), VaultError> {
-        let newer = |key: &&str| epoch_of(key).is_some_and(|epoch| epoch > self.keys.epoch());
-        let marks: Vec<&str> = keys.filter(newer).collect();
-        if marks.is_empty() {
-            return Ok(());
-        }
-        self.check_file().await?;
-        for mark in marks {
-            let named = self.marked_by(mark).await?;
-            if named.is_none_or(|vault| vault == self.keys.vault()) {
-                return Err(VaultError::DamagedVaultFile(format!(
-                    "it is older than the vault, whose key was rotated ({mark}): an old copy was put back"
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// The store.

@@ -11,6 +11,7 @@ mod lock;
 mod observe;
 mod past;
 mod run;
+mod words;
 
 pub use description::Description;
 pub use keyfile::KeyFile;
@@ -18,3 +19,4 @@ pub use lock::SyncLock;
 pub use observe::Watcher;
 pub use past::{DayUsage, LastSync, Membership, Month, Past};
 pub use run::{Link, failure_of, history_failure, problems_failure, vault_options, worst};
+pub use words::Words;

@@ -1,5 +1,7 @@
 //! The folder store against a real file system.
 
+mod guard;
+
 use super::walk;
 use super::*;
 use crate::{Environment, ErrorKind, Store, StoreUrl, Tuning};
@@ -160,7 +162,7 @@ async fn an_unfinished_write_is_never_seen_and_removed_when_stale() {
     fs::write(&stale, b"half").expect("writes");
     fs::write(&fresh, b"half").expect("writes");
     let long_ago = SystemTime::now() - Duration::from_secs(25 * 60 * 60);
-    File::options()
+    fs::File::options()
         .write(true)
         .open(&stale)
         .expect("opens")

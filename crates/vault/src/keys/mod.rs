@@ -6,6 +6,7 @@
 //! What it deliberately does not do: store anything (a tool puts [`Keyring::to_secret_json`] where only its owner reads it);
 //! remember the recovery phrase, which is shown once.
 
+mod kept;
 mod slot;
 
 use std::fmt;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::error::VaultError;
-use crate::ids::{VaultId, from_hex, random_bytes, to_hex};
+use crate::ids::{VaultId, random_bytes, to_hex};
 
 pub use slot::{KdfCost, Slot, SlotKind, WrappedKey};
 use slot::{unwrap_previous, wrap_previous};
@@ -26,6 +27,18 @@ pub struct Keyring {
     vault: VaultId,
     /// Keys of the epochs 1, 2, …
     keys: Vec<[u8; 32]>,
+    /// Keys that belong to no epoch: one that this device made for a rotation and that `vault.json` does not have (yet), or had not in the
+    /// end because another device's took its place. What was sealed with one can be read here; nothing is sealed with it any more.
+    apart: Vec<[u8; 32]>,
+}
+
+/// What became of this device's keys when others opened `vault.json`.
+#[derive(Debug)]
+pub struct Succession {
+    /// The keys from now on; those that were given up are kept apart.
+    pub keys: Keyring,
+    /// Whether a key was given up that objects of this device may be sealed with. No other device can read those.
+    pub gave_up: bool,
 }
 
 /// The keys derived from one epoch's key, one a purpose.
@@ -108,6 +121,7 @@ impl Keyring {
         Self {
             vault: VaultId::random(),
             keys: vec![random_bytes()],
+            apart: vec![],
         }
     }
 
@@ -131,10 +145,24 @@ impl Keyring {
 
     pub(crate) fn subkeys(&self, epoch: u32) -> Option<Subkeys> {
         let key = self.keys.get((epoch as usize).checked_sub(1)?)?;
-        Some(Subkeys {
+        Some(self.subkeys_of(key))
+    }
+
+    /// Those of the keys that belong to no epoch.
+    pub(crate) fn subkeys_apart(&self) -> impl Iterator<Item = Subkeys> + '_ {
+        self.apart.iter().map(|key| self.subkeys_of(key))
+    }
+
+    fn subkeys_of(&self, key: &[u8; 32]) -> Subkeys {
+        Subkeys {
             encryption: self.derive("syncline vault v1 encryption", key),
             nonce: self.derive("syncline vault v1 nonce", key),
-        })
+        }
+    }
+
+    /// Says which key is the newest, without giving anything of it away.
+    pub(crate) fn fingerprint(&self) -> String {
+        to_hex(&self.derive("syncline vault v1 fingerprint", self.newest())[..8])
     }
 
     fn derive(&self, context: &str, key: &[u8; 32]) -> [u8; 32] {
@@ -146,38 +174,6 @@ impl Keyring {
 
     fn newest(&self) -> &[u8; 32] {
         self.keys.last().expect("a keyring is never empty")
-    }
-
-    /// The keys as JSON, for a place that only their owner can read.
-    pub fn to_secret_json(&self) -> Zeroizing<String> {
-        let keys: Vec<_> = self.keys.iter().map(|key| to_hex(key)).collect();
-        Zeroizing::new(serde_json::json!({ "vault": self.vault, "keys": keys }).to_string())
-    }
-
-    /// Reads [`Keyring::to_secret_json`].
-    ///
-    /// # Errors
-    /// [`VaultError::DamagedVaultFile`] if it is anything else.
-    pub fn from_secret_json(text: &str) -> Result<Self, VaultError> {
-        #[derive(Deserialize)]
-        struct Stored {
-            vault: VaultId,
-            keys: Vec<String>,
-        }
-        let damaged =
-            || VaultError::DamagedVaultFile("the key file of this device is not one".into());
-        let stored: Stored = serde_json::from_str(text).map_err(|_| damaged())?;
-        let keys: Option<Vec<[u8; 32]>> = stored
-            .keys
-            .iter()
-            .map(|key| from_hex(key)?.try_into().ok())
-            .collect();
-        keys.filter(|keys| !keys.is_empty())
-            .map(|keys| Self {
-                vault: stored.vault,
-                keys,
-            })
-            .ok_or_else(damaged)
     }
 }
 
@@ -284,15 +280,21 @@ impl VaultFile {
         let keys = Keyring {
             vault: self.vault,
             keys,
+            apart: vec![],
         };
-        self.check(&keys)?;
-        Ok(keys)
+        match self.is_under(&keys) && self.epoch == keys.epoch() {
+            true => Ok(keys),
+            false => Err(tampered(
+                "its authentication code is wrong: somebody changed it",
+            )),
+        }
     }
 
     /// Whether this file belongs to `keys` and is as it was written.
     ///
     /// # Errors
-    /// [`VaultError::OtherVault`], [`VaultError::Rotated`], or [`VaultError::DamagedVaultFile`].
+    /// [`VaultError::OtherVault`], [`VaultError::Rotated`], [`VaultError::OldVaultFile`], [`VaultError::OtherKey`], or
+    /// [`VaultError::DamagedVaultFile`].
     pub fn check(&self, keys: &Keyring) -> Result<(), VaultError> {
         if self.vault != keys.vault {
             return Err(VaultError::OtherVault {
@@ -304,20 +306,31 @@ impl VaultFile {
             return Err(VaultError::Rotated { epoch: self.epoch });
         }
         if self.epoch < keys.epoch() {
-            return Err(tampered(
-                "it is older than the keys of this device: an old copy was put back",
-            ));
+            let then = keys.up_to(self.epoch);
+            return Err(match then.is_some_and(|then| self.is_under(&then)) {
+                true => VaultError::OldVaultFile {
+                    epoch: self.epoch,
+                    newest: keys.epoch(),
+                },
+                false => VaultError::OtherKey { epoch: self.epoch },
+            });
         }
+        if self.is_under(keys) {
+            return Ok(());
+        }
+        // Of the first epoch there is one key. Of a later one two devices may each have made one.
+        Err(match self.epoch {
+            0..=1 => tampered("its authentication code is wrong: somebody changed it"),
+            epoch => VaultError::OtherKey { epoch },
+        })
+    }
+
+    /// Whether its authentication code was made with the newest of these keys.
+    fn is_under(&self, keys: &Keyring) -> bool {
         let found = blake3::Hash::from_hex(&self.mac).ok();
         // Comparing hashes takes the same time wherever they differ; the text itself has only one form.
         let same = found == blake3::Hash::from_hex(self.mac_under(keys)).ok();
-        if same && !self.mac.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Ok(())
-        } else {
-            Err(tampered(
-                "its authentication code is wrong: somebody changed it",
-            ))
-        }
+        same && !self.mac.bytes().any(|byte| byte.is_ascii_uppercase())
     }
 
     /// Adds a way in. Requires the keys, so nobody else can.
@@ -330,12 +343,25 @@ impl VaultFile {
         secret: &Secret,
         cost: KdfCost,
     ) -> Result<Self, VaultError> {
+        self.with_made(keys, Slot::wrap(keys, secret, cost)?)
+    }
+
+    /// Adds a way in that was made already: for another state of the file, perhaps.
+    pub(crate) fn with_made(&self, keys: &Keyring, slot: Slot) -> Result<Self, VaultError> {
         self.check(keys)?;
         let mut file = self.clone();
-        file.slots.push(Slot::wrap(keys, secret, cost)?);
+        file.slots.push(slot);
+        if file.slots.len() > SLOTS_MAX {
+            return Err(VaultError::TooManySlots(SLOTS_MAX));
+        }
         file.generation += 1;
         file.mac = file.mac_under(keys);
         Ok(file)
+    }
+
+    /// Whether all ways into `other` are ways into this one.
+    pub(crate) fn has_ways_of(&self, other: &Self) -> bool {
+        other.slots.iter().all(|slot| self.slots.contains(slot))
     }
 
     fn mac_under(&self, keys: &Keyring) -> String {

@@ -89,7 +89,7 @@ pub struct WrappedKey {
 }
 
 impl Slot {
-    pub(super) fn wrap(keys: &Keyring, secret: &Secret, cost: KdfCost) -> Result<Self, VaultError> {
+    pub(crate) fn wrap(keys: &Keyring, secret: &Secret, cost: KdfCost) -> Result<Self, VaultError> {
         let salt: [u8; 16] = random_bytes();
         let (kind, argon2id) = match secret {
             Secret::Passphrase(_) => (SlotKind::Passphrase, Some(cost)),

@@ -75,7 +75,10 @@ fn a_rotation_keeps_the_old_keys_and_an_old_copy_is_noticed() {
     ));
     assert!(matches!(
         old_file.check(&third),
-        Err(VaultError::DamagedVaultFile(_))
+        Err(VaultError::OldVaultFile {
+            epoch: 1,
+            newest: 3
+        })
     ));
 }
 

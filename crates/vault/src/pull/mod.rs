@@ -12,7 +12,6 @@ mod relearn;
 mod removals;
 mod segments;
 
-use removals::withheld;
 pub(crate) use segments::decode;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +24,7 @@ use crate::ids::{NodeId, ObjectHash};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::push::check_line;
 use crate::replica::{Replica, Source};
+use crate::seal::Place;
 use crate::state::{self, NodeState, OwnState};
 use crate::vault::MANIFESTS;
 
@@ -137,14 +137,23 @@ impl<R: Replica> Device<'_, R> {
             .read_manifests(&own, &listing, &mut known, mode, report)
             .await?;
         own = self.heed_removals(own, &listing, &mut known, &mut work)?;
+        // What is left of a line that somebody took over speaks for nobody, and need not be readable.
+        let is_gone = |problem: &Problem| {
+            let of = Place::parse(&problem.key).map(|(place, _)| place.node);
+            of.is_some_and(|node| {
+                let refs = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
+                known.get(&node).is_some_and(|state| state.is_removed(refs))
+            })
+        };
+        report
+            .problems
+            .retain(|problem| problem.kind != ProblemKind::Corrupt || !is_gone(problem));
         own = self.heed_regressions(own, &listing, &before, &known, mode, report)?;
-        report
-            .problems
-            .extend(withheld(&own, &listing, &known, &work));
+        let read = work.iter().map(|(by, (_, manifest))| (*by, manifest));
+        let withheld = self.heed_withheld(&own, &listing, &known, read, mode)?;
+        report.problems.extend(withheld);
         report.devices = known.len() as u64;
-        report
-            .problems
-            .extend(listing.foreign.into_iter().map(foreign));
+        report.problems.extend(listing.foreign);
         let gone = self.fetch_segments(&mut work, mode, report).await?;
         self.complete(work)?;
         Ok((own, gone))
@@ -198,13 +207,5 @@ impl<R: Replica> Device<'_, R> {
         } else {
             state::save(self.replica, &changes)
         }
-    }
-}
-
-pub(crate) fn foreign(key: String) -> Problem {
-    Problem {
-        key,
-        kind: ProblemKind::Foreign,
-        detail: "no object of a vault has such a name".into(),
     }
 }

@@ -37,7 +37,7 @@ impl<R: Replica> Device<'_, R> {
             _ => return self.reborn(own, true),
         };
         for entry in &manifest.segments {
-            match fetch(self.vault, &entry.key(own.node))
+            match fetch(self.vault, &entry.key(own.node), entry.bytes)
                 .await?
                 .and_then(|plaintext| decode::<R>(&entry.key(own.node), &plaintext))
             {

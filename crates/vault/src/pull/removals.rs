@@ -125,37 +125,3 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 }
-
-/// What others saw of a device that this store does not show.
-pub(super) fn withheld(
-    own: &OwnState,
-    listing: &Listing,
-    known: &BTreeMap<NodeId, NodeState>,
-    work: &BTreeMap<NodeId, (Work, Manifest)>,
-) -> Vec<Problem> {
-    let mut problems = vec![];
-    for (by, (_, manifest)) in work {
-        for (node, seen) in &manifest.seen {
-            let shown = listing
-                .nodes
-                .get(node)
-                .and_then(|refs| refs.last())
-                .map_or(0, |manifest| manifest.sequence);
-            let removed = known
-                .get(node)
-                .is_some_and(|state| state.removed_by.is_some())
-                || own.removed.contains_key(node);
-            if shown < seen.sequence && !removed && *node != own.node {
-                problems.push(Problem {
-                    key: format!("{MANIFESTS}{node}"),
-                    kind: ProblemKind::Withheld,
-                    detail: format!(
-                        "device {by} saw manifest {} of device {node}, this store shows {shown}",
-                        seen.sequence
-                    ),
-                });
-            }
-        }
-    }
-    problems
-}

@@ -58,7 +58,7 @@ impl<R: Replica> Device<'_, R> {
                 flying_bytes += entry.bytes + entry.raw_bytes;
                 let vault = self.vault;
                 flying.push(async move {
-                    let plaintext = fetch(vault, &entry.key(node)).await;
+                    let plaintext = fetch(vault, &entry.key(node), entry.bytes).await;
                     (node, entry, plaintext)
                 });
             }

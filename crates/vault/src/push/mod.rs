@@ -117,8 +117,12 @@ impl<R: Replica> Device<'_, R> {
         let own = self.take_in_strays(own, &listing).await?;
         let own = self.take_in_latecomers(own).await?;
         let mut draft = self.draft(own)?;
-        if draft.own.newest.is_none() && !self.is_idle_at_home(&draft, &listing)? {
+        let proof = self.vault.keys().fingerprint();
+        let is_proved = draft.own.newest.is_some() && draft.own.proved.as_ref() == Some(&proof);
+        if !is_proved && !self.is_idle_at_home(&draft, &listing)? {
+            // Nothing here shows that this is the place; or that the key is the one that holds.
             self.vault.check_file().await?;
+            draft.own.proved = Some(proof);
         }
         self.upload_pending(&mut draft).await?;
         self.rewrite_forgotten(&mut draft).await?;

@@ -190,7 +190,7 @@ impl<R: Replica> Device<'_, R> {
             present.entry(key.clone()).or_default();
         }
         let mut reading = Reading::default();
-        self.read_segments(&present, |this, key, outcome| {
+        self.read_segments(&present, &BTreeMap::new(), |this, key, outcome| {
             match outcome {
                 Ok((_, batch)) => {
                     reading.records.extend(ids::<R>(&batch));

@@ -94,7 +94,8 @@ impl<R: Replica> Device<'_, R> {
                 })?;
             rows.into_iter().map(|(_, record)| record).collect()
         } else {
-            let Ok(plaintext) = fetch(self.vault, &entry.key(draft.own.node)).await? else {
+            let Ok(plaintext) = fetch(self.vault, &entry.key(draft.own.node), entry.bytes).await?
+            else {
                 return Ok(Rewrite::Unsure);
             };
             let Ok(records) = R::decode(&plaintext) else {

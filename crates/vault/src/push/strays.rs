@@ -121,7 +121,7 @@ impl<R: Replica> Device<'_, R> {
         }
         let since_ms = self.now_ms();
         let (mut next, mut held, mut read) = (own.clone(), HashSet::new(), vec![]);
-        self.read_segments(&strays, |this, key, outcome| {
+        self.read_segments(&strays, &BTreeMap::new(), |this, key, outcome| {
             match (outcome, Place::parse(key)) {
                 (Ok((_, batch)), Some((_, hash))) => {
                     held.extend(ids::<R>(&batch));
@@ -180,7 +180,7 @@ impl<R: Replica> Device<'_, R> {
         // What this device learnt again from its own line counts as learnt: a stray that repeats it makes none of it this device's own.
         let is_all_own = own.live.iter().all(|segment| segment.local);
         let since_ms = self.now_ms();
-        self.read_segments(strays, |this, key, outcome| {
+        self.read_segments(strays, &BTreeMap::new(), |this, key, outcome| {
             let (_, batch) = match outcome {
                 Ok(read) => read,
                 Err(problem) => {

@@ -6,7 +6,7 @@
 
 mod survey;
 
-pub(crate) use survey::{Survey, live_keys};
+pub(crate) use survey::{Survey, live_keys, named_sizes};
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,7 @@ use crate::ids::RecordId;
 use crate::keys::VaultFile;
 use crate::pull::decode;
 use crate::replica::Replica;
+use crate::seal::OBJECT_BYTES_MAX;
 use crate::state;
 use crate::vault::VAULT_FILE;
 
@@ -79,9 +80,13 @@ impl<R: Replica> Device<'_, R> {
         self.check_presence(&survey, &mut report);
         if mode == VerifyMode::Full {
             let live = live_keys(&survey);
-            self.read_segments(&survey.present, |this, key, outcome| {
-                this.observe_segment(key, outcome, live.contains(key), &mut report)
-            })
+            self.read_segments(
+                &survey.present,
+                &named_sizes(&survey),
+                |this, key, outcome| {
+                    this.observe_segment(key, outcome, live.contains(key), &mut report)
+                },
+            )
             .await?;
         }
         report
@@ -213,10 +218,12 @@ impl<R: Replica> Device<'_, R> {
         Ok(())
     }
 
-    /// Fetches, opens and decodes every segment of `present` (keys and stored sizes), side by side, and hands each to `see`.
+    /// Fetches, opens and decodes every segment of `present` (keys and stored sizes), side by side, and hands each to `see`. Of those that
+    /// a manifest names (`named`, keys and sizes) no more is read than that says.
     pub(crate) async fn read_segments<F>(
         &mut self,
         present: &BTreeMap<String, u64>,
+        named: &BTreeMap<String, u64>,
         mut see: F,
     ) -> Result<(), VaultError>
     where
@@ -241,7 +248,8 @@ impl<R: Replica> Device<'_, R> {
                 };
                 let bytes = stored * UNPACKED_MOST_TIMES;
                 flying_bytes += bytes;
-                flying.push(async move { (key, bytes, fetch(vault, key).await) });
+                let bytes_max = named.get(key).copied().unwrap_or(OBJECT_BYTES_MAX);
+                flying.push(async move { (key, bytes, fetch(vault, key, bytes_max).await) });
             }
             let Some((key, bytes, outcome)) = flying.next().await else {
                 break;

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use futures::TryStreamExt;
 use store::Entry;
 
 use super::VerifyReport;
+use crate::device::foreign;
 use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, ObjectHash};
 use crate::lineage::Lineage;
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, forks, join_takeovers};
-use crate::pull::foreign;
 use crate::replica::Replica;
 use crate::seal::{ObjectKind, Place};
 use crate::state::{self, OwnState};
@@ -26,9 +27,8 @@ impl<R: Replica> Device<'_, R> {
         let own = self.own()?;
         self.heed_emptiness(&own, &listing).await?;
         let segments = self.list_segments(report).await?;
-        report
-            .problems
-            .extend(listing.foreign.iter().cloned().map(foreign));
+        report.problems.extend(listing.foreign.iter().cloned());
+        self.name_litter(report).await?;
         let mut survey = Survey {
             lines: BTreeMap::new(),
             present: segments,
@@ -51,6 +51,7 @@ impl<R: Replica> Device<'_, R> {
                 survey.lines.insert(*node, line);
             }
         }
+        report.problems.extend(self.still_withheld(&own, &survey)?);
         survey.leave_out_removed(&own);
         report.devices = survey.lines.len() as u64;
         report.segments = survey
@@ -125,6 +126,22 @@ impl<R: Replica> Device<'_, R> {
             (line.lineage, line.heads) = (lineage, heads);
         }
         Ok(line)
+    }
+
+    /// Names what sync tools left: copies of objects under other names, most of all. In a bucket they leave nothing.
+    async fn name_litter(&self, report: &mut VerifyReport) -> Result<(), VaultError> {
+        let store = self.vault.store();
+        if !store.is_folder() {
+            return Ok(());
+        }
+        let listed: Result<Vec<Entry>, _> = store.list_stream("").try_collect().await;
+        let all = listed.map_err(VaultError::store("the store could not be listed"))?;
+        let litter = all.into_iter().filter(Entry::is_litter);
+        report.problems.extend(litter.map(|entry| Problem {
+            detail: "a sync tool or a desktop left it: it is ignored".into(),
+            ..foreign(entry.key)
+        }));
+        Ok(())
     }
 
     async fn list_segments(
@@ -248,6 +265,18 @@ fn conflict(key: String, what: String) -> Problem {
         kind: ProblemKind::Conflict,
         detail: format!("sequence number conflict: {what}"),
     }
+}
+
+/// The sizes of all segments that newest manifests name, by key.
+pub(crate) fn named_sizes(survey: &Survey) -> BTreeMap<String, u64> {
+    let lines = survey.lines.iter();
+    lines
+        .flat_map(|(node, line)| {
+            line.live
+                .iter()
+                .map(|entry| (entry.key(*node), entry.bytes))
+        })
+        .collect()
 }
 
 /// The keys of all segments that newest manifests name.

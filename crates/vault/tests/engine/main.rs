@@ -10,7 +10,9 @@ mod emptied;
 mod forced;
 mod glance;
 mod golden;
+mod hidden;
 mod mean;
+mod races;
 mod removal;
 mod repair;
 #[path = "../world/replica.rs"]

@@ -48,6 +48,12 @@ impl Description {
         }
     }
 
+    /// Forgets it: it is under a key that does not hold.
+    pub fn forget(&self) {
+        // One that stays is not taken for another key's.
+        let _ = std::fs::remove_file(&self.path);
+    }
+
     fn kept(&self) -> Option<VaultFile> {
         let bytes = std::fs::read(&self.path).ok()?;
         VaultFile::parse(&bytes).ok()

@@ -69,4 +69,10 @@ impl KeyFile {
         store::file::atomic_write_private(&self.path, keys.to_secret_json().as_bytes())
             .map_err(|error| Failure::io("write the key file", &self.path, &error))
     }
+
+    /// Removes the keys of a vault that did not come to be.
+    pub fn remove(&self) {
+        // One that stays opens nothing.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }

@@ -214,7 +214,22 @@ pub fn failure_of(error: &VaultError) -> Failure {
             .hint(format!("Run `hx sync init --store {}` on a device that is in the vault, such as this one: it puts vault.json back. Nothing else is missing.", quoted(place))),
         VaultError::DamagedVaultFile(_) => Failure::from_error(Exit::Corrupt, error)
             .kind("corrupt")
-            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else remove it and run `hx sync init --store URL` on a device that is in the vault: it puts vault.json back as that device last saw it."),
+            .hint("Put the newest version of vault.json back if the bucket keeps versions. Else move it to another name, keeping it, and run `hx sync init --store URL` on a device that is in the vault: it puts vault.json back as that device last saw it."),
+        VaultError::OtherKey { .. } => Failure::from_error(Exit::WrongKey, error)
+            .kind("rotated")
+            .hint("Run `hx sync init --store URL` with the passphrase that was given on the other device: this device then publishes anew what it wrote, and nothing is lost. If no other device rotated the key, keep a copy of vault.json and put its newest good version back."),
+        VaultError::OldVaultFile { .. } => Failure::from_error(Exit::Corrupt, error)
+            .kind("corrupt")
+            .hint("Run `hx sync init --store URL` on a device that has the newer key: it puts the newer vault.json back as it last saw it. Where that is not to be had, the newest version of vault.json that the bucket or a backup keeps."),
+        VaultError::Overtaken => Failure::from_error(Exit::WrongKey, error)
+            .kind("overtaken")
+            .hint("Run `hx sync init --store URL` with the passphrase that was given on the other device; then, if this device's is wanted too, `hx sync key add-passphrase`."),
+        VaultError::Contended => Failure::from_error(Exit::Conflict, error)
+            .kind("contended")
+            .hint("Run it again."),
+        VaultError::TooManySlots(_) => Failure::from_error(Exit::Usage, error)
+            .kind("too-many-passphrases")
+            .hint("`hx sync key rotate` makes a new key, which only the new passphrase and words open."),
         VaultError::OtherVault { .. } => Failure::from_error(Exit::Conflict, error)
             .kind("other-vault")
             .hint("This machine is in the vault that was not kept there, so it is the one to act on. Run `hx sync init --store URL` to join the vault that is there, then `hx sync repair`; or give each vault a prefix of its own."),
@@ -288,8 +303,8 @@ pub fn history_failure(error: &HistoryError) -> Failure {
 pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) -> Option<Failure> {
     let worst = worst(problems)?;
     let code = match worst.kind {
-        ProblemKind::Missing if kind == StoreKind::Folder => Exit::Partial,
-        ProblemKind::Conflict | ProblemKind::Regression => Exit::Conflict,
+        ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
+        ProblemKind::Conflict | ProblemKind::Regression | ProblemKind::Withheld => Exit::Conflict,
         ProblemKind::NoKey => Exit::WrongKey,
         ProblemKind::OtherVault => Exit::Conflict,
         _ => exit::of_store(store::ErrorKind::Corrupt),
@@ -318,6 +333,7 @@ fn kind_word(kind: ProblemKind) -> &'static str {
         ProblemKind::Archived => "archived",
         ProblemKind::Conflict | ProblemKind::Regression => "sequence-conflict",
         ProblemKind::OtherVault => "other-vault",
+        ProblemKind::Withheld => "withheld",
         ProblemKind::NoKey => "rotated",
         ProblemKind::NewerFormat => "newer-format",
         _ => "corrupt",
@@ -343,7 +359,7 @@ fn severity(kind: ProblemKind) -> u8 {
         ProblemKind::Conflict | ProblemKind::Regression => 5,
         ProblemKind::Corrupt | ProblemKind::OtherVault | ProblemKind::NewerFormat => 4,
         ProblemKind::Archived => 3,
-        ProblemKind::Missing => 2,
+        ProblemKind::Missing | ProblemKind::Withheld => 2,
         _ => 1,
     }
 }

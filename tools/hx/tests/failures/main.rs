@@ -11,6 +11,7 @@ mod conflicts;
 mod credentials;
 mod disk;
 mod emptied;
+mod forged;
 mod local;
 mod network;
 mod objects;

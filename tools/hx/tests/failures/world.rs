@@ -119,6 +119,11 @@ impl World {
         self.server.as_ref().expect("this world has a bucket")
     }
 
+    /// Whether the store is a bucket.
+    pub(crate) fn is_on_s3(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The home directory that all devices here share.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()

@@ -1,10 +1,12 @@
 //! `hx sync init`: create a vault in a store, join the one that is there, or switch to another store.
 //!
 //! What must hold: nothing is configured before the store was written to, read and listed, and the key opened the vault; what is
-//! pending stays pending; the recovery phrase is shown once, on creation, and kept nowhere; no passphrase and no recovery phrase ends
-//! without a yes.
+//! pending stays pending; recovery words are kept until they were shown, once, and nowhere after that; no passphrase and no recovery phrase
+//! ends without a yes.
 //!
 //! What it deliberately does not do: move a vault's objects to another store: the next push publishes everything there.
+
+mod opening;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,12 +23,13 @@ use vault::{
 };
 
 use super::passphrase::{self, Purpose};
+use super::settled::Settled;
 use crate::cli::Context;
 use crate::history::History;
 use crate::replica::HistoryReplica;
 use crate::settings::{Settings, credentials, write_store};
 use crate::sync::{
-    Description, KeyFile, Link, Membership, Past, SyncLock, failure_of, history_failure,
+    Description, KeyFile, Link, Membership, Past, SyncLock, Words, failure_of, history_failure,
     vault_options,
 };
 
@@ -75,6 +78,26 @@ pub(crate) struct Joined {
     pub(crate) recovery: Option<String>,
     /// Where it is now.
     pub(crate) membership: Membership,
+}
+
+/// What came of coming into a vault, before anything is configured.
+struct Entered {
+    keys: Keyring,
+    how: How,
+    had_key: bool,
+    recovery: Option<String>,
+}
+
+impl Entered {
+    /// With keys that were not taken from this device as they were.
+    fn new(keys: Keyring, how: How, recovery: Option<String>) -> Self {
+        Self {
+            keys,
+            how,
+            had_key: false,
+            recovery,
+        }
+    }
 }
 
 /// How a device came into a vault.
@@ -210,24 +233,23 @@ pub(crate) async fn join(
         .await
         .map_err(|error| failure_of(&error))?;
     let mut past = Past::read(history).map_err(|error| history_failure(&error))?;
-    let mut had_key = false;
-    let (keys, how, recovery) = match &file {
+    // What may fail here fails before anything is in the store: a vault would be there, and its words were never seen.
+    past.write(history)
+        .map_err(|error| history_failure(&error))?;
+    overview(history, VaultId::random())?;
+    let Entered {
+        keys,
+        how,
+        had_key,
+        recovery,
+    } = match &file {
         Some(file) => {
-            let (keys, known) = open(context, file, passphrase_file)?;
-            had_key = known;
-            Vault::new(store.clone(), keys.clone())
-                .check_epoch()
-                .await
-                .map_err(|error| failure_of(&error))?;
-            let is_in = |old: &Membership| {
+            let is_known = past.membership.as_ref().is_some_and(|old| {
                 let place = old.store.parse::<StoreUrl>();
                 old.vault == file.vault && place.is_ok_and(|old| old.same_place(url))
-            };
-            let how = match known && past.membership.as_ref().is_some_and(is_in) {
-                true => How::Already,
-                false => How::Joined,
-            };
-            (keys, how, None)
+            });
+            let found = (&store, file, is_known);
+            opening::enter(context, history, &mut past, found, passphrase_file).await?
         }
         None => {
             let place = (store.clone(), url);
@@ -279,35 +301,6 @@ async fn note_emptiness(
     Ok(())
 }
 
-/// Opens a vault that exists: with the key that is already here, else with the passphrase. Says whether the key was here.
-fn open(
-    context: &Context,
-    file: &VaultFile,
-    passphrase_file: Option<&std::path::Path>,
-) -> Result<(Keyring, bool), Failure> {
-    if file.domain != DOMAIN {
-        return Err(Failure::new(
-            Exit::Conflict,
-            format!(
-                "the vault there belongs to another tool (`{}`)",
-                file.domain
-            ),
-        )
-        .hint("Give hx a prefix of its own."));
-    }
-    if let Some(keys) = KeyFile::of(&context.paths, file.vault).read()? {
-        match file.check(&keys) {
-            Ok(()) => return Ok((keys, true)),
-            // The key was rotated: the passphrase opens the newer one.
-            Err(VaultError::Rotated { .. }) => {}
-            Err(error) => return Err(failure_of(&error)),
-        }
-    }
-    let secret = passphrase::find(context, passphrase_file, Purpose::Open)?;
-    let keys = file.unlock(&secret).map_err(|error| failure_of(&error))?;
-    Ok((keys, false))
-}
-
 /// Creates a vault; or, where this machine's own vault lost its description, puts that back.
 async fn create(
     context: &Context,
@@ -315,7 +308,7 @@ async fn create(
     past: &mut Past,
     (store, url): (Store, &StoreUrl),
     passphrase_file: Option<&std::path::Path>,
-) -> Result<(Keyring, How, Option<String>), Failure> {
+) -> Result<Entered, Failure> {
     let same_place = past.membership.as_ref().filter(|old| {
         old.store
             .parse::<StoreUrl>()
@@ -327,8 +320,8 @@ async fn create(
     };
     if let Some(keys) = known {
         let vault = Vault::new(store, keys);
-        let (how, phrase) = put_back(context, history, past, &vault, passphrase_file).await?;
-        return Ok((vault.keys().clone(), how, phrase));
+        let (how, recovery) = put_back(context, history, past, &vault, passphrase_file).await?;
+        return Ok(Entered::new(vault.keys().clone(), how, recovery));
     }
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
     let phrase = new_recovery_phrase().to_string();
@@ -336,19 +329,36 @@ async fn create(
     refuse_headless(&store).await?;
     let begun = Instant::now();
     let secrets = [&passphrase, &recovery];
-    let created = Vault::create(store.clone(), DOMAIN, &secrets, KdfCost::RECOMMENDED).await;
-    let own = match &created {
-        Ok(vault) => vault.keys().vault(),
-        Err(VaultError::OtherVault { expected, .. }) => *expected,
+    let keys = Keyring::generate();
+    let own = keys.vault();
+    // Both are here before the store knows of them: a command that is cut off leaves no vault whose words nobody has seen.
+    let (key_file, words) = (
+        KeyFile::of(&context.paths, own),
+        Words::of(&context.paths, own),
+    );
+    key_file.write(&keys)?;
+    words.keep(&phrase)?;
+    let created = Vault::create(
+        store.clone(),
+        keys.clone(),
+        DOMAIN,
+        &secrets,
+        KdfCost::RECOMMENDED,
+    )
+    .await;
+    match &created {
+        Ok(_) | Err(VaultError::OtherVault { .. }) => {}
         Err(error) => return Err(failure_of(error)),
-    };
+    }
     if let Some(theirs) =
         overtaken(context, (&store, own), begun.elapsed(), passphrase_file).await?
     {
-        return Ok((theirs, How::Joined, None));
+        words.forget();
+        key_file.remove();
+        return Ok(Entered::new(theirs, How::Joined, None));
     }
-    let vault = created.map_err(|error| failure_of(&error))?;
-    Ok((vault.keys().clone(), How::Created, Some(phrase)))
+    created.map_err(|error| failure_of(&error))?;
+    Ok(Entered::new(keys, How::Created, Some(phrase)))
 }
 
 /// Puts the description of this machine's vault back: as it was, if a copy of it is here. Without one there must be new secrets, and the
@@ -385,8 +395,12 @@ async fn put_back(
         }
     };
     note_emptiness(history, past, (vault.store(), keys.vault())).await?;
+    if let Some(phrase) = &phrase {
+        Words::of(&context.paths, keys.vault()).keep(phrase)?;
+    }
+    let settled = Settled::begin();
     vault
-        .write_file(&file)
+        .put_back(&file, async || settled.pause().await)
         .await
         .map_err(|error| failure_of(&error))?;
     Ok((how, phrase))
@@ -437,7 +451,7 @@ async fn overtaken(
             context.ui.status(
                 "Another device created a vault there at the same moment; this one joins it.",
             );
-            open(context, &file, passphrase_file).map(|(keys, _)| Some(keys))
+            opening::open(context, &file, passphrase_file).map(|opened| Some(opened.keys))
         }
         _ => Ok(None),
     }
@@ -471,6 +485,7 @@ fn show(
     let overview = overview(history, joined.membership.vault)?;
     let is_known = joined.how == How::Created || super::is_pending_known(&overview);
     let vault = joined.membership.vault.to_string();
+    let words = Words::of(&context.paths, joined.membership.vault);
     if ui.is_json() {
         ui.json(&Report {
             vault,
@@ -483,6 +498,7 @@ fn show(
             pending: overview.pending,
             pending_known: is_known,
         });
+        words.forget();
         return Ok(Exit::Ok);
     }
     let (did, next) = match joined.how {
@@ -493,7 +509,7 @@ fn show(
     };
     ui.out(format!("{did} vault {} in {url}", &vault[..8]));
     match joined.how {
-        How::Restored => ui.status("vault.json was gone from the store; it is put back as this device last saw it: passphrases and recovery words stay valid."),
+        How::Restored => ui.status("vault.json was gone from the store, or an old one lay there; it is put back as this device last saw it: its passphrases and recovery words stay valid."),
         How::Renewed => ui.warn("vault.json was gone from the store; there is a new one, under the same key. Only the new passphrase and the new recovery words open the vault: THE OLD ONES ARE NO LONGER VALID. Devices that are in the vault need neither."),
         How::Created | How::Joined | How::Already => {}
     }
@@ -503,6 +519,9 @@ fn show(
     let records = human::count(overview.pending, "record");
     match (overview.pending, is_known) {
         (0, _) => {}
+        (_, true) if matches!(joined.how, How::Restored | How::Renewed) => ui.status(format!(
+            "{records} of this device's own are to be published; what else the store has lost shows at the next sync, which publishes that too."
+        )),
         (_, true) => ui.status(format!("{records} here that it does not have yet.")),
         (_, false) => ui.status(format!(
             "{records} here; which of them it has already shows at the first pull."
@@ -515,6 +534,7 @@ fn show(
         }
         ui.reveal("");
     }
+    words.forget();
     ui.status(format!("Next: {next}"));
     Ok(Exit::Ok)
 }

@@ -1,19 +1,21 @@
 //! `hx sync key`: what opens the vault.
 //!
-//! What must hold: no key is printed; a rotation keeps every older key readable for who has the new one.
-//! What it deliberately does not do: remember recovery phrases.
+//! What must hold: no key is printed; a rotation keeps every older key readable for who has the new one; what is shown as a way in opens
+//! the vault, whoever else changed it at that moment.
+//! What it deliberately does not do: remember recovery phrases that were shown.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use console::{Exit, Failure, Table};
 use serde_json::json;
-use vault::{KdfCost, Secret, SlotKind, Vault, VaultFile, new_recovery_phrase};
+use vault::{KdfCost, Rotation, Secret, SlotKind, Vault, VaultFile, new_recovery_phrase};
 
 use super::passphrase::{self, Purpose};
+use super::settled::Settled;
 use crate::cli::Context;
 use crate::history::History;
-use crate::sync::{Description, KeyFile, Link, SyncLock, failure_of};
+use crate::sync::{Description, KeyFile, Link, SyncLock, Words, failure_of};
 
 /// Arguments of `hx sync key`.
 #[derive(Debug, Args)]
@@ -131,32 +133,13 @@ fn rotate(
         );
     }
     let phrase = new_recovery_phrase().to_string();
-    let keys = vault.keys().rotated();
     let secrets = [&passphrase, &Secret::from_input(&phrase)];
-    let next = VaultFile::build(
-        &keys,
-        &file.domain,
-        file.generation + 1,
-        &secrets,
-        KdfCost::RECOMMENDED,
-    )
-    .map_err(|error| failure_of(&error))?;
-    // The new key is kept here before the store knows it: the other order could lock this device out of its own vault.
-    let key_file = KeyFile::of(&context.paths, file.vault);
-    key_file.write(&keys)?;
-    let rotated = Description::keep_of(
-        &context.paths,
-        Vault::new(vault.store().clone(), keys.clone()),
-    );
-    let written = context.block_on(async {
-        rotated
-            .write_file(&next)
-            .await
-            .map_err(|error| failure_of(&error))
-    });
-    if let Err(failure) = written {
-        return Err(unrotated(context, &vault, &key_file, failure));
-    }
+    let rotation = Rotation::begin(vault.keys(), &file, &secrets, KdfCost::RECOMMENDED)
+        .map_err(|error| failure_of(&error))?;
+    let words = Words::of(&context.paths, file.vault);
+    words.keep(&phrase)?;
+    let rotated = hold(context, &vault, &rotation)?;
+    let keys = &rotation.keys;
     // Only after the description: a mark without it would lock everybody out.
     let marked = context.block_on(async {
         rotated
@@ -172,6 +155,7 @@ fn rotate(
     }
     if ui.is_json() {
         ui.json(&json!({ "vault": file.vault, "epoch": keys.epoch(), "recovery_phrase": phrase }));
+        words.forget();
         return Ok(Exit::Ok);
     }
     ui.out(format!("Rotated: epoch {}.", keys.epoch()));
@@ -179,22 +163,45 @@ fn rotate(
     for line in phrase.split(' ').collect::<Vec<_>>().chunks(6) {
         ui.reveal(format!("    {}", line.join(" ")));
     }
+    words.forget();
     ui.status("\nOn every other device: hx sync init --store URL, with the new passphrase.");
     Ok(Exit::Ok)
 }
 
+/// Makes the rotation hold in the store. Nothing is sealed with the new key, and nothing is shown, before it does.
+fn hold(context: &Context, vault: &Vault, rotation: &Rotation) -> Result<Vault, Failure> {
+    // The new key is kept here before the store knows it, beside the old one: the other order could lock this device out of its own vault.
+    let key_file = KeyFile::of(&context.paths, vault.keys().vault());
+    key_file.write(&rotation.awaiting)?;
+    let rotated = Description::keep_of(
+        &context.paths,
+        Vault::new(vault.store().clone(), rotation.keys.clone()),
+    );
+    let settled = Settled::begin();
+    let held = context.block_on(async {
+        rotated
+            .rotate(rotation, async || settled.pause().await)
+            .await
+            .map_err(|error| failure_of(&error))
+    });
+    if let Err(failure) = held {
+        return Err(unrotated(context, vault, failure));
+    }
+    key_file.write(&rotation.keys)?;
+    Ok(rotated)
+}
+
 /// The write failed or its answer was lost: the store decides which key holds.
-fn unrotated(context: &Context, vault: &Vault, key_file: &KeyFile, failure: Failure) -> Failure {
+fn unrotated(context: &Context, vault: &Vault, failure: Failure) -> Failure {
     let old_holds = context
         .block_on(async { vault.check_file().await.map_err(|error| failure_of(&error)) })
         .is_ok();
-    if old_holds {
-        if let Err(unwritten) = key_file.write(vault.keys()) {
-            return unwritten;
-        }
-        return failure.context("the key was not rotated; the old one still holds");
+    match old_holds {
+        true => failure.context("the key was not rotated; the old one still holds"),
+        false if failure.kind_name() == Some("overtaken") => failure,
+        false => failure
+            .context("it is not certain that the key was rotated; this device keeps both keys"),
     }
-    failure.context("it is not certain that the key was rotated; this device keeps both")
 }
 
 fn add(
@@ -212,23 +219,22 @@ fn add(
                 .hint("Give the new one: `--passphrase-file FILE`, or HX_SYNC_PASSPHRASE for this run; on a terminal, unset HX_SYNC_PASSPHRASE to be asked for it."),
         );
     }
-    let next = file
-        .with_slot(vault.keys(), &passphrase, KdfCost::RECOMMENDED)
-        .map_err(|error| failure_of(&error))?;
-    context.block_on(async {
+    let settled = Settled::begin();
+    let slots = context.block_on(async {
         vault
-            .write_file(&next)
+            .add_slot(&passphrase, KdfCost::RECOMMENDED, async || {
+                settled.pause().await
+            })
             .await
-            .map_err(|error| failure_of(&error))
+            .map_err(|error| failure_of(&error).context("the passphrase was not added"))
     })?;
     if context.ui.is_json() {
         context
             .ui
-            .json(&json!({ "vault": file.vault, "slots": next.slots.len() }));
+            .json(&json!({ "vault": file.vault, "slots": slots }));
     }
-    context.ui.out(format!(
-        "Added: the vault now has {} ways in.",
-        next.slots.len()
-    ));
+    context
+        .ui
+        .out(format!("Added: the vault now has {slots} ways in."));
     Ok(Exit::Ok)
 }

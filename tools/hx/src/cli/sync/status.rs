@@ -12,7 +12,7 @@ use clap::Args;
 use console::{Exit, Failure, ProgressFile, Table, human};
 use serde::{Deserialize, Serialize};
 use store::{StoreKind, StoreUrl};
-use vault::{Device, Glance, Look, Overview, VaultError};
+use vault::{Device, Glance, Look, Overview, ProblemKind, VaultError};
 
 use super::cost;
 use crate::cli::Context;
@@ -314,7 +314,7 @@ fn show(
     let mut table = Table::plain();
     table.row(["store", store]);
     table.row(["vault", &overview.vault.to_string()]);
-    table.row(["state", &state(remote)]);
+    table.row(["state", &state(remote, overview)]);
     table.row(["pending", &pending(overview)]);
     table.row(["devices", &human::number(overview.devices.len() as u64)]);
     table.row(["last push", &sync_line(past.push.as_ref())]);
@@ -358,7 +358,12 @@ fn show(
     }
 }
 
-fn state(remote: Option<&Remote>) -> String {
+fn is_withheld(overview: &Overview) -> bool {
+    let mut problems = overview.problems.iter();
+    problems.any(|problem| problem.kind == ProblemKind::Withheld)
+}
+
+fn state(remote: Option<&Remote>, overview: &Overview) -> String {
     match remote {
         None => "not asked".into(),
         Some(remote) if !remote.reachable => format!(
@@ -370,6 +375,9 @@ fn state(remote: Option<&Remote>) -> String {
             Some("no-vault-file") => "reachable, but vault.json is gone: no device can join".into(),
             Some("corrupt") => "reachable, but vault.json is damaged: no device can join".into(),
             Some(kind) => format!("reachable, but it cannot be synced with ({kind})"),
+            None if is_withheld(overview) => {
+                "reachable, but it does not show all that other devices published".into()
+            }
             None => format!("reachable, {}{}", news(remote), age(remote)),
         },
     }

@@ -9,7 +9,7 @@ use clap::Args;
 use console::{Exit, Failure, Table, human};
 use serde::Serialize;
 use store::{ErrorKind, StoreError};
-use vault::{NodeId, Overview, Place, ProblemKind, VerifyMode, VerifyReport};
+use vault::{NodeId, Overview, Place, Problem, ProblemKind, VerifyMode, VerifyReport};
 
 use super::cost;
 use super::devices::is_removed;
@@ -135,10 +135,15 @@ fn show(
         }
         ui.out(table.render());
     }
-    let verdict = if report.is_sound() {
-        "Sound"
-    } else {
-        "Damaged"
+    let is_withheld = |problem: &&Problem| problem.kind == ProblemKind::Withheld;
+    let mut serious = report
+        .problems
+        .iter()
+        .filter(|problem| problem.kind.is_serious());
+    let verdict = match report.is_sound() {
+        true => "Sound",
+        false if serious.all(|problem| is_withheld(&problem)) => "Incomplete",
+        false => "Damaged",
     };
     let objects = format!(
         "{}, {}, {}",

@@ -1,0 +1,152 @@
+//! What anybody who can write to the store can put there: marks of rotations that never were, pipes, files that are too large, hidden
+//! manifests, changed costs.
+
+use std::fs;
+use std::process::Command;
+
+use crate::world::{FOLDER, World};
+
+#[test]
+fn a_mark_of_a_rotation_that_never_was() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    let description = world.vault().join("vault.json");
+    let bytes = fs::read(&description).expect("a description");
+    let vault: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    let id = vault["vault"].as_str().expect("an id");
+    let mark = world.vault().join("manifests/epoch-00000002");
+    fs::write(
+        &mark,
+        format!("{id}\nthe key was rotated; see vault.json\n"),
+    )
+    .expect("a mark");
+    laptop.types("typed after the mark");
+    let run = laptop.hx("sync").run().ok();
+    run.says("manifests/epoch-00000002").says("can be removed");
+    desktop.hx("sync").run().ok();
+    assert!(desktop.has("typed after the mark"));
+    world.device("tablet").init(FOLDER).run().ok();
+    // Nor does it keep a device from putting vault.json back.
+    fs::remove_file(&description).expect("removed");
+    laptop.init(FOLDER).run().ok().shows("Restored");
+    assert_eq!(fs::read(&description).expect("a description"), bytes);
+}
+
+#[test]
+fn an_older_description_is_replaced_by_the_newer_one_that_a_device_kept() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    let path = world.vault().join("vault.json");
+    let old = fs::read(&path).expect("a description");
+    let rotate = laptop.hx("sync key rotate --yes");
+    let rotate = rotate.env("HX_SYNC_PASSPHRASE", crate::world::NEW_PASSPHRASE);
+    rotate.run().ok();
+    let newer = fs::read(&path).expect("a description");
+    fs::write(&path, old).expect("an old copy");
+    let told = laptop.hx("sync verify").run().fails(16);
+    told.because("an old copy was put back")
+        .hints("hx sync init --store");
+    desktop.hx("sync push").run().fails(16);
+    laptop.init(FOLDER).run().ok().shows("Restored");
+    assert_eq!(fs::read(&path).expect("a description"), newer);
+    laptop.hx("sync verify").run().ok();
+}
+
+#[test]
+fn a_pipe_in_place_of_an_object_holds_nobody_up() {
+    let world = World::on_folder();
+    let (laptop, tablet) = (world.laptop(), world.device("tablet"));
+    let pipe = |path: &std::path::Path| {
+        fs::remove_file(path).expect("removed");
+        let made = Command::new("mkfifo").arg(path).status();
+        assert!(made.expect("mkfifo runs").success());
+    };
+    let segment = world.objects("objects/segments").remove(0);
+    let bytes = fs::read(&segment).expect("a segment");
+    pipe(&segment);
+    let run = tablet.init(FOLDER).run().ok();
+    run.within(60);
+    let name = segment.file_name().expect("a name").to_string_lossy();
+    let run = tablet.hx("sync pull").run();
+    assert!(matches!(run.code, Some(3 | 16)), "{run}");
+    run.says(&name).within(60);
+    fs::remove_file(&segment).expect("removed");
+    fs::write(&segment, bytes).expect("put back");
+    tablet.hx("sync pull").run().ok();
+    pipe(&world.vault().join("vault.json"));
+    for command in ["sync status", "sync verify"] {
+        let run = laptop.hx(command).run().fails(16);
+        run.says("vault.json").says("named pipe").within(60);
+    }
+}
+
+#[test]
+fn a_manifest_that_is_hidden_is_named_by_every_command_until_it_is_there() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    laptop.types("typed last");
+    laptop.hx("sync").run().ok();
+    desktop.hx("sync").run().ok();
+    desktop.types("so that it says what it saw");
+    desktop.hx("sync").run().ok();
+    let devices = laptop.hx("sync devices --json").run().ok().json();
+    let own = devices
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["this"] == true));
+    let node = own
+        .and_then(|own| own["node"].as_str())
+        .expect("an identity");
+    let newest = world
+        .objects(&format!("manifests/{node}"))
+        .pop()
+        .expect("a manifest");
+    let bytes = fs::read(&newest).expect("a manifest");
+    fs::remove_file(&newest).expect("removed");
+    let tablet = world.device("tablet");
+    tablet.init(FOLDER).run().ok();
+    for _ in 0..2 {
+        let run = tablet.hx("sync pull").run().fails(3);
+        run.says("saw manifest");
+    }
+    let run = tablet.hx("sync status").run().ok();
+    run.shows("does not show all").says("saw manifest");
+    tablet.hx("sync verify").run().fails(16).shows("Incomplete");
+    fs::write(&newest, bytes).expect("put back");
+    tablet.hx("sync pull").run().ok();
+    assert!(tablet.has("typed last"));
+    tablet.hx("sync verify").run().ok().shows("Sound");
+}
+
+#[test]
+fn copies_that_a_sync_tool_made_are_named_by_who_asks_for_all() {
+    let world = World::on_folder();
+    let path = world.vault();
+    for (from, to) in [
+        ("vault.json", "vault (conflicted copy 2026-11-27).json"),
+        (
+            "vault.json",
+            "vault.sync-conflict-20261127-101112-ABCDEFG.json",
+        ),
+    ] {
+        fs::copy(path.join(from), path.join(to)).expect("copies");
+    }
+    let laptop = world.laptop();
+    let run = laptop.hx("sync verify --all").run().ok();
+    run.shows("Sound")
+        .shows("conflicted copy 2026")
+        .shows("sync-conflict-2026");
+}
+
+#[test]
+fn a_changed_cost_is_not_taken_for_a_wrong_passphrase_alone() {
+    let world = World::on_folder();
+    let path = world.vault().join("vault.json");
+    let text = fs::read_to_string(&path).expect("a description");
+    let changed = text.replacen("\"passes\": 3", "\"passes\": 2", 1);
+    assert_ne!(changed, text);
+    fs::write(&path, changed).expect("written");
+    let run = world.device("tablet").init(FOLDER).run().fails(12);
+    run.hints("may have changed vault.json");
+    let run = world.laptop().hx("sync verify").run().fails(16);
+    run.because("somebody changed it").hints("keeping it");
+}
