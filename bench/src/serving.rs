@@ -169,12 +169,19 @@ struct Server {
     name: String,
     address: String,
     process: Child,
+    /// Asks it to end, where that takes more than a signal.
+    stop: Option<Command>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
+        // What is killed does not end its workers; one that is asked to ends them first.
+        let asked = self.stop.as_mut().map(Command::status);
+        let has_ended = asked.is_some_and(|asked| asked.is_ok_and(|status| status.success()));
+        if !has_ended {
+            // It may have ended by itself.
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
     }
 }
@@ -205,6 +212,7 @@ impl Server {
             name: "homebrew-sync".to_owned(),
             address,
             process,
+            stop: None,
         })
     }
 
@@ -230,23 +238,29 @@ impl Server {
         );
         let file = folder.join("nginx.conf");
         std::fs::write(&file, text).map_err(say)?;
-        let process = Command::new(program)
-            .arg("-p")
-            .arg(&folder)
-            .arg("-e")
-            .arg(folder.join("error.log"))
-            .arg("-c")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(say)?;
+        let command = || {
+            let mut command = Command::new(program);
+            command
+                .arg("-p")
+                .arg(&folder)
+                .arg("-e")
+                .arg(folder.join("error.log"));
+            command.arg("-c").arg(&file);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            command
+        };
+        let process = command().spawn().map_err(say)?;
+        let mut stop = command();
+        stop.args(["-s", "stop"]);
         let name = format!("nginx, sendfile {sendfile}");
         let mut server = Server {
             name,
             address,
             process,
+            stop: Some(stop),
         };
         let begun = Instant::now();
         while std::net::TcpStream::connect(&server.address).is_err() {
