@@ -130,6 +130,16 @@ pub struct SyncReport {
     pub external: Option<Merged>,
 }
 
+impl SyncReport {
+    /// That of a run that was asked to stop before it did anything.
+    fn stopped() -> Self {
+        Self {
+            stopped: true,
+            ..Self::default()
+        }
+    }
+}
+
 /// Runs once.
 ///
 /// # Errors
@@ -161,13 +171,10 @@ pub async fn run(
         checks_store: options.checks_store || warning.is_some(),
         dry_run: options.dry_run,
     };
-    // A plan leaves nothing behind: it can be dropped at any point.
+    // A plan can be dropped at any point: all it leaves are manifests in empty places, which no API names.
     let mut plan = tokio::select! {
         planned = planner.plan(selection) => planned?,
-        () = stop.raised() => {
-            let report = SyncReport { stopped: true, ..SyncReport::default() };
-            return Ok(finished(store, report));
-        }
+        () = stop.raised() => return Ok(finished(store, SyncReport::stopped())),
     };
     let mut report = report_of(&plan);
     report.warnings.extend(warning);

@@ -156,7 +156,9 @@ fn an_older_run_is_not_undone_below_one_that_moved_the_same_rows() {
         }
     }
     refused(&["--rollback", &older]);
-    site.run(&["--rollback", &later]).assert_code(0);
+    // That journal comes from the bucket, on whose word alone nothing is removed.
+    site.run(&["--rollback", &later, "--same-database"])
+        .assert_code(0);
     assert_eq!(site.switched(), 4);
     site.run(&["--rollback", &older]).assert_code(0);
     before.assert_same(&site.moment(), "after both");
