@@ -9,7 +9,7 @@ mod data;
 mod extract;
 mod play;
 mod readur;
-mod world;
+pub(crate) mod world;
 
 use crate::run::{self, Outcome};
 use data::{Block, Guide, Kind, Line, Tool};
