@@ -283,6 +283,8 @@ fn manifest_entry(formula: &SampleFormula, tag: &str, sha256: &str, size: usize)
         "compiler": "gcc",
         "runtime_dependencies": [],
         "arch": "x86_64",
+        // Clients of 5.0 read the system from here, and end with an error if nothing is said of it.
+        "built_on": {"os": "Linux", "os_version": "Ubuntu 22.04", "cpu_family": "core2"},
     });
     json!({
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
