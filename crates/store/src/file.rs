@@ -46,7 +46,12 @@ pub fn create_dir_durably(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    let parent = dir.parent().unwrap_or(Path::new("/"));
+    let parent = match dir.parent() {
+        // A relative path of one name.
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
     create_dir_durably(parent)?;
     match fs::create_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
@@ -417,6 +422,17 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_directory_of_one_relative_name_is_made_where_we_are() {
+        // The only test that needs a path without a directory; it takes a name that nobody has, since the working directory is everybody's.
+        let name = format!("made-by-{}-{}", std::process::id(), line!());
+        let made = create_dir_durably(Path::new(&name));
+        let is_there = Path::new(&name).is_dir();
+        let _ = fs::remove_dir(&name);
+        made.expect("makes");
+        assert!(is_there);
     }
 
     #[test]

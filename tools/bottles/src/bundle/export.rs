@@ -1,7 +1,7 @@
 //! Making a bundle.
 //!
-//! What must hold: what is written was compared with its digest; a part has its name only when it is whole and on the disk; the index comes
-//! last, so that a bundle with an index is complete.
+//! What must hold: what is written was compared with its digest, also what an earlier attempt wrote; a part has its name only when it is
+//! whole and on the disk; an earlier index goes first and the new one comes last, so that a bundle with an index is complete.
 
 use super::{
     BundleError, BundleIndex, BundleObject, BundlePart, FORMAT, INDEX, SIGNATURE, SigningKey,
@@ -91,13 +91,20 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
     );
     store::file::create_dir_durably(options.dir).map_err(file_error(options.dir))?;
     let total = wanted.iter().map(|(object, _)| object.size).sum();
+    // What was a bundle here is none from now on.
+    for name in [INDEX, SIGNATURE] {
+        remove(&options.dir.join(name))?;
+    }
+    store::file::sync_dir(options.dir).map_err(file_error(options.dir))?;
     let mut parts = Parts::begin(options.dir, options.split.max(1), plan_of(&wanted))?;
     let mut objects = Vec::with_capacity(wanted.len());
     for (object, from) in wanted {
         write_object(store, &object, from, &mut parts).await?;
+        parts.prove()?;
         objects.push(object);
     }
     parts.end_part()?;
+    remove_surplus(options.dir, parts.progress.parts.len())?;
     let index = BundleIndex {
         format: FORMAT,
         since: since.map(|(_, id)| id.to_string()),
@@ -112,13 +119,7 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
     store::file::atomic_write(&signature, signed.as_bytes()).map_err(file_error(&signature))?;
     let path = options.dir.join(INDEX);
     store::file::atomic_write(&path, &text).map_err(file_error(&path))?;
-    let progress = options.dir.join(PROGRESS);
-    match std::fs::remove_file(&progress) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(file_error(&progress)(error));
-        }
-        _ => {}
-    }
+    remove(&options.dir.join(PROGRESS))?;
     Ok(Exported {
         generation: index.generation,
         objects: index.objects.len() as u64,
@@ -126,6 +127,30 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
         parts: index.parts.len() as u64,
         parts_kept: parts.kept,
     })
+}
+
+fn remove(path: &Path) -> Result<(), BundleError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the parts that a larger bundle left in the directory.
+fn remove_surplus(dir: &Path, count: usize) -> Result<(), BundleError> {
+    let ours: BTreeSet<String> = (0..count).map(name_of).collect();
+    for entry in std::fs::read_dir(dir).map_err(file_error(dir))? {
+        let entry = entry.map_err(file_error(dir))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let number = name.strip_prefix("part-");
+        let is_part = number.is_some_and(|number| {
+            number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if is_part && !ours.contains(&name) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Lists what the far side lacks, in the order in which it has to be published.
@@ -221,6 +246,9 @@ struct Progress {
     plan: Digest,
     split: u64,
     parts: Vec<BundlePart>,
+    /// So much of the stream is objects that had their digests. A part that goes on beyond may hold what turned out to be damaged.
+    #[serde(default)]
+    proved: u64,
 }
 
 /// The files of a bundle, as they are written.
@@ -246,6 +274,7 @@ impl<'p> Parts<'p> {
                 plan,
                 split,
                 parts: Vec::new(),
+                proved: 0,
             },
             kept: 0,
             open: None,
@@ -257,9 +286,11 @@ impl<'p> Parts<'p> {
             Err(error) => return Err(file_error(&path)(error)),
         };
         let earlier = earlier.filter(|earlier| earlier.plan == plan && earlier.split == split);
+        let proved = earlier.as_ref().map_or(0, |earlier| earlier.proved);
         for part in earlier.map_or_else(Vec::new, |earlier| earlier.parts) {
             // The last part may be short only at the end, and then the index is all that is missing.
-            if part.file != name_of(parts.progress.parts.len())
+            if parts.known + part.size > proved
+                || part.file != name_of(parts.progress.parts.len())
                 || super::reading::check(dir, &part).is_err()
             {
                 break;
@@ -268,7 +299,25 @@ impl<'p> Parts<'p> {
             parts.kept += 1;
             parts.progress.parts.push(part);
         }
+        parts.progress.proved = parts.known;
         Ok(parts)
+    }
+
+    /// Notes that all objects so far had their digests. It is put down at once only where a part that is written depends on it.
+    fn prove(&mut self) -> Result<(), BundleError> {
+        let written: u64 = self.progress.parts.iter().map(|part| part.size).sum();
+        let is_needed = self.progress.proved < written && written <= self.at;
+        self.progress.proved = self.progress.proved.max(self.at);
+        match is_needed {
+            true => self.note(),
+            false => Ok(()),
+        }
+    }
+
+    fn note(&self) -> Result<(), BundleError> {
+        let path = self.dir.join(PROGRESS);
+        let text = serde_json::to_vec(&self.progress).unwrap_or_default();
+        store::file::atomic_write(&path, &text).map_err(file_error(&path))
     }
 
     /// Tells whether an object of this size lies wholly in parts that are there, and passes it over then.
@@ -326,9 +375,7 @@ impl<'p> Parts<'p> {
             size,
             sha256: Digest(sha256),
         });
-        let path = self.dir.join(PROGRESS);
-        let text = serde_json::to_vec(&self.progress).unwrap_or_default();
-        store::file::atomic_write(&path, &text).map_err(file_error(&path))
+        self.note()
     }
 }
 

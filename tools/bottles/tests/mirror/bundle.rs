@@ -6,6 +6,7 @@ use bottles::bundle::{
 };
 use bottles::sample::Sample;
 use bottles::sync::fetch::FetchOptions;
+use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use transfer::{Retry, Silent, StopSignal};
@@ -202,4 +203,65 @@ async fn an_export_that_was_cut_off_keeps_its_parts() {
     let far = World::new().await;
     take_in(&far, &near, dir.path()).await.expect("it is whole");
     assert_eq!(far.check().await, near.world.check().await);
+}
+
+#[tokio::test]
+async fn what_was_damaged_when_it_was_first_read_is_not_kept() {
+    let near = near().await;
+    let blob = near.world.check().await.expect("published").bottles[0].blob_key();
+    let whole = near.world.objects()[&blob].clone();
+    let mut turned = whole.to_vec();
+    turned[0] ^= 1;
+    let put = async |bytes: Bytes| near.world.store.put(&blob, bytes).await.expect("put");
+    let dir = tempfile::tempdir().expect("a directory");
+    // Parts that are smaller than an object, and one that ends where an object does.
+    for split in [100, whole.len() as u64] {
+        let options = || ExportOptions {
+            since: None,
+            dir: dir.path(),
+            split,
+            key: &near.key,
+        };
+        put(turned.clone().into()).await;
+        let refused = export(&near.world.store, options()).await;
+        assert!(
+            matches!(&refused, Err(BundleError::DamagedHere { key }) if *key == blob),
+            "{refused:?}"
+        );
+        put(whole.clone()).await;
+        export(&near.world.store, options()).await.expect("made");
+        let far = World::new().await;
+        take_in(&far, &near, dir.path()).await.expect("it is whole");
+        assert_eq!(far.check().await, near.world.check().await);
+    }
+}
+
+#[tokio::test]
+async fn a_smaller_bundle_takes_the_place_of_a_larger_one() {
+    let near = near().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let split = |split| ExportOptions {
+        since: None,
+        dir: dir.path(),
+        split,
+        key: &near.key,
+    };
+    export(&near.world.store, split(1_000)).await.expect("made");
+    let one = export(&near.world.store, split(1 << 30))
+        .await
+        .expect("made");
+    assert_eq!(one.parts, 1);
+    let names = std::fs::read_dir(dir.path()).expect("listed");
+    assert_eq!(names.count(), 3);
+    let far = World::new().await;
+    take_in(&far, &near, dir.path()).await.expect("it is whole");
+
+    // One that cannot be ended is none, and the earlier one is gone.
+    let blob = near.world.check().await.expect("published").bottles[0].blob_key();
+    let store = &near.world.store;
+    store.put(&blob, "damaged".into()).await.expect("put");
+    export(&near.world.store, split(1_000))
+        .await
+        .expect_err("a blob is damaged");
+    assert!(!dir.path().join("bundle.json").exists());
 }
