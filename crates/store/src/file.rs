@@ -100,6 +100,22 @@ impl AtomicFile {
         AtomicFile::begin_as(path.to_owned(), temporary, PRIVATE)
     }
 
+    /// Begins a file that replaces what has the path, a link itself and not what it leads to; a file that exists keeps its mode.
+    ///
+    /// # Errors
+    /// If the directory does not exist or cannot be written to.
+    pub fn create_in_place(path: &Path) -> io::Result<AtomicFile> {
+        let temporary = parent_of(path).join(temporary_name()?);
+        let mut file = AtomicFile::begin_as(path.to_owned(), temporary, 0o666)?;
+        if let Ok(found) = fs::symlink_metadata(path)
+            && found.is_file()
+        {
+            let mode = Permissions::from_mode(found.permissions().mode() & 0o777);
+            file.outcome("set the mode of", |file| file.file().set_permissions(mode))?;
+        }
+        Ok(file)
+    }
+
     /// Returns the name that the file has until it is committed: to set its mode, owner and times.
     #[must_use]
     pub fn temporary(&self) -> &Path {
@@ -422,6 +438,20 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_link_is_replaced_where_that_is_asked_for() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let (decoy, path) = (dir.path().join("decoy"), dir.path().join("object"));
+        fs::write(&decoy, b"precious").expect("writes");
+        std::os::unix::fs::symlink(&decoy, &path).expect("links");
+        let mut file = AtomicFile::create_in_place(&path).expect("begins");
+        file.write_all(b"new").expect("writes");
+        file.commit().expect("commits");
+        assert_eq!(fs::read(&decoy).expect("reads"), b"precious");
+        assert!(fs::symlink_metadata(&path).expect("is there").is_file());
+        assert_eq!(fs::read(&path).expect("reads"), b"new");
     }
 
     #[test]

@@ -37,7 +37,7 @@ use walk::{Wanted, is_gone};
 
 /// Says that this folder is a store, so that a person who finds it knows. Its name makes it litter to a listing.
 const MARKER: &str = ".syncline-store";
-const MARKER_TEXT: &[u8] = b"This folder is a Syncline store. Its files are encrypted objects; do not rename or edit them.\n";
+const MARKER_TEXT: &[u8] = b"This folder is a Syncline store. Do not rename or edit its files.\n";
 
 /// How often a directory may vanish between being made and being used.
 const BEGIN_ATTEMPTS_MAX: usize = 16;
@@ -105,7 +105,7 @@ impl Folder {
     }
 
     /// Fails unless the root is a folder.
-    fn check_root(&self) -> io::Result<()> {
+    pub(crate) fn check_root(&self) -> io::Result<()> {
         let missing = |is_other| {
             io::Error::other(RootMissing {
                 root: self.root().to_owned(),
@@ -167,7 +167,12 @@ impl Folder {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.prepare(place).and_then(|()| AtomicFile::create(place)) {
+            // In a store a link is nobody's way to keep a file elsewhere: what it leads to is not ours to write.
+            let create = match self.0.is_marked {
+                true => AtomicFile::create_in_place,
+                false => AtomicFile::create,
+            };
+            match self.prepare(place).and_then(|()| create(place)) {
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && attempts < BEGIN_ATTEMPTS_MAX => {
                 }

@@ -14,6 +14,18 @@ impl Store {
         self.folder().is_some()
     }
 
+    /// Looks that the folder of a store is there: what is written where a disk should be mounted would fill another one. Of a bucket nothing is
+    /// asked.
+    ///
+    /// # Errors
+    /// If the folder is not there.
+    pub async fn check_place(&self) -> Result<(), StoreError> {
+        match self.can_refer() {
+            true => self.in_folder("open", None, Folder::check_root).await,
+            false => Ok(()),
+        }
+    }
+
     /// Makes keys other names of objects: pairs of a key and the one that it stands for. Whatever had the keys is replaced, one key
     /// after the other.
     ///

@@ -22,6 +22,47 @@ pub struct Known<'a> {
     pub others: &'a [Generation],
     /// Every bottle that the API of the current generation names.
     pub offered: &'a [Bottle],
+    /// Keys that the current generation names and that were looked for in the store, and are gone.
+    pub gone: &'a BTreeSet<String>,
+}
+
+/// Returns the keys of the current generation that a path may lead to: whether they are in the store decides what is said.
+#[must_use]
+pub fn keys(path: &str, current: &Generation) -> Vec<String> {
+    let decoded = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let path = decoded.trim_start_matches('/');
+    match asked(path) {
+        Asked::Blob { image, sha256 } => {
+            let has = |held: &&Held| held.sha256 == sha256 && names::image(&held.formula) == image;
+            current
+                .bottles
+                .iter()
+                .filter(has)
+                .map(Held::blob_key)
+                .collect()
+        }
+        Asked::Manifest { image, tag } => {
+            let key = format!("{}/{image}/manifests/{tag}", names::CORE);
+            current
+                .manifests
+                .contains_key(&key)
+                .then_some(key)
+                .into_iter()
+                .collect()
+        }
+        Asked::Flat(file) => {
+            let is = |held: &&Held| {
+                names::flat_file(&held.formula, &held.version, &held.tag, held.rebuild) == file
+            };
+            current
+                .bottles
+                .iter()
+                .filter(is)
+                .map(Held::blob_key)
+                .collect()
+        }
+        Asked::Api(_) | Asked::Other => Vec::new(),
+    }
 }
 
 /// An explanation.
@@ -41,6 +82,8 @@ pub struct Finding {
 pub enum Cause {
     /// The mirror has it by now.
     NowMirrored,
+    /// The mirror should have it, and it is gone from its store.
+    Gone,
     /// The formula is not selected.
     NotMirrored,
     /// The platform is not selected.
@@ -85,6 +128,18 @@ pub fn explain(path: &str, known: &Known<'_>) -> Finding {
         .trim_start_matches('/');
     if let Some(finding) = layout(path) {
         return finding;
+    }
+    if let Some(key) = keys(path, known.current)
+        .iter()
+        .find(|key| known.gone.contains(*key))
+    {
+        return finding(
+            Cause::Gone,
+            format!(
+                "the mirror should have {key}, and it is gone from its store: somebody or something removed it"
+            ),
+            "run `homebrew-sync sync --check`, which fetches what is gone; find out what removes files there",
+        );
     }
     match asked(path) {
         Asked::Api(file) => api(file, known),

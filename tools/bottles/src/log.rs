@@ -8,7 +8,7 @@
 
 mod notes;
 
-pub use notes::{PruneNote, announce_prune, store_time};
+pub use notes::{PruneNote, RollbackNote, announce_prune, announce_rollback, store_time};
 
 use crate::api::Bottle;
 use crate::selection::Selection;
@@ -198,6 +198,8 @@ pub struct Log {
     pub marks: Vec<Mark>,
     /// Who is removing something.
     pub prunes: Vec<PruneNote>,
+    /// Who is about to make another generation the current one.
+    pub rollbacks: Vec<RollbackNote>,
 }
 
 /// The log cannot be used.
@@ -224,6 +226,9 @@ pub enum LogError {
         /// What went.
         key: String,
     },
+    /// What is current may change at any moment.
+    #[error("a rollback is under way, so it is not certain what is needed")]
+    RollingBack,
     /// What a generation needs may go at any moment.
     #[error("{key} may be removed at any moment: a prune is under way")]
     Pruning {
@@ -305,6 +310,9 @@ impl Log {
                     written: entry.modified,
                     grace: Duration::from_secs(grace),
                 });
+            } else if name.starts_with("returning-") {
+                let (key, written) = (entry.key, entry.modified);
+                log.rollbacks.push(RollbackNote { key, written });
             } else if let Some((number, id)) = name
                 .strip_prefix("current-")
                 .and_then(|rest| rest.split_once('-'))

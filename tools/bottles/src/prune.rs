@@ -3,7 +3,7 @@
 //! What must hold: what a kept generation names stays; nothing goes that was needed within the grace period, because clients refresh their API
 //! files at their leisure; what another run has just stored and not published yet is younger than that. Times are those of the store's clock.
 //! A prune says in the log that it is at work before it reads the log: who publishes or goes back at the same moment writes first and reads
-//! then, so that one of the two sees the other.
+//! then, so that one of the two sees the other. A prune that sees a rollback removes nothing: what is current is about to change, or not.
 
 use crate::log::{self, GenerationId, Log, LogError, OWN};
 use futures::StreamExt;
@@ -65,8 +65,12 @@ async fn prune_announced(
     let log = Log::read(store).await?;
     let own = log.prunes.iter().find(|found| found.key == note);
     let (now, edge) = own.map_or((UNIX_EPOCH, UNIX_EPOCH), |own| (own.written, own.edge()));
+    if log.rollbacks.iter().any(|note| note.is_alive(now)) {
+        return Err(LogError::RollingBack);
+    }
     let stale = log.prunes.iter().filter(|note| !note.is_alive(now));
-    let stale: Vec<String> = stale.map(|note| note.key.clone()).collect();
+    let mut stale: Vec<String> = stale.map(|note| note.key.clone()).collect();
+    stale.extend(log.rollbacks.iter().map(|note| note.key.clone()));
     store.delete(&stale).await?;
     let doomed = find(store, &log, options.keep, edge).await?;
     // The log first: a generation whose files are half gone must not be there to go back to.
@@ -114,7 +118,10 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     if store.can_refer() {
         // They come first, so that nothing stands for what is gone.
         for found in store.references(crate::flat::ROOT).await? {
-            if !named.contains(&found.key) && found.made <= edge {
+            // What leads elsewhere, or is a file, is somebody else's.
+            let to = found.to.as_deref().unwrap_or_default();
+            let is_ours = to.starts_with(crate::names::CORE);
+            if is_ours && !named.contains(&found.key) && found.made <= edge {
                 pruned.objects += 1;
                 objects.push((found.key, 0));
             }

@@ -1,7 +1,8 @@
 //! Going back, or forth, to a generation that is there.
 //!
-//! What must hold: everything that it names was found before it is marked; who is told that it is current can rely on it; what is damaged
-//! now does not stand in the way, because nothing is read of the generation that is left.
+//! What must hold: everything that it names was found before it is marked; who is told that it is current can rely on it; what is refused
+//! has marked nothing, because a prune believes every mark; what is damaged now does not stand in the way, because nothing is read of the
+//! generation that is left.
 
 use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::plan::api_key;
@@ -40,38 +41,18 @@ pub enum RollbackError {
 /// # Errors
 /// If something of it is nowhere any more, somebody prunes, or the store fails.
 pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, RollbackError> {
-    let mut log = Log::read(store).await?;
-    let before = log.current().cloned();
-    if before.as_ref() != Some(to) {
+    let log = Log::read(store).await?;
+    if log.current() != Some(to) {
         if is_pruning(store, &log).await? {
             return Err(RollbackError::Pruning);
         }
         let target = log::read(store, to).await?;
         check(store, &target).await?;
-        let known = log.clone();
-        for attempt in 0.. {
-            log::mark(store, &log, to).await?;
-            log = Log::read(store).await?;
-            if log.current() == Some(to) {
-                break;
-            }
-            if attempt == ATTEMPTS {
-                return Err(RollbackError::Overtaken);
-            }
-        }
-        // From here on a prune sees the mark. One that began before it, or that came and went meanwhile, did not.
-        let is_there = |log: &Log| {
-            let earlier = known.marks.iter().filter(|mark| mark.generation == *to);
-            let is_marked = |name: &str| log.marks.iter().any(|mark| mark.name() == name);
-            log.generations.contains_key(to)
-                && earlier.map(log::Mark::name).all(|name| is_marked(&name))
-        };
-        if is_pruning(store, &log).await? || !is_there(&log) {
-            if let Some(before) = before {
-                log::mark(store, &log, &before).await?;
-            }
-            return Err(RollbackError::Pruning);
-        }
+        let note = log::announce_rollback(store).await?;
+        let marked = mark_announced(store, &log, to).await;
+        // Whatever happened: while the note is there, nobody prunes.
+        store.delete(&[note]).await?;
+        marked?;
     }
     let settled = publish::settle(store, &mut Seen::default()).await?;
     let settled = settled.ok_or(RollbackError::Overtaken)?;
@@ -79,6 +60,44 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
         Some(key) => Err(RollbackError::Gone { key: key.clone() }),
         None => Ok(settled),
     }
+}
+
+/// Marks a generation, once no prune can be at work that has not seen the note of this rollback.
+async fn mark_announced(
+    store: &Store,
+    known: &Log,
+    to: &GenerationId,
+) -> Result<(), RollbackError> {
+    let mut log = Log::read(store).await?;
+    if is_pruning(store, &log).await? || !is_as_it_was(known, &log, to) {
+        return Err(RollbackError::Pruning);
+    }
+    let before = log.current().cloned();
+    for attempt in 0.. {
+        log::mark(store, &log, to).await?;
+        log = Log::read(store).await?;
+        if log.current() == Some(to) {
+            break;
+        }
+        if attempt == ATTEMPTS {
+            return Err(RollbackError::Overtaken);
+        }
+    }
+    // A prune that begins now sees the note. One that found it too old, because this process was held up, saw neither.
+    if is_as_it_was(known, &log, to) {
+        return Ok(());
+    }
+    if let Some(before) = before {
+        log::mark(store, &log, &before).await?;
+    }
+    Err(RollbackError::Pruning)
+}
+
+/// Tells whether a generation, and each mark of it that was known, is still there: a prune that came and went takes them away.
+fn is_as_it_was(known: &Log, log: &Log, id: &GenerationId) -> bool {
+    let earlier = known.marks.iter().filter(|mark| mark.generation == *id);
+    let is_marked = |name: &str| log.marks.iter().any(|mark| mark.name() == name);
+    log.generations.contains_key(id) && earlier.map(log::Mark::name).all(|name| is_marked(&name))
 }
 
 async fn is_pruning(store: &Store, log: &Log) -> Result<bool, StoreError> {

@@ -2,16 +2,18 @@
 //!
 //! What must hold: all that one answer says is of one generation, and the API's files of all answers too, until the next one is taken up as a
 //! whole; what the current generation does not have and another one has is still served in every layout, because a client may have asked the
-//! other API; what nobody has is answered at once, without a question to the store, and written down.
+//! other API; what nobody has is written down, and costs the store one look at its log a second at most, however many ask.
 //!
 //! It deliberately asks no other server: a mirror that falls back is none.
 
 mod answer;
 mod figures;
+mod listening;
 mod misses;
 mod page;
 mod view;
 
+use crate::log::LogError;
 use crate::runs::{self, RunRecord};
 use answer::Asked;
 use axum::Router;
@@ -19,6 +21,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+pub use listening::Limits;
 use misses::MissLog;
 pub use misses::{Miss, read_misses};
 use std::path::PathBuf;
@@ -49,6 +52,8 @@ pub struct ServeOptions {
     pub refresh: Duration,
     /// Where misses are written down, a JSON line each.
     pub misses: Option<PathBuf>,
+    /// What it bears from its clients.
+    pub limits: Limits,
 }
 
 /// What all requests share.
@@ -89,7 +94,7 @@ impl Shared {
     }
 
     /// Takes up a newer generation, if there is one.
-    async fn refresh(&self) -> Result<(), crate::log::LogError> {
+    async fn refresh(&self) -> Result<(), LogError> {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let known = self.view();
         let newer = View::newer(&self.store, &known, self.options.refresh).await;
@@ -165,17 +170,17 @@ impl Shared {
     }
 }
 
-/// Serves until the signal is raised; requests that are under way then are finished.
+/// Serves until the signal is raised; requests that are under way then are finished, if that does not take too long.
 ///
 /// # Errors
-/// If the mirror cannot be read at the start, or the listener fails.
+/// If the mirror cannot be read at the start.
 pub async fn serve(
     store: Store,
     listener: TcpListener,
     options: ServeOptions,
     stop: StopSignal,
-) -> Result<(), ServeError> {
-    let every = options.refresh;
+) -> Result<(), LogError> {
+    let (every, limits) = (options.refresh, options.limits);
     let view = View::newer(&store, &View::default(), every)
         .await?
         .unwrap_or_default();
@@ -198,22 +203,9 @@ pub async fn serve(
         }
     });
     let router = Router::new().fallback(answer_request).with_state(shared);
-    let served = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stop.raised().await })
-        .await;
+    listening::run(listener, router, limits, stop).await;
     refresher.abort();
-    served.map_err(ServeError::Listener)
-}
-
-/// A server could not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The mirror could not be read.
-    #[error(transparent)]
-    Log(#[from] crate::log::LogError),
-    /// The listener failed.
-    #[error("the server's socket failed")]
-    Listener(#[source] std::io::Error),
+    Ok(())
 }
 
 async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -223,7 +215,7 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         let allowed = [(header::ALLOW, "GET, HEAD")];
         return (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response();
     }
-    let path = request.uri().path().to_owned();
+    let path = folded(request.uri().path());
     let view = shared.view();
     match path.as_str() {
         "/" => return shared.page().await,
@@ -261,6 +253,17 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         }
         Err(error) => failed(&shared, &path, &error),
     }
+}
+
+/// Takes several slashes for one: a client whose address of the mirror ends in a slash asks so.
+fn folded(path: &str) -> String {
+    let mut folded = String::with_capacity(path.len());
+    for part in path.chars() {
+        if part != '/' || !folded.ends_with('/') {
+            folded.push(part);
+        }
+    }
+    folded
 }
 
 fn failed(shared: &Shared, path: &str, error: &StoreError) -> Response {

@@ -1,7 +1,8 @@
 //! Where bottles come from: the API and the registry, over HTTP.
 //!
 //! What must hold: nothing is taken for whole that was cut; a server that asks for patience gets it; a token goes to the registry and to
-//! nobody else; a download that breaks goes on where it broke, if the server can and the file is still the same.
+//! nobody else; a download that breaks goes on where it broke, if the server can and the file is still the same; a password that stands
+//! in an address is sent, and is in no address that is told.
 //!
 //! It deliberately checks no digest: who stores a blob does, while it streams.
 
@@ -11,8 +12,11 @@ mod error;
 pub use download::Registry;
 pub use error::{UpstreamError, UpstreamErrorKind};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use download::Download;
+use percent_encoding::percent_decode_str;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use std::collections::HashMap;
@@ -50,6 +54,10 @@ pub struct UpstreamOptions {
 pub struct Upstream {
     client: reqwest::Client,
     options: UpstreamOptions,
+    /// The name and the password that stood in the API's address.
+    login: Option<Login>,
+    /// The API's address as it may be told: a key may stand in its query.
+    shown: Url,
     /// Tokens by the scope they were given for.
     tokens: Mutex<HashMap<String, HeaderValue>>,
     requests: AtomicU64,
@@ -86,13 +94,43 @@ pub enum ApiAnswer {
     Missing,
 }
 
+/// A name and a password.
+struct Login {
+    name: String,
+    password: String,
+}
+
+impl Login {
+    /// Takes them out of an address in which they stand.
+    fn taken_from(url: &mut Url) -> Option<Login> {
+        let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let login = Login {
+            name: plain(url.username()),
+            password: plain(url.password().unwrap_or_default()),
+        };
+        if login.name.is_empty() && login.password.is_empty() {
+            return None;
+        }
+        // Only an address without a host refuses, and such a one has no login.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Some(login)
+    }
+
+    /// As a header says it (RFC 7617, 2).
+    fn basic(&self) -> String {
+        let pair = format!("{}:{}", self.name, self.password);
+        format!("Basic {}", BASE64_STANDARD.encode(pair))
+    }
+}
+
 impl Upstream {
     /// Makes the client; nothing is asked yet.
     ///
     /// # Errors
     /// If certificates or proxies cannot be set up.
     pub fn new(
-        options: UpstreamOptions,
+        mut options: UpstreamOptions,
         tuning: &Tuning,
         env: &Environment,
     ) -> Result<Upstream, StoreError> {
@@ -101,9 +139,18 @@ impl Upstream {
             "http" => &options.registry,
             _ => &options.api,
         };
+        let client = store::http_client(stricter, tuning, env)?;
+        let login = Login::taken_from(&mut options.api);
+        if let Some(login) = Login::taken_from(&mut options.registry) {
+            options.authorization.get_or_insert(login.basic());
+        }
+        let mut shown = options.api.clone();
+        shown.set_query(None);
         Ok(Upstream {
-            client: store::http_client(stricter, tuning, env)?,
+            client,
             options,
+            login,
+            shown,
             tokens: Mutex::default(),
             requests: AtomicU64::new(0),
         })
@@ -115,10 +162,10 @@ impl Upstream {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Returns the root of the API.
+    /// Returns the root of the API as it may be told: without a name, a password or a query.
     #[must_use]
     pub fn api(&self) -> &Url {
-        &self.options.api
+        &self.shown
     }
 
     /// Reads an API file, if it is another one than the validators are of.
@@ -142,7 +189,11 @@ impl Upstream {
                     headers.insert(name, value);
                 }
             }
-            request.headers(headers)
+            match &self.login {
+                Some(login) => request.header(header::AUTHORIZATION, login.basic()),
+                None => request,
+            }
+            .headers(headers)
         };
         match self.small(&url, ask).await? {
             (StatusCode::NOT_MODIFIED, _, _) if known == Validators::default() => {
@@ -355,4 +406,37 @@ fn below(root: &Url, path: &str) -> Url {
     let whole = format!("{}/{path}", root.path().trim_end_matches('/'));
     url.set_path(&whole);
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_sent_and_told_to_nobody() {
+        let api: Url = "https://us%20er:p%40ss@mirror/api?key=abc"
+            .parse()
+            .expect("an address");
+        let registry: Url = "https://token@registry/".parse().expect("an address");
+        let options = UpstreamOptions {
+            api,
+            registry,
+            authorization: None,
+            attempts: 1,
+            pause: Duration::ZERO,
+        };
+        let made = Upstream::new(options, &Tuning::default(), &Environment::default());
+        let upstream = made.expect("it is made");
+        assert_eq!(upstream.api().as_str(), "https://mirror/api");
+        // The key is still asked with.
+        let asked = below(&upstream.options.api, "formula.jws.json");
+        assert_eq!(
+            asked.as_str(),
+            "https://mirror/api/formula.jws.json?key=abc"
+        );
+        let login = upstream.login.as_ref().expect("a login");
+        assert_eq!(login.basic(), "Basic dXMgZXI6cEBzcw==");
+        let authorization = upstream.options.authorization.as_deref();
+        assert_eq!(authorization, Some("Basic dG9rZW46"));
+    }
 }

@@ -29,6 +29,8 @@ pub enum SourceErrorKind {
     DiskFull,
     /// The disk or the network share failed.
     Io,
+    /// The network failed, or the server that hands it out.
+    Network,
     /// The store that it is in failed.
     Store,
 }
@@ -66,6 +68,7 @@ impl SourceErrorKind {
             }
             SourceErrorKind::DiskFull => "the disk takes no more",
             SourceErrorKind::Io => "the disk failed",
+            SourceErrorKind::Network => "the network failed, or the server there",
             SourceErrorKind::Store => "its store failed",
         }
     }
@@ -93,7 +96,7 @@ impl SourceErrorKind {
                 "free some space, or mount the disk for writing, then run again: nothing was lost"
             }
             SourceErrorKind::Io => "check the disk (dmesg) or the network share, then run again",
-            SourceErrorKind::Store => "see the cause, then run again",
+            SourceErrorKind::Network | SourceErrorKind::Store => "see the cause, then run again",
         }
     }
 }

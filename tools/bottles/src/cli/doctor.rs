@@ -10,7 +10,7 @@ use crate::api::formulae::Formulae;
 use crate::api::jws::Envelope;
 use crate::api::{Bottle, packages};
 use crate::doctor::client::{self, Client};
-use crate::doctor::{Finding, Known, explain};
+use crate::doctor::{self, Finding, Known, explain};
 use crate::log::{self, Generation};
 use crate::plan::api_key;
 use crate::platform::Platform;
@@ -20,7 +20,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
-use store::Store;
+use store::{ErrorKind, Store};
 
 /// So many paths are explained.
 const PATHS_MAX: usize = 50;
@@ -55,10 +55,12 @@ pub(super) async fn run(
         }
         others.sort_by_key(|generation| generation.number);
         let offered = offered(&store, &generation, ui).await;
+        let gone = gone(&store, &generation, &paths).await;
         let known = Known {
             current: &generation,
             others: &others,
             offered: &offered,
+            gone: &gone,
         };
         explained.extend(paths.into_iter().map(|path| {
             let finding = explain(&path, &known);
@@ -67,6 +69,18 @@ pub(super) async fn run(
     }
     tell(&variables, &explained, ui);
     Ok(Exit::Ok)
+}
+
+/// Looks for what the paths lead to; returns what is gone. Where the store does not tell, it is not said to be gone.
+async fn gone(store: &Store, generation: &Generation, paths: &[String]) -> BTreeSet<String> {
+    let mut gone = BTreeSet::new();
+    for key in paths.iter().flat_map(|path| doctor::keys(path, generation)) {
+        let found = store.head(&key).await;
+        if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            gone.insert(key);
+        }
+    }
+    gone
 }
 
 /// What to explain: what was typed, or what servers on this machine have written down, the last first and each once.

@@ -20,6 +20,9 @@ pub(super) fn of_log(error: &LogError) -> Failure {
             .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all): what is stored is not fetched again"),
         LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)
             .hint("nothing was published; run again: what is gone is fetched then"),
+        LogError::RollingBack => Failure::from_error(Exit::Failed, error).hint(
+            "nothing was removed; run again when `homebrew-sync rollback` has ended; one that was killed stands in the way for ten minutes",
+        ),
         LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
             "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a day",
         ),

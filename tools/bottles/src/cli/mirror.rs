@@ -38,13 +38,13 @@ impl Place {
     /// Opens the mirror's store.
     ///
     /// # Errors
-    /// If none is named, or it cannot be opened.
+    /// If none is named, it cannot be opened, or it is a folder that is not there: no command makes one, because its disk may only not be mounted.
     pub(super) async fn open(&self, env: &Env) -> Result<Store, Failure> {
         let url = self.url(env)?;
         let tuning = tuning(64);
-        Store::open(&url, &tuning, &Environment::from(env))
-            .await
-            .map_err(Failure::from)
+        let store = Store::open(&url, &tuning, &Environment::from(env)).await?;
+        store.check_place().await?;
+        Ok(store)
     }
 
     /// Names the mirror's store, without secrets.

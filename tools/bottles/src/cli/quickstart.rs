@@ -9,7 +9,7 @@ use crate::api::jws::PublicKey;
 use crate::log::{self, Log};
 use crate::sample::{self, Sample, SampleServer};
 use crate::selection::Selection;
-use crate::serve::{self, ServeOptions};
+use crate::serve::{self, Limits, ServeOptions};
 use crate::sync::{self, SyncOptions};
 use crate::upstream::{Upstream, UpstreamOptions};
 use console::{Env, Exit, Failure, FailureExt, Ui, human};
@@ -158,6 +158,7 @@ async fn ask_as_brew(store: &Store, path: &Path) -> Result<u64, Failure> {
     let options = ServeOptions {
         refresh: Duration::from_secs(60),
         misses: Some(path.join("misses.jsonl")),
+        limits: Limits::default(),
     };
     let serving = tokio::spawn(serve::serve(store.clone(), listener, options, stop.clone()));
     let log = Log::read(store).await?;

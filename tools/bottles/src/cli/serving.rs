@@ -4,8 +4,9 @@ use super::args::{SampleUpstreamArgs, ServeArgs};
 use super::mirror::Place;
 use super::{failures, signals};
 use crate::sample::{self, Sample, SampleServer};
-use crate::serve::{self, Miss, ServeError, ServeOptions};
+use crate::serve::{self, Limits, Miss, ServeOptions};
 use console::{Env, Exit, Failure, FailureExt, Table, Ui, human};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use transfer::StopSignal;
@@ -42,13 +43,26 @@ pub(super) async fn run(
     let options = ServeOptions {
         refresh: args.refresh,
         misses: Some(misses_file(place)),
+        limits: limits(),
     };
     let served = serve::serve(store, listener, options, stop).await;
-    served.map_err(|error| match &error {
-        ServeError::Log(log) => failures::of_log(log),
-        ServeError::Listener(_) => Failure::from_error(Exit::Failed, &error),
-    })?;
+    served.map_err(|error| failures::of_log(&error))?;
     Ok(Exit::Ok)
+}
+
+/// What this process can bear: every client may need a socket and a file, and some are left for us.
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return limits;
+    };
+    let files = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    let bearable = usize::try_from(files.saturating_sub(64) / 2).unwrap_or(usize::MAX);
+    limits.connections = limits.connections.min(bearable).max(1);
+    limits
 }
 
 pub(super) async fn sample_upstream(args: &SampleUpstreamArgs, ui: &Ui) -> Result<Exit, Failure> {

@@ -185,12 +185,39 @@ fn a_path_is_explained_by_what_the_mirror_holds() {
         current: &current,
         others: &others,
         offered: &offered,
+        gone: &BTreeSet::new(),
     };
     for (path, cause, says) in PATHS {
         let found = explain(path, &known);
         assert_eq!(found.cause, *cause, "{path}: {found:?}");
         let text = format!("{} {}", found.why, found.next);
         assert!(text.contains(says), "{path}: {text}");
+    }
+}
+
+#[test]
+fn what_the_mirror_should_have_and_its_store_has_not_is_no_riddle_of_the_client() {
+    let current = generation(2, vec![held("jq", "1.8", "x86_64_linux", "aa")]);
+    let paths = [
+        "/v2/homebrew/core/jq/blobs/sha256:aa",
+        "//jq-1.8.x86_64_linux.bottle.tar.gz",
+    ];
+    for path in paths {
+        let keys = keys(path, &current);
+        assert_eq!(keys, ["v2/homebrew/core/jq/blobs/sha256:aa"]);
+        let explained = |gone: &BTreeSet<String>| {
+            let known = Known {
+                current: &current,
+                others: &[],
+                offered: &[],
+                gone,
+            };
+            explain(path, &known)
+        };
+        assert_eq!(explained(&BTreeSet::new()).cause, Cause::NowMirrored);
+        let found = explained(&keys.into_iter().collect());
+        assert_eq!(found.cause, Cause::Gone);
+        assert!(found.next.contains("sync --check"), "{found:?}");
     }
 }
 

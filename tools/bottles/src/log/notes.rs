@@ -1,8 +1,8 @@
-//! What a prune says in the log before it removes anything, and the clock that this goes by.
+//! What a prune says in the log before it removes anything, and a rollback before it marks anything, and the clock that this goes by.
 //!
 //! What must hold: a note is in the log before its writer reads the log; times are the store's, never a machine's.
 //!
-//! It deliberately locks nobody out for ever: the note of a prune that died counts for a day.
+//! It deliberately locks nobody out for ever: the note of a prune that died counts for a day, that of a rollback for some minutes.
 
 use super::{LOG, OWN};
 use std::time::{Duration, SystemTime};
@@ -39,16 +39,50 @@ impl PruneNote {
     }
 }
 
+/// From its note to its mark a rollback needs two requests. An older note was left behind by one that died.
+const ROLLBACK_AT_MOST: Duration = Duration::from_mins(10);
+
+/// Says that somebody is about to make another generation the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackNote {
+    /// Its key.
+    pub key: String,
+    /// When it was written, by the store's clock.
+    pub written: SystemTime,
+}
+
+impl RollbackNote {
+    /// Tells whether whoever wrote it may still be at work at a time of the store's clock.
+    #[must_use]
+    pub fn is_alive(&self, now: SystemTime) -> bool {
+        now.duration_since(self.written)
+            .map_or(true, |age| age < ROLLBACK_AT_MOST)
+    }
+}
+
+/// Says that a rollback is about to mark a generation; returns the key of the note.
+///
+/// # Errors
+/// If it is not certain that the note was written.
+pub async fn announce_rollback(store: &Store) -> Result<String, StoreError> {
+    let key = format!("{LOG}/returning-{:016x}", random());
+    store.put(&key, "a rollback is under way\n".into()).await?;
+    Ok(key)
+}
+
+/// Without it two notes of the same kind are one: the first to end would take it away.
+fn random() -> u64 {
+    let mut random = [0; 8];
+    let _ = getrandom::fill(&mut random);
+    u64::from_le_bytes(random)
+}
+
 /// Says that what is older than `grace` is about to go; returns the key of the note.
 ///
 /// # Errors
 /// If it is not certain that the note was written.
 pub async fn announce_prune(store: &Store, grace: Duration) -> Result<String, StoreError> {
-    let mut random = [0; 8];
-    // Without it two prunes of the same grace period share a note: the first to end would take it away.
-    let _ = getrandom::fill(&mut random);
-    let grace = grace.as_secs();
-    let key = format!("{LOG}/pruning-{grace}-{:016x}", u64::from_le_bytes(random));
+    let key = format!("{LOG}/pruning-{}-{:016x}", grace.as_secs(), random());
     store.put(&key, "a prune is under way\n".into()).await?;
     Ok(key)
 }

@@ -17,6 +17,9 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
 
+/// The type of a blob.
+const BLOB: &str = "application/octet-stream";
+
 /// What of a request's headers matters.
 pub(super) struct Asked {
     is_head: bool,
@@ -35,7 +38,8 @@ impl Asked {
         };
         Asked {
             is_head,
-            range: text(header::RANGE),
+            // A range means something to a GET alone (RFC 9110, 14.2).
+            range: text(header::RANGE).filter(|_| !is_head),
             if_range: text(header::IF_RANGE),
             none_match: text(header::IF_NONE_MATCH),
             modified_since: text(header::IF_MODIFIED_SINCE),
@@ -61,14 +65,18 @@ impl Asked {
         key: &str,
         file: &ServedFile,
     ) -> Result<Option<(Response, u64)>, StoreError> {
+        let is_api = key.starts_with("api/");
         let read = || async { log::read_file(store, key, &file.entry).await };
-        let bytes = match file.bytes.get_or_try_init(read).await {
-            Ok(bytes) => bytes.clone(),
+        let bytes = match is_api {
+            true => file.bytes.get_or_try_init(read).await.cloned(),
+            false => read().await,
+        };
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
             Err(error) => return missing(error),
         };
         let changed = file.changed.map(Changed::now);
         let bare = format!("\"{}\"", file.entry.sha256);
-        let is_api = key.starts_with("api/");
         let packed = match is_api && self.takes_gzip && self.range.is_none() {
             true => file
                 .packed
@@ -144,8 +152,14 @@ impl Asked {
     }
 
     fn head(&self, etag: &str, changed: Option<&Changed>, content_type: &'static str) -> Builder {
+        // A blob's name is its digest; everything else is another file tomorrow.
+        let keeping = match content_type {
+            BLOB => "public, max-age=31536000, immutable",
+            _ => "no-cache",
+        };
         let mut head = Response::builder()
             .header(header::CONTENT_TYPE, content_type)
+            .header(header::CACHE_CONTROL, keeping)
             .header(header::ACCEPT_RANGES, "bytes");
         if !etag.is_empty() {
             head = head.header(header::ETAG, etag);
@@ -301,7 +315,7 @@ fn content_type(key: &str) -> &'static str {
     match () {
         () if key.contains("/manifests/") => "application/vnd.oci.image.index.v1+json",
         () if key.starts_with("api/") => "application/json",
-        () => "application/octet-stream",
+        () => BLOB,
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn metrics(view: &View, counts: &Counts, runs: &[RunRecord]) -> Respo
         "bottle_bytes",
         "gauge",
         "Their bytes, each file counted once.",
-        generation.map_or(0, crate::log::Generation::bytes),
+        view.bytes,
     );
     let made = generation.map_or(0, |generation| generation.created.as_second());
     line(

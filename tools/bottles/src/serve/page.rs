@@ -127,7 +127,7 @@ fn cards(told: &Told<'_>, generation: &Generation) -> String {
         ),
         (
             "Size",
-            human::bytes(generation.bytes()),
+            human::bytes(told.view.bytes),
             "each file counted once".to_owned(),
         ),
         (
@@ -194,8 +194,7 @@ fn why(run: &RunRecord) -> String {
 }
 
 fn mirrored(told: &Told<'_>, generation: &Generation) -> String {
-    let by_tag = told.view.by_tag();
-    let rows = by_tag.iter();
+    let rows = told.view.by_tag.iter();
     let rows: Vec<_> = rows
         .map(|(tag, (count, bytes))| (escaped(tag), *count, *bytes))
         .collect();

@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
 use tokio::sync::OnceCell;
 
-/// A file whose bytes may change under its name; it is read once and kept.
+/// A file whose bytes may change under its name. One of the API is read once and kept; a manifest is small, and there are tens of
+/// thousands.
 #[derive(Clone)]
 pub(super) struct ServedFile {
     pub(super) entry: FileEntry,
@@ -37,6 +38,10 @@ pub(super) struct View {
     /// Blobs' keys by their names in the flat layout.
     flat: HashMap<String, String>,
     pub(super) published: Vec<GenerationId>,
+    /// All of its bytes, each file counted once: to count them takes too long to do it for whoever asks.
+    pub(super) bytes: u64,
+    /// How many bottles are built for what, and their bytes.
+    pub(super) by_tag: BTreeMap<String, (u64, u64)>,
     others: OnceCell<Others>,
 }
 
@@ -120,7 +125,11 @@ impl View {
             let name = names::flat_file(&held.formula, &held.version, &held.tag, held.rebuild);
             view.flat.insert(name, key.clone());
             view.blobs.insert(key, held.size);
+            let (count, bytes) = view.by_tag.entry(held.tag.clone()).or_default();
+            *count += 1;
+            *bytes += held.size;
         }
+        view.bytes = generation.bytes();
         view.generation = Some(generation);
         view
     }
@@ -211,21 +220,6 @@ impl View {
             Ok(others)
         };
         self.others.get_or_try_init(read).await
-    }
-
-    /// Counts bottles by what they are built for.
-    pub(super) fn by_tag(&self) -> BTreeMap<&str, (u64, u64)> {
-        let mut found: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for held in self
-            .generation
-            .iter()
-            .flat_map(|generation| &generation.bottles)
-        {
-            let (count, bytes) = found.entry(&held.tag).or_default();
-            *count += 1;
-            *bytes += held.size;
-        }
-        found
     }
 }
 

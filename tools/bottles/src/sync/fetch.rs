@@ -71,6 +71,10 @@ pub(crate) async fn store_all(
         error,
     };
     store::file::create_dir_durably(&options.state_dir).map_err(state)?;
+    options.observer.event(Event::Planned {
+        items: missing.len() as u64,
+        bytes: missing.iter().map(|held| held.size).sum(),
+    });
     let observer: Arc<dyn Observer> = Arc::new(ByName::new(options.observer.clone(), missing));
     let parts = |journal: Journal| EngineParts {
         journal,
@@ -94,7 +98,11 @@ pub(crate) async fn store_all(
             }
             Ok(_) => continue,
             Err(error) if error.kind() == JournalErrorKind::Locked => continue,
-            Err(error) => tracing::warn!(%error, "a journal of an earlier run was not read"),
+            // It may name uploads that the store keeps, and bills, until they are ended.
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "a journal of an earlier run cannot be read, and stays");
+                continue;
+            }
         }
         std::fs::remove_file(&path).map_err(state)?;
     }
@@ -121,7 +129,8 @@ pub(crate) async fn store_all(
     })
 }
 
-/// Tells of bottles by the names of their files, not by their keys, which a person cannot read.
+/// Tells of bottles by the names of their files, not by their keys, which a person cannot read. The engine plans in batches; how much there
+/// is in all was told before.
 struct ByName {
     observer: Arc<dyn Observer>,
     names: HashMap<String, String>,
@@ -143,6 +152,7 @@ impl ByName {
 impl Observer for ByName {
     fn event(&self, event: Event) {
         self.observer.event(match event {
+            Event::Planned { .. } => return,
             Event::Stored { item, bytes } => Event::Stored {
                 item: self.names.get(&item).cloned().unwrap_or(item),
                 bytes,

@@ -189,7 +189,7 @@ pub struct Registry(pub Arc<Upstream>);
 fn failed(key: &str, error: UpstreamError) -> SourceError {
     let kind = match error.kind() {
         UpstreamErrorKind::Denied => SourceErrorKind::Permission,
-        _ => SourceErrorKind::Io,
+        _ => SourceErrorKind::Network,
     };
     SourceError::new(kind, "download", key).because(error)
 }

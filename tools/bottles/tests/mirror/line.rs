@@ -265,3 +265,74 @@ async fn a_run_of_which_anything_failed_does_not_end_well() {
     .await;
     assert_eq!(code, 0, "{out}{err}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_makes_the_folder_of_a_disk_that_is_not_mounted() {
+    let world = World::new().await;
+    let mirror = world.state.path().join("mirror");
+    let fetching = ["--formula", "jq", "--platform", "x86_64_linux"];
+    let (code, _, err) = run(sync(&world, &fetching)).await;
+    assert_eq!(code, 0, "{err}");
+    let unmounted = world.state.path().join("not-mounted/mirror");
+    let mut commands: Vec<Vec<&str>> = vec![
+        vec!["sync", "--formula", "jq"],
+        vec!["sync", "--rebuild-hash"],
+        vec!["prune", "--keep", "1"],
+        vec!["rollback"],
+        vec!["scrub"],
+        vec!["diagnose"],
+        vec!["test-permissions"],
+        vec!["serve", "--listen", "127.0.0.1:0"],
+    ];
+    // Twice: what a first one left behind would let the second one through.
+    commands.extend(commands.clone());
+    for arguments in commands {
+        let mut command = sync(&world, &[]);
+        command.env("HOMEBREW_SYNC_STORE", &unmounted);
+        let program = command.get_program().to_owned();
+        let mut plain = Command::new(program);
+        plain.args(&arguments).env_clear();
+        for (name, value) in command.get_envs() {
+            if let Some(value) = value {
+                plain.env(name, value);
+            }
+        }
+        let (code, out, err) = run(plain).await;
+        assert_ne!(code, 0, "{arguments:?}: {out}");
+        assert!(
+            (out + &err).contains("mount the disk"),
+            "{arguments:?}: {err}"
+        );
+        assert!(!unmounted.exists(), "{arguments:?}");
+    }
+    assert!(mirror.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_address_of_the_api_is_in_nothing_that_is_said() {
+    let world = World::new().await;
+    let api = world.server.api().replace("http://", "http://user:s3cr3t@");
+    for arguments in [vec!["--json"], vec![]] {
+        let mut command = sync(&world, &arguments);
+        command
+            .args(["--formula", "jq"])
+            .env("HOMEBREW_SYNC_API", format!("{api}/nowhere?key=k3yk3y"));
+        let (code, out, err) = run(command).await;
+        assert_ne!(code, 0, "{out}");
+        let said = out + &err;
+        assert!(said.contains("/api/nowhere"), "{said}");
+        assert!(
+            !said.contains("s3cr3t") && !said.contains("k3yk3y"),
+            "{said}"
+        );
+    }
+    let mut command = program(&world);
+    let mirror = world.state.path().join("mirror");
+    command.args(["runs", "--json", "--store"]).arg(mirror);
+    let (_, out, err) = run(command).await;
+    let said = out + &err;
+    assert!(
+        !said.contains("s3cr3t") && !said.contains("k3yk3y"),
+        "{said}"
+    );
+}

@@ -1,10 +1,12 @@
 //! Serving: the requests that brew clients were seen to make, answered by the server and by plain static files.
 
 use crate::world::{FIRST, World};
-use bottles::serve::{ServeOptions, serve};
+use bottles::sample::Sample;
+use bottles::serve::{Limits, ServeOptions, serve};
 use reqwest::{Method, StatusCode};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use transfer::{Digest, StopSignal};
 
 pub struct Serving {
@@ -16,6 +18,10 @@ pub struct Serving {
 }
 
 pub async fn start(world: &World, refresh: Duration) -> Serving {
+    start_with(world, refresh, Limits::default()).await
+}
+
+async fn start_with(world: &World, refresh: Duration, limits: Limits) -> Serving {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
         .await
         .expect("a port");
@@ -25,6 +31,7 @@ pub async fn start(world: &World, refresh: Duration) -> Serving {
     let options = ServeOptions {
         refresh,
         misses: Some(misses.clone()),
+        limits,
     };
     let (store, signal) = (world.store.clone(), stop.clone());
     let task = tokio::spawn(async move {
@@ -142,6 +149,10 @@ async fn what_clients_were_seen_to_ask_for_comes_in_every_layout() {
             objects[&key].len().to_string(),
             "{path}"
         );
+        let keeping = headers["cache-control"].to_str().expect("text");
+        let is_blob = key.contains("/blobs/");
+        assert_eq!(keeping.contains("immutable"), is_blob, "{path}: {keeping}");
+        assert_eq!(keeping == "no-cache", !is_blob, "{path}: {keeping}");
         // Without fail, the tag leads to "not changed".
         let etag = headers["etag"].to_str().expect("text").to_owned();
         let (status, _, body) = serving
@@ -471,4 +482,50 @@ async fn below_flat_lies_what_lies_at_the_root() {
     let (status, _) = serving.get("/flatgtkx/manifests/2.24.33_1").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     serving.end().await;
+}
+
+#[tokio::test]
+async fn clients_that_do_not_go_on_cost_the_others_nothing_and_hold_up_no_stop() {
+    let world = World::small(Sample::embedded()).await;
+    world.sync(&["jq"], FIRST).await;
+    let limits = Limits {
+        connections: 4,
+        head: Duration::from_millis(300),
+        stall: Duration::from_millis(300),
+        drain: Duration::from_millis(300),
+    };
+    let serving = start_with(&world, Duration::from_secs(3600), limits).await;
+    let address = serving.root.trim_start_matches("http://").to_owned();
+    // Twice as many as there is room for, each with half a request.
+    let mut halves = Vec::new();
+    for _ in 0..8 {
+        let mut half = tokio::net::TcpStream::connect(&address)
+            .await
+            .expect("connected");
+        half.write_all(b"GET /health HTTP/1.1\r\nHost: ")
+            .await
+            .expect("sent");
+        halves.push(half);
+    }
+    let (status, _) = serving.get("/health").await;
+    assert_eq!(status, StatusCode::OK);
+    for mut half in halves {
+        let mut rest = Vec::new();
+        let ended = half.read_to_end(&mut rest).await;
+        assert!(ended.is_err() || rest.is_empty(), "it was let go: {rest:?}");
+    }
+
+    // One that asks for much, again and again, and reads nothing, is there when the server stops.
+    let blob = world.check().await.expect("published").bottles[0].blob_key();
+    let ask = format!("GET /{blob} HTTP/1.1\r\nHost: mirror\r\n\r\n");
+    let mut deaf = tokio::net::TcpStream::connect(&address)
+        .await
+        .expect("connected");
+    let asking = async {
+        // It ends when the server takes no more, which is when its answers lie unread.
+        while deaf.write_all(ask.as_bytes()).await.is_ok() {}
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(200), asking).await;
+    let stopping = tokio::time::timeout(Duration::from_mins(1), serving.end());
+    stopping.await.expect("the stop ends by itself");
 }
