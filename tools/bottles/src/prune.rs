@@ -6,6 +6,7 @@
 //! then, so that one of the two sees the other.
 
 use crate::log::{self, GenerationId, Log, LogError, OWN};
+use crate::plan::api_key;
 use futures::StreamExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -110,7 +111,10 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     for id in &kept {
         name(store, id, &mut named).await?;
     }
-    let mut objects = Vec::new();
+    // What makes clients ask goes first.
+    let mut objects = needless_api(store, &named, edge).await?;
+    pruned.objects += objects.len() as u64;
+    pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
     if store.can_refer() {
         // They come first, so that nothing stands for what is gone.
         for found in store.references(crate::flat::ROOT).await? {
@@ -140,6 +144,26 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     })
 }
 
+/// Lists the API's files that no kept generation names: those of a platform that is mirrored no more name bottles that go. Only files that a run
+/// could have put there are looked at.
+async fn needless_api(
+    store: &Store,
+    named: &BTreeSet<String>,
+    edge: SystemTime,
+) -> Result<Vec<(String, u64)>, LogError> {
+    let mut found = Vec::new();
+    let mut entries = store.list_stream("api");
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        let path = entry.key.strip_prefix("api/");
+        let is_own = path.is_some_and(crate::plan::is_api_file);
+        if is_own && !named.contains(&entry.key) && entry.modified <= edge {
+            found.push((entry.key, entry.size));
+        }
+    }
+    Ok(found)
+}
+
 /// Adds the keys of everything that a generation names.
 async fn name(
     store: &Store,
@@ -149,6 +173,7 @@ async fn name(
     let generation = log::read(store, id).await?;
     named.extend(generation.bottles.iter().map(log::Held::blob_key));
     named.extend(generation.manifests.keys().cloned());
+    named.extend(generation.api.keys().map(|path| api_key(path)));
     named.extend(crate::flat::links(&generation).into_keys());
     let files = generation.manifests.values().map(|entry| entry.sha256);
     let api = generation.api.values().map(|entry| entry.file.sha256);

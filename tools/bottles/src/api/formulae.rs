@@ -101,6 +101,13 @@ impl Formulae {
             .map_err(ApiError::Form)
     }
 
+    /// Counts those with bottles.
+    #[must_use]
+    pub fn bottles(&self) -> usize {
+        let stable = self.0.iter().map(|formula| &formula.bottle.stable);
+        stable.filter(|stable| stable.is_some()).count()
+    }
+
     /// Lists the platforms' tags that there are bottles for.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         let stable = self

@@ -48,6 +48,8 @@ async fn take_in(far: &World, near: &Near, dir: &Path) -> Result<Imported, Bundl
     let options = ImportOptions {
         dir,
         trusted: &trusted,
+        again: false,
+        other_mirror: false,
         dry_run: false,
         fetching: FetchOptions {
             concurrency: 1,
