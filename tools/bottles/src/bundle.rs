@@ -149,13 +149,17 @@ pub enum BundleError {
         theirs: GenerationId,
     },
     /// It was taken in before, or a later one was, and this side has gone back from it.
-    #[error("this side has taken in generation {highest} of that mirror before, and gone back from it")]
+    #[error(
+        "this side has taken in generation {highest} of that mirror before, and gone back from it"
+    )]
     TakenBefore {
         /// The one of the highest number.
         highest: GenerationId,
     },
     /// Another mirror made it.
-    #[error("the mirror here was carried from the mirror {here}, and the bundle is of the mirror {theirs}")]
+    #[error(
+        "the mirror here was carried from the mirror {here}, and the bundle is of the mirror {theirs}"
+    )]
     OtherMirror {
         /// The one that this side follows.
         here: String,

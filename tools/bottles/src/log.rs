@@ -9,9 +9,9 @@
 mod notes;
 mod sequence;
 
+pub use notes::{PruneNote, announce_prune, store_time};
 pub(crate) use sequence::is_mirror;
 pub use sequence::note_import;
-pub use notes::{PruneNote, announce_prune, store_time};
 
 use crate::api::Bottle;
 use crate::selection::Selection;

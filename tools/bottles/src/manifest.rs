@@ -157,8 +157,11 @@ impl Entry {
         let bottle = crate::api::checked(bottle).map_err(unusable)?;
         let bottle = bottle.ok_or_else(|| unusable("no registry takes its version".to_owned()))?;
         let size = self.text("sh.brew.bottle.size");
-        let size = size.and_then(|size| size.parse().ok()).filter(|size| *size > 0);
-        let size = size.ok_or_else(|| unusable("it has no size (sh.brew.bottle.size)".to_owned()))?;
+        let size = size
+            .and_then(|size| size.parse().ok())
+            .filter(|size| *size > 0);
+        let size =
+            size.ok_or_else(|| unusable("it has no size (sh.brew.bottle.size)".to_owned()))?;
         Ok((bottle, size))
     }
 }
@@ -219,7 +222,11 @@ mod tests {
             let error = found(&wrong).expect_err("it cannot be used").to_string();
             assert!(error.contains(says), "{error}");
         }
-        assert!(index("x/..", "12", "4.0.6.all").bottles("portable-ruby").is_empty());
+        assert!(
+            index("x/..", "12", "4.0.6.all")
+                .bottles("portable-ruby")
+                .is_empty()
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Taking away what no kept generation needs.
 //!
-//! What must hold: what a kept generation names stays; nothing goes that was needed within the grace period, because clients refresh their API
+//! What must hold: what a kept generation names stays; a file of the API goes before the bottles that it names; nothing goes that was needed within the grace period, because clients refresh their API
 //! files at their leisure; what another run has just stored and not published yet is younger than that. Times are those of the store's clock.
 //! A prune says in the log that it is at work before it reads the log: who publishes or goes back at the same moment writes first and reads
 //! then, so that one of the two sees the other.
@@ -85,13 +85,15 @@ async fn prune_announced(
         bytes: 0,
         ..doomed.pruned
     };
-    let mut needless = doomed.objects;
-    needless.retain(|(key, _)| !named.contains(key));
-    for objects in needless.chunks(1000) {
-        let keys: Vec<String> = objects.iter().map(|(key, _)| key.clone()).collect();
-        store.delete(&keys).await?;
-        pruned.objects += objects.len() as u64;
-        pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
+    // What makes clients ask goes first, and by itself: what is removed with one request may go in any order.
+    for mut needless in [doomed.api, doomed.objects] {
+        needless.retain(|(key, _)| !named.contains(key));
+        for objects in needless.chunks(1000) {
+            let keys: Vec<String> = objects.iter().map(|(key, _)| key.clone()).collect();
+            store.delete(&keys).await?;
+            pruned.objects += objects.len() as u64;
+            pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
+        }
     }
     Ok(pruned)
 }
@@ -100,6 +102,8 @@ async fn prune_announced(
 struct Doomed {
     kept: Vec<GenerationId>,
     generations: Vec<GenerationId>,
+    /// Files of the API.
+    api: Vec<(String, u64)>,
     objects: Vec<(String, u64)>,
     pruned: Pruned,
 }
@@ -111,10 +115,10 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     for id in &kept {
         name(store, id, &mut named).await?;
     }
-    // What makes clients ask goes first.
-    let mut objects = needless_api(store, &named, edge).await?;
-    pruned.objects += objects.len() as u64;
-    pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
+    let api = needless_api(store, &named, edge).await?;
+    pruned.objects += api.len() as u64;
+    pruned.bytes += api.iter().map(|(_, size)| size).sum::<u64>();
+    let mut objects = Vec::new();
     if store.can_refer() {
         // They come first, so that nothing stands for what is gone.
         for found in store.references(crate::flat::ROOT).await? {
@@ -139,6 +143,7 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     Ok(Doomed {
         kept,
         generations,
+        api,
         objects,
         pruned,
     })

@@ -11,9 +11,9 @@ mod settle;
 mod whole;
 
 pub(crate) use settle::kept;
+pub use settle::{Seen, Settled, settle};
 pub(crate) use whole::write_hash_file;
 pub use whole::{Whole, settle_whole};
-pub use settle::{Seen, Settled, settle};
 
 use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::names;
@@ -55,7 +55,22 @@ pub async fn publish(
         replace(store, &api_key(path), bytes.clone()).await?;
     }
     log::mark(store, log, &id).await?;
+    check_not_forgotten(store, &id).await?;
     Ok(id)
+}
+
+/// Looks that the generation is still there now that it is current. A prune takes one that was never current for one of a run that died, if its
+/// grace period has passed since it was written: whoever slept for so long takes the mark back.
+async fn check_not_forgotten(store: &Store, id: &GenerationId) -> Result<(), LogError> {
+    let log = Log::read(store).await?;
+    if log.generations.contains_key(id) {
+        return Ok(());
+    }
+    log::forget(store, &log, std::slice::from_ref(id)).await?;
+    settle(store, &mut Seen::default()).await?;
+    Err(LogError::Pruned {
+        key: log::generation_key(id),
+    })
 }
 
 /// Looks that what no earlier generation named is there now that this one names it, and that nobody who has not seen this one is removing it.
@@ -102,7 +117,10 @@ async fn check_relied_on(
         return Ok(());
     };
     times = times_below(store, "api").await?;
-    match api.into_iter().find(|key| times.get(key).is_some_and(|time| *time <= edge)) {
+    match api
+        .into_iter()
+        .find(|key| times.get(key).is_some_and(|time| *time <= edge))
+    {
         Some(key) => Err(LogError::Pruning { key }),
         None => Ok(()),
     }

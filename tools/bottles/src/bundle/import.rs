@@ -226,7 +226,11 @@ fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
             index.format
         )));
     }
-    if let Some(mirror) = index.mirror.as_ref().filter(|mirror| !log::is_mirror(mirror)) {
+    if let Some(mirror) = index
+        .mirror
+        .as_ref()
+        .filter(|mirror| !log::is_mirror(mirror))
+    {
         return Err(BundleError::Form(format!("{mirror:?} names no mirror")));
     }
     for (number, part) in index.parts.iter().enumerate() {

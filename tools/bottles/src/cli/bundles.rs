@@ -91,7 +91,14 @@ async fn import(
     let begin = || -> Result<Recording, Failure> {
         let now = sync_run::now(env)?;
         let name = store.describe();
-        Ok(Recording::begin(&name, place, env, now, Trigger::Import, ui))
+        Ok(Recording::begin(
+            &name,
+            place,
+            env,
+            now,
+            Trigger::Import,
+            ui,
+        ))
     };
     let recording = match args.dry_run {
         true => None,

@@ -346,7 +346,11 @@ fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
     ui.out(format!(
         "{} from the mirror{}:",
         human::count(all.len() as u64, "removal"),
-        if is_kept || dry_run { ", once it is published" } else { "; earlier generations keep them until they are pruned" },
+        if is_kept || dry_run {
+            ", once it is published"
+        } else {
+            "; earlier generations keep them until they are pruned"
+        },
     ));
     for removed in all.iter().take(REMOVED_NAMED) {
         let platforms: Vec<&str> = removed.platforms.iter().map(String::as_str).collect();

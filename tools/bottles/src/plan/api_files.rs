@@ -29,10 +29,7 @@ pub(super) struct ApiFiles {
 
 impl ApiFiles {
     /// Begins, with a look at what lies in the store: a file that is gone from there is not up to date, whatever the upstream says.
-    pub(super) async fn listed(
-        store: &Store,
-        has_key: bool,
-    ) -> Result<ApiFiles, StoreError> {
+    pub(super) async fn listed(store: &Store, has_key: bool) -> Result<ApiFiles, StoreError> {
         let mut files = ApiFiles::default();
         if !has_key {
             files.warnings.push(

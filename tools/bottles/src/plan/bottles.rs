@@ -238,8 +238,8 @@ impl Planner<'_> {
     fn ruby_for(&self, index: &Index, version: &str, platform: &Platform) -> Result<Held, String> {
         let tags = index.tags();
         let chosen = platform.choose(tags.iter().copied());
-        let tag = chosen
-            .ok_or_else(|| format!("portable-ruby {version} is not built for {platform}"))?;
+        let tag =
+            chosen.ok_or_else(|| format!("portable-ruby {version} is not built for {platform}"))?;
         let (bottle, size) = index
             .bottle(PORTABLE_RUBY, version, tag)
             .map_err(|error| chain(&error))?;
@@ -358,9 +358,8 @@ fn no_ruby(what: String) -> FormulaFailure {
     FormulaFailure {
         formula: PORTABLE_RUBY.to_owned(),
         what,
-        remedy:
-            "see which version the client pins: Library/Homebrew/vendor/portable-ruby-version"
-                .to_owned(),
+        remedy: "see which version the client pins: Library/Homebrew/vendor/portable-ruby-version"
+            .to_owned(),
     }
 }
 

@@ -148,7 +148,10 @@ impl Fate {
             return None;
         }
         let upstream = self.lost.values().filter(|why| **why != Why::NotNeeded);
+        // One that was the only one may have another name now.
+        let is_all = self.lost.len() == self.before && self.before > 1;
         let is_too_much = self.after == 0
+            || is_all
             || is_over(upstream.count(), self.before, GONE_MOST)
             || is_over(self.lost.len(), self.before, LEFT_MOST);
         let examples: Vec<&str> = self.lost.keys().take(NAMED).map(String::as_str).collect();

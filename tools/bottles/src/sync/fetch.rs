@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Digest, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers, Ledger,
-    LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing, Steps,
-    StopSignal,
+    Blob, Digest, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers,
+    Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing,
+    Steps, StopSignal,
 };
 
 /// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and
@@ -117,7 +117,9 @@ pub(crate) async fn store_all(
         stored: done.stored,
         bytes: done.bytes,
         is_stopped: done.ended == Ended::Stopped,
-        failures: failures.chain(unproved.into_iter().map(without_digest)).collect(),
+        failures: failures
+            .chain(unproved.into_iter().map(without_digest))
+            .collect(),
     })
 }
 
@@ -178,7 +180,10 @@ fn items(missing: &[Held]) -> (Vec<Item>, Vec<&Held>) {
 fn without_digest(held: &Held) -> FormulaFailure {
     FormulaFailure {
         formula: held.formula.clone(),
-        what: format!("{:?} is no SHA-256 that its bottle could be compared with", held.sha256),
+        what: format!(
+            "{:?} is no SHA-256 that its bottle could be compared with",
+            held.sha256
+        ),
         remedy: "pass it over with --skip NAME, and report this".to_owned(),
     }
 }

@@ -25,6 +25,11 @@ pub(super) async fn with_others(
     loop {
         known.insert(id.clone());
         let log = Log::read(store).await?;
+        // Others have seen it, gone on from it, and pruned it: what is current is what they made of it.
+        if let Some(current) = log.current().filter(|_| !log.generations.contains_key(&id)) {
+            let theirs = log::read(store, current).await?;
+            return Ok((current.clone(), theirs));
+        }
         let mut together = vec![(id.clone(), own)];
         for other in log.published() {
             if known.insert(other.clone()) {
@@ -60,13 +65,13 @@ pub(super) async fn with_others(
         let seen = Log::read(store).await?;
         let all = together.len();
         together.retain(|(id, _)| seen.generations.contains_key(id));
-        if together.len() < all
-            && let Some(place) = together.iter().position(|(other, _)| *other == id)
-        {
+        if together.len() < all {
             for (other, _) in &together {
                 known.remove(other);
             }
-            own = together.swap_remove(place).1;
+            if let Some(place) = together.iter().position(|(other, _)| *other == id) {
+                own = together.swap_remove(place).1;
+            }
             continue;
         }
         id = written;
