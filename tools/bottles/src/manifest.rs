@@ -32,6 +32,12 @@ pub enum ManifestError {
         /// What was looked for.
         reference: String,
     },
+    /// It is the manifest of something else.
+    #[error("the manifest has no entry for {reference}")]
+    NoVersion {
+        /// What was looked for.
+        reference: String,
+    },
     /// A client could not use the entry.
     #[error("the manifest's entry for {reference} has no {what}")]
     Incomplete {
@@ -121,7 +127,7 @@ impl Index {
         };
         let entry = self.manifests.iter().find(is_meant);
         let reference = names::reference(version, tag, 0);
-        let entry = entry.ok_or_else(|| ManifestError::NoEntry { reference })?;
+        let entry = entry.ok_or(ManifestError::NoVersion { reference })?;
         entry.read(formula)
     }
 }

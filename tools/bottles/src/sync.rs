@@ -121,6 +121,10 @@ pub struct SyncReport {
     pub platforms: BTreeSet<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Whether no portable-ruby is selected, without which a client may not start.
+    pub no_portable_ruby: bool,
+    /// Whether clients on an old Linux would miss what they install with anything.
+    pub no_glibc: bool,
     /// The generation that was published.
     pub published: Option<String>,
     /// Whether it was asked to stop.
@@ -135,6 +139,16 @@ pub struct SyncReport {
 }
 
 impl SyncReport {
+    /// What failed stays as it was, so nothing of it goes.
+    fn keep_failed(&mut self) {
+        let failures = &self.failures;
+        let is_kept = |removed: &Removed| {
+            let mut failures = failures.iter();
+            failures.any(|failure| failure.formula == removed.formula)
+        };
+        self.removed.retain(|removed| !is_kept(removed));
+    }
+
     /// That of a run that was asked to stop before it did anything.
     fn stopped() -> Self {
         Self {
@@ -169,19 +183,7 @@ pub async fn run(
     if selection.is_empty() {
         return Err(SyncError::NothingSelected);
     }
-    let planner = Planner {
-        upstream,
-        store,
-        base: &base,
-        key: options.key.as_ref(),
-        skip: &options.skip,
-        concurrency: options.concurrency,
-        today: options.now.strftime("%Y-%m-%d").to_string(),
-        checks_store: options.checks_store || warning.is_some(),
-        dry_run: options.dry_run,
-        replaces_selection: options.replaces_selection,
-        accepts_shrinking: options.accepts_shrinking,
-    };
+    let planner = planner((store, upstream), &base, options, warning.is_some());
     // A plan can be dropped at any point: all it leaves are manifests in empty places, which no API names.
     let mut plan = tokio::select! {
         planned = planner.plan(selection) => planned?,
@@ -214,12 +216,7 @@ pub async fn run(
         return Ok(finished(store, report));
     }
     drop_failed(&mut plan, &base, &report.failures);
-    let failures = &report.failures;
-    let is_kept = |removed: &Removed| {
-        let mut failures = failures.iter();
-        failures.any(|failure| failure.formula == removed.formula)
-    };
-    report.removed.retain(|removed| !is_kept(removed));
+    report.keep_failed();
     let next = next_generation(&log, &base, &plan, options.now);
     let manifests = &plan.manifest_bytes;
     let id = publish::publish(store, &log, &base, &next, manifests, &plan.api_bytes).await?;
@@ -229,6 +226,27 @@ pub async fn run(
     report.bytes = next.bytes();
     settle(store, options, &mut seen, None, &mut report).await?;
     Ok(finished(store, report))
+}
+
+fn planner<'p>(
+    (store, upstream): (&'p Store, &'p Arc<Upstream>),
+    base: &'p Generation,
+    options: &'p SyncOptions,
+    is_base_lost: bool,
+) -> Planner<'p> {
+    Planner {
+        upstream,
+        store,
+        base,
+        key: options.key.as_ref(),
+        skip: &options.skip,
+        concurrency: options.concurrency,
+        today: options.now.strftime("%Y-%m-%d").to_string(),
+        checks_store: options.checks_store || is_base_lost,
+        dry_run: options.dry_run,
+        replaces_selection: options.replaces_selection,
+        accepts_shrinking: options.accepts_shrinking,
+    }
 }
 
 /// What a run begins with.
@@ -355,8 +373,16 @@ fn report_of(plan: &Plan) -> SyncReport {
         removed: plan.removed.clone(),
         platforms: plan.selection.platforms.clone(),
         warnings: plan.warnings.clone(),
+        no_portable_ruby: plan.selection.portable_ruby.is_empty(),
+        no_glibc: lacks_glibc(&plan.selection),
         ..SyncReport::default()
     }
+}
+
+fn lacks_glibc(selection: &Selection) -> bool {
+    let is_linux = |tag: &String| tag.ends_with("_linux");
+    let has = selection.all || selection.formulae.contains("glibc");
+    !has && selection.platforms.iter().any(is_linux)
 }
 
 fn finished(store: &Store, mut report: SyncReport) -> SyncReport {

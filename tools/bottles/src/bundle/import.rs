@@ -196,7 +196,7 @@ fn check_order(
     let gone_back = highest.or(Some(id).filter(|id| log.was_current(id)));
     let was_cut_off = log.generations.contains_key(id) && !log.was_current(id);
     match gone_back {
-        Some(highest) if !options.again && !(highest == id && was_cut_off) => {
+        Some(highest) if !(options.again || highest == id && was_cut_off) => {
             Err(BundleError::TakenBefore {
                 highest: highest.clone(),
             })

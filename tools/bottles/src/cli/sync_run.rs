@@ -336,6 +336,26 @@ async fn rebuild_hash(
     Ok(Exit::Partial)
 }
 
+/// Says what clients need besides what is mirrored. No notice tells of it: nobody is to be woken every week for what was chosen.
+fn tell_advice(report: &SyncReport, ui: &Ui) {
+    if report.bottles == 0 {
+        return;
+    }
+    if report.no_portable_ruby {
+        ui.warn(
+            "no portable-ruby is mirrored, and a client whose machine has no Ruby that fits cannot start without the one that it pins: \
+             add --portable-ruby VERSION, as its Library/Homebrew/vendor/portable-ruby-version says",
+        );
+    }
+    // This is for some only: it is said where something changes.
+    if report.no_glibc && !report.nothing_new {
+        ui.hint(
+            "A Linux whose C library is older than that of the bottles installs glibc and gcc with anything: \
+             if there are such clients, add --formula glibc --formula gcc.",
+        );
+    }
+}
+
 /// Names what the mirror has had and has no more.
 fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
     let all = &report.removed;
@@ -378,6 +398,7 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     if ui.is_json() {
         return ui.json(report);
     }
+    tell_advice(report, ui);
     tell_removed(report, dry_run, ui);
     let mut without: BTreeMap<&str, usize> = BTreeMap::new();
     for (platform, names) in &report.without_bottle {

@@ -314,6 +314,9 @@ async fn a_bundle_of_another_mirror_is_refused_unless_that_is_meant() {
     let (near, far) = (near().await, World::new().await);
     let other = World::new().await;
     other.sync(&["tree"], FIRST + 7).await;
+    // Its number alone would lead on.
+    other.server.replace(Sample::a_week_later());
+    other.sync(&["tree"], FIRST + 8).await;
     // The same site signs both.
     let other = Near {
         world: other,

@@ -332,3 +332,22 @@ async fn what_an_odd_formula_may_need_stays_with_it() {
             .all(|held| after.bottles.contains(held))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_says_what_clients_cannot_start_without() {
+    let world = World::serving(with_ruby("", "")).await;
+    let asked = ["--formula", "tree", "--platform", "x86_64_linux"];
+    let (code, _, err) = run(sync(&world, &asked)).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("--portable-ruby VERSION"), "{err}");
+    assert!(err.contains("--formula glibc --formula gcc"), "{err}");
+    let (code, _, err) = run(sync(&world, &[])).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("--portable-ruby VERSION") && !err.contains("glibc"),
+        "{err}"
+    );
+    let (code, _, err) = run(sync(&world, &["--portable-ruby", "4.0.6"])).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(!err.contains("portable-ruby"), "{err}");
+}
