@@ -338,7 +338,7 @@ async fn rebuild_hash(
 
 /// Says what clients need besides what is mirrored. No notice tells of it: nobody is to be woken every week for what was chosen.
 fn tell_advice(report: &SyncReport, ui: &Ui) {
-    if report.bottles == 0 {
+    if report.bottles == 0 || ui.is_quiet() {
         return;
     }
     if report.no_portable_ruby {
