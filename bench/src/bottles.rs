@@ -270,6 +270,8 @@ async fn everything(
         today: "2026-09-21".to_owned(),
         checks_store: false,
         dry_run: false,
+        replaces_selection: false,
+        accepts_shrinking: true,
     };
     let planned = planner.plan(selection).await.map_err(|error| {
         format!(

@@ -4,7 +4,8 @@
 //! `part-0000` and so on hold all objects one after the other, cut at the size of the media.
 //!
 //! What must hold: nothing of a bundle is believed before its signature fits a key that the far side trusts; no byte of it is stored before
-//! its digest was compared; the far side never goes back to an older state by an import, and never to one of which it lacks something.
+//! its digest was compared; the far side never goes back to an older state by an import, never to one that it has gone back from, never over to
+//! another mirror unless that is said, and never to one of which it lacks something.
 //!
 //! It deliberately hides nothing: bottles are public. Who must not see which ones a site uses has to encrypt the media.
 
@@ -41,8 +42,11 @@ pub struct BundleIndex {
     /// The generation that the far side must have, unless the bundle holds everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// The generation that the far side gets.
+    /// The generation that the far side gets. Its number is that of the bundle: a mirror gives none out twice.
     pub generation: String,
+    /// Names the mirror that made the generation; nothing if an earlier program made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
     /// The objects, in the order of the parts: blobs, manifests, the generation, files of the API.
     pub objects: Vec<BundleObject>,
     /// The parts, in order.
@@ -143,6 +147,24 @@ pub enum BundleError {
         here: GenerationId,
         /// The bundle's.
         theirs: GenerationId,
+    },
+    /// It was taken in before, or a later one was, and this side has gone back from it.
+    #[error(
+        "this side has taken in generation {highest} of that mirror before, and gone back from it"
+    )]
+    TakenBefore {
+        /// The one of the highest number.
+        highest: GenerationId,
+    },
+    /// Another mirror made it.
+    #[error(
+        "the mirror here was carried from the mirror {here}, and the bundle is of the mirror {theirs}"
+    )]
+    OtherMirror {
+        /// The one that this side follows.
+        here: String,
+        /// The bundle's.
+        theirs: String,
     },
     /// It builds on what this side does not have.
     #[error(

@@ -441,8 +441,20 @@ fn not_taken(formula: &str, tag: &str, known: &Known<'_>) -> Finding {
     }
 }
 
+/// Tells whether an image is of what clients on Linux install besides where their own C library is older than that of the bottles.
+fn is_for_old_linux(image: &str) -> bool {
+    image == "glibc" || image == "gcc" || image.starts_with("gcc/")
+}
+
 fn not_mirrored(formulae: &[String], image: &str) -> Finding {
     match formulae {
+        _ if is_for_old_linux(image) => finding(
+            Cause::NotMirrored,
+            format!(
+                "{image} is not mirrored: a Linux whose C library is older than that of the bottles needs it with anything"
+            ),
+            "run `homebrew-sync sync --formula glibc --formula gcc`",
+        ),
         [] => finding(
             Cause::NotMirrored,
             format!("{image} is neither in the mirror nor in its API"),

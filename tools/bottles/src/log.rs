@@ -7,8 +7,11 @@
 //! It deliberately uses no conditional write, rename or lock: not every store has them.
 
 mod notes;
+mod sequence;
 
 pub use notes::{PruneNote, RollbackNote, announce_prune, announce_rollback, store_time};
+pub(crate) use sequence::is_mirror;
+pub use sequence::note_import;
 
 use crate::api::Bottle;
 use crate::selection::Selection;
@@ -47,6 +50,9 @@ pub struct Generation {
     /// The one that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+    /// Names the mirror that made it: where it is carried to, another mirror's is told from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
     /// What was asked for.
     pub selection: Selection,
     /// The API's files, by their paths below `api/`.
@@ -75,6 +81,12 @@ pub struct ApiEntry {
     /// What its server is asked with the next time.
     #[serde(flatten)]
     pub validators: Validators,
+    /// How many formulae with bottles it names, if it is one that names bottles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottles: Option<u64>,
+    /// The name of the key that its signature was seen to fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
 }
 
 /// A bottle that the mirror holds.
@@ -200,6 +212,10 @@ pub struct Log {
     pub prunes: Vec<PruneNote>,
     /// Who is about to make another generation the current one.
     pub rollbacks: Vec<RollbackNote>,
+    /// Generations that were carried here, each with the name of its mirror.
+    pub imports: Vec<(String, GenerationId)>,
+    /// The highest numbers of generations that were taken away.
+    highest: Vec<u64>,
 }
 
 /// The log cannot be used.
@@ -246,6 +262,7 @@ impl Generation {
             number: 0,
             created,
             base: None,
+            mirror: None,
             selection: Selection::default(),
             api: BTreeMap::new(),
             manifests: BTreeMap::new(),
@@ -313,6 +330,8 @@ impl Log {
             } else if name.starts_with("returning-") {
                 let (key, written) = (entry.key, entry.modified);
                 log.rollbacks.push(RollbackNote { key, written });
+            } else if log.take_note(name) {
+                continue;
             } else if let Some((number, id)) = name
                 .strip_prefix("current-")
                 .and_then(|rest| rest.split_once('-'))
@@ -379,13 +398,6 @@ impl Log {
         let mut found = self.published();
         found.retain(|id| Some(id.number()) == number || id.as_str() == name);
         found
-    }
-
-    /// Returns the number that the next generation gets.
-    #[must_use]
-    pub fn next_number(&self) -> u64 {
-        let published = self.marks.iter().map(|mark| mark.generation.number());
-        published.max().unwrap_or(0) + 1
     }
 }
 
@@ -455,6 +467,7 @@ pub async fn mark(store: &Store, log: &Log, id: &GenerationId) -> Result<(), Sto
 /// # Errors
 /// If it is not certain that they are gone.
 pub async fn forget(store: &Store, log: &Log, ids: &[GenerationId]) -> Result<(), StoreError> {
+    sequence::note_highest(store, log, ids).await?;
     let marks = log
         .marks
         .iter()

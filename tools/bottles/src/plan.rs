@@ -2,10 +2,13 @@
 //!
 //! What must hold: a bottle counts as there only if the current generation names it, or its bytes in the store were proved; a size comes
 //! from a manifest and from nowhere else; what is wrong with one formula is a failure of that formula, of which the mirror keeps what it
-//! has; each file of the upstream is asked for once.
+//! has; what it has had does not drop out unnamed (`removed`); each file of the upstream is asked for once.
 
 mod api_files;
 mod bottles;
+mod removed;
+
+pub use removed::{Removed, Why};
 
 use crate::api::jws::PublicKey;
 use crate::api::{ApiError, Bottle, Catalogue, formulae::Formulae, packages};
@@ -72,6 +75,9 @@ pub enum PlanError {
         "the API at {0} has neither a formula.jws.json that names bottles nor a packages file for a platform that is asked for"
     )]
     NoApi(String),
+    /// The upstream has much less than the mirror has: more likely it is broken than that so much was removed.
+    #[error("the upstream has far less than the mirror: {}", .0.join("; "))]
+    Shrunk(Vec<String>),
 }
 
 /// What is new.
@@ -96,6 +102,8 @@ pub struct Plan {
     pub failures: BTreeSet<FormulaFailure>,
     /// Selected or needed formulae without a bottle, by platform.
     pub without_bottle: BTreeMap<String, BTreeSet<String>>,
+    /// What the mirror has had and the next generation has not, by formula.
+    pub removed: Vec<Removed>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -139,6 +147,10 @@ pub struct Planner<'p> {
     pub checks_store: bool,
     /// Only look: nothing is written.
     pub dry_run: bool,
+    /// Whether the selection stands instead of what the mirror has: then what is left out is meant.
+    pub replaces_selection: bool,
+    /// Whether an upstream that has far less than the mirror is believed.
+    pub accepts_shrinking: bool,
 }
 
 impl Planner<'_> {
@@ -147,8 +159,9 @@ impl Planner<'_> {
     /// # Errors
     /// If the API or the mirror cannot be read. What is wrong with single formulae is in the plan.
     pub async fn plan(&self, mut selection: Selection) -> Result<Plan, PlanError> {
-        let mut files = ApiFiles::listed(self.store).await?;
+        let mut files = ApiFiles::listed(self.store, self.key.is_some()).await?;
         let (wanted, platforms) = self.wanted(&mut files, &mut selection).await?;
+        let keeps_all = wanted.are_needs_unknown();
         let mut plan = Plan {
             selection,
             api: files.entries,
@@ -160,6 +173,7 @@ impl Planner<'_> {
             missing: Vec::new(),
             failures: files.failures,
             without_bottle: wanted.without_bottle,
+            removed: Vec::new(),
             warnings: files.warnings,
         };
         plan.failures
@@ -175,7 +189,11 @@ impl Planner<'_> {
         self.size(&mut plan, wanted.bottles, present).await?;
         self.add_portable_ruby(&mut plan, &platforms, present)
             .await?;
-        self.keep(&mut plan);
+        let kept = self.keep(&mut plan, keeps_all);
+        self.settle_fates(&mut plan, wanted.fates, &kept)?;
+        if plan.selection.all && plan.bottles.is_empty() && plan.failures.is_empty() {
+            return Err(PlanError::NoApi(self.upstream.api().to_string()));
+        }
         self.find_missing(&mut plan, present).await?;
         Ok(plan)
     }
@@ -194,6 +212,9 @@ impl Planner<'_> {
             Some(payload) => Some(Formulae::read(&payload?).map_err(api_error(FORMULAE))?),
             None => None,
         };
+        if let Some(formulae) = &formulae {
+            files.count(FORMULAE, formulae.bottles());
+        }
         if selection.platforms.is_empty() || selection.follows_defaults {
             let tags = formulae.iter().flat_map(Formulae::tags);
             let defaults = Platform::defaults(tags);
@@ -216,7 +237,10 @@ impl Planner<'_> {
             self.fetch(files, &path, true).await?;
             let mut catalogues = Vec::new();
             if let Some(payload) = files.payload(&path) {
-                catalogues.push(packages::read(&payload?, &platform).map_err(api_error(&path))?);
+                let read = packages::read(&payload?, &platform).map_err(api_error(&path))?;
+                let offers = read.offers.values();
+                files.count(&path, offers.filter(|offer| offer.bottle.is_some()).count());
+                catalogues.push(read);
             }
             if let Some(formulae) = &formulae {
                 catalogues.push(formulae.catalogue(&platform));
@@ -224,7 +248,7 @@ impl Planner<'_> {
             if catalogues.is_empty() {
                 return Err(no_api());
             }
-            self.take(selection, &catalogues, tag, &mut wanted)?;
+            self.take(selection, &catalogues, &platform, &mut wanted)?;
             platforms.push(platform);
         }
         wanted
@@ -241,14 +265,16 @@ impl Planner<'_> {
         &self,
         selection: &Selection,
         catalogues: &[Catalogue],
-        tag: &str,
+        platform: &Platform,
         wanted: &mut Wanted,
     ) -> Result<(), SelectionError> {
         let resolved = catalogues
             .iter()
             .map(|catalogue| selection.resolve(catalogue));
         let mut merged: Option<Resolved> = None;
+        let mut names = BTreeSet::new();
         for mut found in resolved {
+            names.extend(found.bottles.iter().map(|bottle| bottle.formula.clone()));
             wanted.bottles.append(&mut found.bottles);
             wanted.unusable.append(&mut found.unusable);
             merged = Some(match merged {
@@ -271,10 +297,11 @@ impl Planner<'_> {
                 () => return Err(SelectionError::unknown(&name, catalogues)),
             }
         }
+        let tag = platform.tag().to_owned();
+        let fate = self.fate(platform, catalogues, &names);
+        wanted.fates.insert(tag.clone(), fate);
         if !merged.without_bottle.is_empty() {
-            wanted
-                .without_bottle
-                .insert(tag.to_owned(), merged.without_bottle);
+            wanted.without_bottle.insert(tag, merged.without_bottle);
         }
         Ok(())
     }
@@ -324,6 +351,15 @@ struct Wanted {
     unknown: BTreeSet<String>,
     /// By platform.
     without_bottle: BTreeMap<String, BTreeSet<String>>,
+    /// What becomes of what the mirror has, by platform.
+    fates: BTreeMap<String, removed::Fate>,
+}
+
+impl Wanted {
+    /// Tells whether there is a formula of which it cannot be known what it needs: then whatever the mirror has may be needed.
+    fn are_needs_unknown(&self) -> bool {
+        !self.unknown.is_empty() || !self.unusable.is_empty()
+    }
 }
 
 fn gone(formula: String) -> FormulaFailure {
@@ -359,6 +395,16 @@ fn api_error(path: &str) -> impl Fn(ApiError) -> PlanError {
         path: path.clone(),
         error,
     }
+}
+
+/// Tells whether a path below the API's root is one of the files that are mirrored.
+#[must_use]
+pub fn is_api_file(path: &str) -> bool {
+    let tag = path.strip_prefix("internal/packages.");
+    let tag = tag.and_then(|rest| rest.strip_suffix(".jws.json"));
+    path == FORMULAE
+        || OLDER.contains(&path)
+        || tag.is_some_and(|tag| tag.parse::<Platform>().is_ok())
 }
 
 /// Returns the key of an API file.

@@ -1,11 +1,12 @@
 //! Taking away what no kept generation needs.
 //!
-//! What must hold: what a kept generation names stays; nothing goes that was needed within the grace period, because clients refresh their API
+//! What must hold: what a kept generation names stays; a file of the API goes before the bottles that it names; nothing goes that was needed within the grace period, because clients refresh their API
 //! files at their leisure; what another run has just stored and not published yet is younger than that. Times are those of the store's clock.
 //! A prune says in the log that it is at work before it reads the log: who publishes or goes back at the same moment writes first and reads
 //! then, so that one of the two sees the other. A prune that sees a rollback removes nothing: what is current is about to change, or not.
 
 use crate::log::{self, GenerationId, Log, LogError, OWN};
+use crate::plan::api_key;
 use futures::StreamExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -88,13 +89,15 @@ async fn prune_announced(
         bytes: 0,
         ..doomed.pruned
     };
-    let mut needless = doomed.objects;
-    needless.retain(|(key, _)| !named.contains(key));
-    for objects in needless.chunks(1000) {
-        let keys: Vec<String> = objects.iter().map(|(key, _)| key.clone()).collect();
-        store.delete(&keys).await?;
-        pruned.objects += objects.len() as u64;
-        pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
+    // What makes clients ask goes first, and by itself: what is removed with one request may go in any order.
+    for mut needless in [doomed.api, doomed.objects] {
+        needless.retain(|(key, _)| !named.contains(key));
+        for objects in needless.chunks(1000) {
+            let keys: Vec<String> = objects.iter().map(|(key, _)| key.clone()).collect();
+            store.delete(&keys).await?;
+            pruned.objects += objects.len() as u64;
+            pruned.bytes += objects.iter().map(|(_, size)| size).sum::<u64>();
+        }
     }
     Ok(pruned)
 }
@@ -103,6 +106,8 @@ async fn prune_announced(
 struct Doomed {
     kept: Vec<GenerationId>,
     generations: Vec<GenerationId>,
+    /// Files of the API.
+    api: Vec<(String, u64)>,
     objects: Vec<(String, u64)>,
     pruned: Pruned,
 }
@@ -114,6 +119,9 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     for id in &kept {
         name(store, id, &mut named).await?;
     }
+    let api = needless_api(store, &named, edge).await?;
+    pruned.objects += api.len() as u64;
+    pruned.bytes += api.iter().map(|(_, size)| size).sum::<u64>();
     let mut objects = Vec::new();
     if store.can_refer() {
         // They come first, so that nothing stands for what is gone.
@@ -142,9 +150,30 @@ async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result
     Ok(Doomed {
         kept,
         generations,
+        api,
         objects,
         pruned,
     })
+}
+
+/// Lists the API's files that no kept generation names: those of a platform that is mirrored no more name bottles that go. Only files that a run
+/// could have put there are looked at.
+async fn needless_api(
+    store: &Store,
+    named: &BTreeSet<String>,
+    edge: SystemTime,
+) -> Result<Vec<(String, u64)>, LogError> {
+    let mut found = Vec::new();
+    let mut entries = store.list_stream("api");
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        let path = entry.key.strip_prefix("api/");
+        let is_own = path.is_some_and(crate::plan::is_api_file);
+        if is_own && !named.contains(&entry.key) && entry.modified <= edge {
+            found.push((entry.key, entry.size));
+        }
+    }
+    Ok(found)
 }
 
 /// Adds the keys of everything that a generation names.
@@ -156,6 +185,7 @@ async fn name(
     let generation = log::read(store, id).await?;
     named.extend(generation.bottles.iter().map(log::Held::blob_key));
     named.extend(generation.manifests.keys().cloned());
+    named.extend(generation.api.keys().map(|path| api_key(path)));
     named.extend(crate::flat::links(&generation).into_keys());
     let files = generation.manifests.values().map(|entry| entry.sha256);
     let api = generation.api.values().map(|entry| entry.file.sha256);

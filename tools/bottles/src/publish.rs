@@ -8,9 +8,12 @@
 //! It deliberately promises readers of plain static files the order only; who reads through `homebrew-sync serve` sees one generation.
 
 mod settle;
+mod whole;
 
 pub(crate) use settle::kept;
 pub use settle::{Seen, Settled, settle};
+pub(crate) use whole::write_hash_file;
+pub use whole::{Whole, settle_whole};
 
 use crate::log::{self, Generation, GenerationId, Log, LogError};
 use crate::names;
@@ -43,7 +46,7 @@ pub async fn publish(
         .try_collect::<Vec<()>>()
         .await?;
     let id = log::write(store, next).await?;
-    check_relied_on(store, base, next, &id).await?;
+    check_relied_on(store, log, base, next, &id).await?;
     // A prune finds the generation in the log by now, and spares its names.
     crate::flat::put_right(store, next).await?;
     for (path, bytes) in api {
@@ -52,37 +55,56 @@ pub async fn publish(
         replace(store, &api_key(path), bytes.clone()).await?;
     }
     log::mark(store, log, &id).await?;
+    check_not_forgotten(store, &id).await?;
     Ok(id)
 }
 
+/// Looks that the generation is still there now that it is current. A prune takes one that was never current for one of a run that died, if its
+/// grace period has passed since it was written: whoever slept for so long takes the mark back.
+async fn check_not_forgotten(store: &Store, id: &GenerationId) -> Result<(), LogError> {
+    let log = Log::read(store).await?;
+    if log.generations.contains_key(id) {
+        return Ok(());
+    }
+    log::forget(store, &log, std::slice::from_ref(id)).await?;
+    settle(store, &mut Seen::default()).await?;
+    Err(LogError::Pruned {
+        key: log::generation_key(id),
+    })
+}
+
 /// Looks that what no earlier generation named is there now that this one names it, and that nobody who has not seen this one is removing it.
+/// The base speaks for what it names only while it is in the log: if a prune has taken it out meanwhile, this generation stands alone.
 async fn check_relied_on(
     store: &Store,
+    known: &Log,
     base: &Generation,
     next: &Generation,
     id: &GenerationId,
 ) -> Result<(), LogError> {
+    // After the generation was written: whoever begins to prune from now on sees it.
+    let log = Log::read(store).await?;
+    let current = known.current();
+    let is_base_there = current.is_none_or(|id| log.generations.contains_key(id));
+    let nothing = Generation::empty(base.created);
+    let base = if is_base_there { base } else { &nothing };
     let vouched: BTreeSet<String> = base.bottles.iter().map(log::Held::blob_key).collect();
     let blobs = next.bottles.iter().map(log::Held::blob_key);
     let manifests = next.manifests.keys();
     let manifests = manifests.filter(|key| !base.manifests.contains_key(*key));
     let mut relied: BTreeSet<String> = blobs.filter(|key| !vouched.contains(key)).collect();
     relied.extend(manifests.cloned());
-    if relied.is_empty() {
+    let api = next.api.keys();
+    let api = api.filter(|path| !base.api.contains_key(*path));
+    let api: BTreeSet<String> = api.map(|path| api_key(path)).collect();
+    if relied.is_empty() && api.is_empty() {
         return Ok(());
     }
-    // After the generation was written: whoever begins to prune from now on sees it.
-    let log = Log::read(store).await?;
     let now = log.generations.get(id).copied();
     let now = now.unwrap_or_else(SystemTime::now);
     let edges = log.prunes.iter().filter(|note| note.is_alive(now));
     let edge = edges.map(log::PruneNote::edge).max();
-    let mut times: HashMap<String, SystemTime> = HashMap::new();
-    let mut entries = store.list_stream(names::CORE);
-    while let Some(entry) = entries.next().await {
-        let entry = entry?;
-        times.insert(entry.key, entry.modified);
-    }
+    let mut times = times_below(store, names::CORE).await?;
     for key in relied {
         match (times.get(&key), edge) {
             (None, _) => return Err(LogError::Pruned { key }),
@@ -90,7 +112,31 @@ async fn check_relied_on(
             _ => {}
         }
     }
-    Ok(())
+    // The API's files are written after this, but one that has the right bytes already is not: it must not be going.
+    let Some(edge) = edge.filter(|_| !api.is_empty()) else {
+        return Ok(());
+    };
+    times = times_below(store, "api").await?;
+    match api
+        .into_iter()
+        .find(|key| times.get(key).is_some_and(|time| *time <= edge))
+    {
+        Some(key) => Err(LogError::Pruning { key }),
+        None => Ok(()),
+    }
+}
+
+async fn times_below(
+    store: &Store,
+    prefix: &str,
+) -> Result<HashMap<String, SystemTime>, StoreError> {
+    let mut times = HashMap::new();
+    let mut entries = store.list_stream(prefix);
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        times.insert(entry.key, entry.modified);
+    }
+    Ok(times)
 }
 
 /// Writes a file, after what lies there and is something else was kept.

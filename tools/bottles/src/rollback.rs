@@ -54,8 +54,8 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
         store.delete(&[note]).await?;
         marked?;
     }
-    let settled = publish::settle(store, &mut Seen::default()).await?;
-    let settled = settled.ok_or(RollbackError::Overtaken)?;
+    let whole = publish::settle_whole(store, &mut Seen::default(), None, None, None).await?;
+    let settled = whole.ok_or(RollbackError::Overtaken)?.settled;
     match settled.lost.first() {
         Some(key) => Err(RollbackError::Gone { key: key.clone() }),
         None => Ok(settled),

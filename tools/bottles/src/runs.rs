@@ -89,6 +89,8 @@ pub enum Trigger {
     Manual,
     /// `daemon`, by its schedule.
     Schedule,
+    /// `bundle import`.
+    Import,
 }
 
 /// What one run did.

@@ -11,10 +11,10 @@ mod rebuild;
 pub use rebuild::{Rebuilt, rebuild_hash};
 
 use crate::api::jws::PublicKey;
-use crate::hashfile::{self, HashFile, Merged};
+use crate::hashfile::{HashFile, Merged};
 use crate::log::{self, Generation, GenerationId, Log, LogError};
-use crate::plan::{FormulaFailure, Plan, PlanError, Planner};
-use crate::publish::{self, Seen};
+use crate::plan::{FormulaFailure, Plan, PlanError, Planner, Removed};
+use crate::publish::{self, Seen, Settled};
 use crate::selection::Selection;
 use crate::upstream::{Registry, Upstream};
 use fetch::FetchOptions;
@@ -39,6 +39,8 @@ pub struct SyncOptions {
     pub dry_run: bool,
     /// Publish what there is although formulae failed; they stay as they were.
     pub publishes_incomplete: bool,
+    /// Believe an upstream that has far less than the mirror.
+    pub accepts_shrinking: bool,
     /// Look at what really lies in the store, whatever the log says.
     pub checks_store: bool,
     /// How many bottles are fetched at once.
@@ -113,10 +115,16 @@ pub struct SyncReport {
     pub failures: BTreeSet<FormulaFailure>,
     /// What has no bottle, by platform.
     pub without_bottle: BTreeMap<String, BTreeSet<String>>,
+    /// What the mirror has had and has no more, or will have no more, by formula.
+    pub removed: Vec<Removed>,
     /// The platforms.
     pub platforms: BTreeSet<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Whether no portable-ruby is selected, without which a client may not start.
+    pub no_portable_ruby: bool,
+    /// Whether clients on an old Linux would miss what they install with anything.
+    pub no_glibc: bool,
     /// The generation that was published.
     pub published: Option<String>,
     /// Whether it was asked to stop.
@@ -131,6 +139,16 @@ pub struct SyncReport {
 }
 
 impl SyncReport {
+    /// What failed stays as it was, so nothing of it goes.
+    fn keep_failed(&mut self) {
+        let failures = &self.failures;
+        let is_kept = |removed: &Removed| {
+            let mut failures = failures.iter();
+            failures.any(|failure| failure.formula == removed.formula)
+        };
+        self.removed.retain(|removed| !is_kept(removed));
+    }
+
     /// That of a run that was asked to stop before it did anything.
     fn stopped() -> Self {
         Self {
@@ -155,22 +173,17 @@ pub async fn run(
         return Err(SyncError::NoReferences(store.describe()));
     }
     let mut seen = Seen::load(&options.state_dir, store);
-    let Start { log, base, warning } = start(store, options, &mut seen).await?;
+    let Start {
+        log,
+        base,
+        settled,
+        warning,
+    } = start(store, options, &mut seen).await?;
     let selection = selection_of(options, &base);
     if selection.is_empty() {
         return Err(SyncError::NothingSelected);
     }
-    let planner = Planner {
-        upstream,
-        store,
-        base: &base,
-        key: options.key.as_ref(),
-        skip: &options.skip,
-        concurrency: options.concurrency,
-        today: options.now.strftime("%Y-%m-%d").to_string(),
-        checks_store: options.checks_store || warning.is_some(),
-        dry_run: options.dry_run,
-    };
+    let planner = planner((store, upstream), &base, options, warning.is_some());
     // A plan can be dropped at any point: all it leaves are manifests in empty places, which no API names.
     let mut plan = tokio::select! {
         planned = planner.plan(selection) => planned?,
@@ -182,7 +195,7 @@ pub async fn run(
     if options.dry_run || is_nothing_new {
         report.nothing_new = is_nothing_new && plan.failures.is_empty();
         if is_nothing_new && !options.dry_run {
-            look_after(store, &base, options, &mut report).await?;
+            settle(store, options, &mut seen, settled, &mut report).await?;
         }
         return Ok(finished(store, report));
     }
@@ -203,6 +216,7 @@ pub async fn run(
         return Ok(finished(store, report));
     }
     drop_failed(&mut plan, &base, &report.failures);
+    report.keep_failed();
     let next = next_generation(&log, &base, &plan, options.now);
     let manifests = &plan.manifest_bytes;
     let id = publish::publish(store, &log, &base, &next, manifests, &plan.api_bytes).await?;
@@ -210,29 +224,37 @@ pub async fn run(
     report.published = Some(id.to_string());
     report.bottles = next.bottles.len() as u64;
     report.bytes = next.bytes();
-    settle(store, options, &mut seen, &mut report).await?;
+    settle(store, options, &mut seen, None, &mut report).await?;
     Ok(finished(store, report))
 }
 
-/// Puts right what hangs on a generation that stays as it is.
-async fn look_after(
-    store: &Store,
-    base: &Generation,
-    options: &SyncOptions,
-    report: &mut SyncReport,
-) -> Result<(), StoreError> {
-    let external = options.external.as_ref();
-    write_hash_file(store, base, external, options.now, report).await?;
-    if options.checks_store {
-        crate::flat::put_right(store, base).await?;
+fn planner<'p>(
+    (store, upstream): (&'p Store, &'p Arc<Upstream>),
+    base: &'p Generation,
+    options: &'p SyncOptions,
+    is_base_lost: bool,
+) -> Planner<'p> {
+    Planner {
+        upstream,
+        store,
+        base,
+        key: options.key.as_ref(),
+        skip: &options.skip,
+        concurrency: options.concurrency,
+        today: options.now.strftime("%Y-%m-%d").to_string(),
+        checks_store: options.checks_store || is_base_lost,
+        dry_run: options.dry_run,
+        replaces_selection: options.replaces_selection,
+        accepts_shrinking: options.accepts_shrinking,
     }
-    Ok(())
 }
 
 /// What a run begins with.
 struct Start {
     log: Log,
     base: Generation,
+    /// What was settled, unless this run only looks.
+    settled: Option<Settled>,
     /// What a person should know: the current generation could not be read, and nothing is known of what lies in the store.
     warning: Option<String>,
 }
@@ -242,17 +264,21 @@ async fn start(store: &Store, options: &SyncOptions, seen: &mut Seen) -> Result<
     let outcome = match options.dry_run {
         true => look(store).await,
         false => match merge::catch_up(store).await {
-            Ok(()) => publish::settle(store, seen)
-                .await
-                .map(|settled| settled.map(|settled| (settled.log, settled.generation))),
+            Ok(()) => publish::settle(store, seen).await.map(|settled| {
+                settled.map(|settled| {
+                    let (log, base) = (settled.log.clone(), settled.generation.clone());
+                    (log, base, Some(settled))
+                })
+            }),
             Err(error) => Err(error),
         },
     };
     let warning = match outcome {
-        Ok(Some((log, base))) => {
+        Ok(Some((log, base, settled))) => {
             return Ok(Start {
                 log,
                 base,
+                settled,
                 warning: None,
             });
         }
@@ -266,34 +292,35 @@ async fn start(store: &Store, options: &SyncOptions, seen: &mut Seen) -> Result<
     Ok(Start {
         log: Log::read(store).await?,
         base: Generation::empty(options.now),
+        settled: None,
         warning,
     })
 }
 
-async fn look(store: &Store) -> Result<Option<(Log, Generation)>, LogError> {
+async fn look(store: &Store) -> Result<Option<(Log, Generation, Option<Settled>)>, LogError> {
     let log = Log::read(store).await?;
     let Some(id) = log.current() else {
         return Ok(None);
     };
     let base = log::read(store, id).await?;
-    Ok(Some((log, base)))
+    Ok(Some((log, base, None)))
 }
 
-/// Leaves the files under their names, the hash file too, as the current generation wants them: the last one to write is who saw the last mark.
+/// Leaves the files under their names, the hash file too, as the current generation wants them, from what was settled already.
 async fn settle(
     store: &Store,
     options: &SyncOptions,
     seen: &mut Seen,
+    found: Option<Settled>,
     report: &mut SyncReport,
 ) -> Result<(), SyncError> {
     let external = options.external.as_ref();
-    while let Some(settled) = publish::settle(store, seen).await? {
-        write_hash_file(store, &settled.generation, external, options.now, report).await?;
-        if Log::read(store).await?.current() == Some(&settled.id) {
-            let lost = settled.lost.iter();
-            let lost = lost.map(|key| format!("{key} is gone, and its bytes are kept nowhere"));
-            report.warnings.extend(lost);
-            break;
+    let whole = publish::settle_whole(store, seen, found, external, Some(options.now)).await?;
+    if let Some(whole) = whole {
+        report.warnings.extend(whole.warnings);
+        report.external = whole.external;
+        if report.published.is_none() && options.checks_store {
+            crate::flat::put_right(store, &whole.settled.generation).await?;
         }
     }
     Ok(())
@@ -343,10 +370,19 @@ fn report_of(plan: &Plan) -> SyncReport {
         api_files: plan.api_bytes.len() as u64,
         failures: plan.failures.clone(),
         without_bottle: plan.without_bottle.clone(),
+        removed: plan.removed.clone(),
         platforms: plan.selection.platforms.clone(),
         warnings: plan.warnings.clone(),
+        no_portable_ruby: plan.selection.portable_ruby.is_empty(),
+        no_glibc: lacks_glibc(&plan.selection),
         ..SyncReport::default()
     }
+}
+
+fn lacks_glibc(selection: &Selection) -> bool {
+    let is_linux = |tag: &String| tag.ends_with("_linux");
+    let has = selection.all || selection.formulae.contains("glibc");
+    !has && selection.platforms.iter().any(is_linux)
 }
 
 fn finished(store: &Store, mut report: SyncReport) -> SyncReport {
@@ -386,46 +422,18 @@ fn drop_failed(plan: &mut Plan, base: &Generation, failures: &BTreeSet<FormulaFa
 }
 
 fn next_generation(log: &Log, base: &Generation, plan: &Plan, now: Timestamp) -> Generation {
-    Generation {
+    let current = log.current();
+    // What another mirror has made is that one's; from here on this one goes its own way.
+    let is_own = current.is_none_or(|id| log.origin_of(id).is_none());
+    let next = Generation {
         number: log.next_number(),
-        base: log.current().map(GenerationId::to_string),
+        base: current.map(GenerationId::to_string),
+        mirror: base.mirror.clone().filter(|_| is_own),
         selection: plan.selection.clone(),
         api: plan.api.clone(),
         manifests: plan.manifests.clone(),
         bottles: plan.bottles.clone(),
         ..Generation::empty(now.max(base.created))
-    }
-}
-
-/// Writes the hash file of a generation, if it says something new.
-async fn write_hash_file(
-    store: &Store,
-    generation: &Generation,
-    external: Option<&HashFile>,
-    now: Timestamp,
-    report: &mut SyncReport,
-) -> Result<(), StoreError> {
-    let earlier = match hashfile::read(store, now).await? {
-        hashfile::Found::Missing => None,
-        hashfile::Found::File(file) => Some(file),
-        hashfile::Found::Damaged { aside, error } => {
-            report.warnings.push(format!(
-                "{}: {error}; it was moved to {aside} and made anew from the mirror's log",
-                hashfile::KEY
-            ));
-            None
-        }
     };
-    let mut file = HashFile::of(generation, earlier.as_ref(), now);
-    if let Some(external) = external {
-        let merged = file.merge(external);
-        if !merged.others.is_empty() {
-            report.warnings.push(merged.warning());
-        }
-        report.external = Some(merged);
-    }
-    if earlier.as_ref() != Some(&file) {
-        store.put(hashfile::KEY, file.encode().into()).await?;
-    }
-    Ok(())
+    next.with_mirror()
 }

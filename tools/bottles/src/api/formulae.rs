@@ -1,17 +1,29 @@
 //! The file of earlier clients: `formula.json`, all formulae with the bottles of all platforms, bare or signed.
+//!
+//! What must hold: an entry of another form is that formula's failure and nobody else's.
 
 use super::packages::{is_missing, is_runtime};
 use super::{ApiError, Bottle, Catalogue, checked};
 use crate::names;
 use crate::platform::Platform;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// All formulae, as the file has them.
-pub struct Formulae(Vec<Formula>);
+pub struct Formulae {
+    all: Vec<Formula>,
+    /// Those whose entries are of another form, and what is wrong.
+    unusable: BTreeMap<String, String>,
+}
+
+/// What can be read of an entry of another form.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
 
 #[derive(Deserialize)]
 struct Formula {
@@ -94,17 +106,42 @@ impl Formulae {
     /// Reads a payload.
     ///
     /// # Errors
-    /// If it is not of that form.
+    /// If it is no list. What is wrong with one formula is in the catalogues.
     pub fn read(payload: &str) -> Result<Formulae, ApiError> {
-        serde_json::from_str(payload)
-            .map(Formulae)
-            .map_err(ApiError::Form)
+        if let Ok(all) = serde_json::from_str(payload) {
+            let unusable = BTreeMap::new();
+            return Ok(Formulae { all, unusable });
+        }
+        let (mut all, mut unusable) = (Vec::new(), BTreeMap::new());
+        for (place, entry) in elements(payload)
+            .map_err(ApiError::Form)?
+            .into_iter()
+            .enumerate()
+        {
+            match serde_json::from_str(entry) {
+                Ok(formula) => all.push(formula),
+                Err(error) => {
+                    let named: Option<Named> = serde_json::from_str(entry).ok();
+                    let name = named.map_or_else(|| format!("entry {place}"), |named| named.name);
+                    unusable.insert(name, error.to_string());
+                }
+            }
+        }
+        Ok(Formulae { all, unusable })
+    }
+
+    /// Counts those with bottles.
+    #[must_use]
+    pub fn bottles(&self) -> usize {
+        let stable = self.all.iter().map(|formula| &formula.bottle.stable);
+        // Nobody knows of the others; they are not taken for removed.
+        stable.filter(|stable| stable.is_some()).count() + self.unusable.len()
     }
 
     /// Lists the platforms' tags that there are bottles for.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         let stable = self
-            .0
+            .all
             .iter()
             .filter_map(|formula| formula.bottle.stable.as_ref());
         stable.flat_map(|stable| stable.files.0.iter().map(|(tag, _)| tag.as_str()))
@@ -114,7 +151,7 @@ impl Formulae {
     #[must_use]
     pub fn catalogue(&self, platform: &Platform) -> Catalogue {
         let mut catalogue = Catalogue::default();
-        for formula in &self.0 {
+        for formula in &self.all {
             for other in formula.aliases.iter().chain(&formula.oldnames) {
                 catalogue
                     .aliases
@@ -127,7 +164,31 @@ impl Formulae {
                 dependencies,
             );
         }
+        for (name, what) in &self.unusable {
+            catalogue.add(name.clone(), Err(what.clone()), Vec::new());
+        }
         catalogue
+    }
+}
+
+/// Cuts a list into the texts of its entries.
+fn elements(list: &str) -> Result<Vec<&str>, serde_json::Error> {
+    // From here on it is known to be a list.
+    serde_json::from_str::<Vec<IgnoredAny>>(list)?;
+    let is_between = |c: char| c.is_whitespace() || c == ',';
+    let mut rest = list.trim_start();
+    rest = rest.strip_prefix('[').unwrap_or(rest);
+    let mut found = Vec::new();
+    loop {
+        rest = rest.trim_start_matches(is_between);
+        if rest.is_empty() || rest.starts_with(']') {
+            return Ok(found);
+        }
+        let mut one = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        one.next().transpose()?;
+        let (entry, after) = rest.split_at(one.byte_offset());
+        found.push(entry);
+        rest = after;
     }
 }
 
@@ -196,4 +257,43 @@ fn pick<'f, T>(varied: Option<&'f Option<Vec<T>>>, always: &'f Option<Vec<T>>) -
         .and_then(|varied| varied.as_deref())
         .or(always.as_deref());
     found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> Value {
+        let file = serde_json::json!({"sha256": "a".repeat(64)});
+        serde_json::json!({
+            "name": name, "versions": {"stable": "1,]\""}, "revision": 0,
+            "bottle": {"stable": {"rebuild": 0, "files": {"x86_64_linux": file}}},
+        })
+    }
+
+    #[test]
+    fn an_entry_of_another_form_is_only_its_own_failure() {
+        let mut odd = entry("odd");
+        odd["revision"] = Value::Null;
+        let list = serde_json::json!([entry("a"), odd, 5, entry("b")]).to_string();
+        let read = Formulae::read(&list).expect("it is a list");
+        assert_eq!((read.all.len(), read.bottles()), (2, 4));
+        let platform: Platform = "x86_64_linux".parse().expect("a platform");
+        let catalogue = read.catalogue(&platform);
+        let unusable: Vec<&String> = catalogue.unusable.keys().collect();
+        assert_eq!(unusable, ["entry 2", "odd"]);
+        assert!(catalogue.unusable["odd"].contains("null"));
+        assert!(catalogue.offers.contains_key("odd"));
+        for wrong in ["{}", "[", "", "[1 2]"] {
+            assert!(Formulae::read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_cut_into_its_entries() {
+        let list = r#" [ {"a":"],\"["} , [1,[2]],"x" ,null ] "#;
+        let found = elements(list).expect("a list");
+        assert_eq!(found, [r#"{"a":"],\"["}"#, "[1,[2]]", r#""x""#, "null"]);
+        assert_eq!(elements("[]").expect("a list"), [] as [&str; 0]);
+    }
 }

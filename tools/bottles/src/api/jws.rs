@@ -87,14 +87,17 @@ impl Envelope<'_> {
         }
         let found = base64_url(&signature.signature).ok_or(SignatureError::Mismatch)?;
         let signed = format!("{}.{}", signature.protected, self.payload);
-        key.0
+        key.key
             .verify(signed.as_bytes(), &found)
             .map_err(|_| SignatureError::Mismatch)
     }
 }
 
 /// The key that API files are checked with.
-pub struct PublicKey(UnparsedPublicKey<Vec<u8>>);
+pub struct PublicKey {
+    key: UnparsedPublicKey<Vec<u8>>,
+    name: String,
+}
 
 impl PublicKey {
     /// Reads a key from a PEM file such as the client's own `api/homebrew-1.pem`.
@@ -105,10 +108,17 @@ impl PublicKey {
         let info = SubjectPublicKeyInfoDer::from_pem_slice(pem);
         let info = info.map_err(|_| SignatureError::PublicKey)?;
         let key = rsa_key(&info).ok_or(SignatureError::PublicKey)?;
-        Ok(PublicKey(UnparsedPublicKey::new(
-            &RSA_PSS_2048_8192_SHA512,
-            key.to_vec(),
-        )))
+        let sum = transfer::Digest::of(key).to_string();
+        Ok(PublicKey {
+            key: UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA512, key.to_vec()),
+            name: sum[..16].to_owned(),
+        })
+    }
+
+    /// Names the key: a part of its digest.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

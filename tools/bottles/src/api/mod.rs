@@ -60,7 +60,7 @@ pub enum ApiError {
 ///
 /// # Errors
 /// With what is wrong.
-fn checked(bottle: Bottle) -> Result<Option<Bottle>, String> {
+pub(crate) fn checked(bottle: Bottle) -> Result<Option<Bottle>, String> {
     if !crate::names::is_formula(&bottle.formula) {
         return Err("this is no name that a formula can have".to_owned());
     }

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 #[derive(Deserialize)]
-struct File {
-    formulae: BTreeMap<String, Formula>,
+struct File<F> {
+    formulae: BTreeMap<String, F>,
     #[serde(default)]
     formula_aliases: BTreeMap<String, String>,
     #[serde(default)]
@@ -37,18 +37,43 @@ struct Formula {
 /// # Errors
 /// If it is not of that form. What is wrong with one formula is in the catalogue.
 pub fn read(payload: &str, platform: &Platform) -> Result<Catalogue, ApiError> {
-    let file: File = serde_json::from_str(payload).map_err(ApiError::Form)?;
+    if let Ok(file) = serde_json::from_str::<File<Formula>>(payload) {
+        let formulae = file.formulae.into_iter();
+        let formulae = formulae.map(|(name, formula)| (name, Ok(formula)));
+        let aliases = (file.formula_aliases, file.formula_renames);
+        return Ok(catalogue(formulae, aliases, platform));
+    }
+    // An entry of another form is that formula's failure and nobody else's.
+    let file: File<Value> = serde_json::from_str(payload).map_err(ApiError::Form)?;
+    let formulae = file.formulae.into_iter().map(|(name, entry)| {
+        let formula = Formula::deserialize(entry).map_err(|error| error.to_string());
+        (name, formula)
+    });
+    let aliases = (file.formula_aliases, file.formula_renames);
+    Ok(catalogue(formulae, aliases, platform))
+}
+
+fn catalogue(
+    formulae: impl Iterator<Item = (String, Result<Formula, String>)>,
+    (aliases, renames): (BTreeMap<String, String>, BTreeMap<String, String>),
+    platform: &Platform,
+) -> Catalogue {
     let mut catalogue = Catalogue {
-        aliases: file.formula_aliases,
+        aliases,
         ..Catalogue::default()
     };
-    catalogue.aliases.extend(file.formula_renames);
-    for (name, formula) in file.formulae {
-        let dependencies = dependencies(&formula, platform);
-        let bottle = bottle(&name, formula, platform);
-        catalogue.add(name, bottle, dependencies);
+    catalogue.aliases.extend(renames);
+    for (name, formula) in formulae {
+        match formula {
+            Ok(formula) => {
+                let dependencies = dependencies(&formula, platform);
+                let bottle = bottle(&name, formula, platform);
+                catalogue.add(name, bottle, dependencies);
+            }
+            Err(what) => catalogue.add(name, Err(what), Vec::new()),
+        }
     }
-    Ok(catalogue)
+    catalogue
 }
 
 fn dependencies(formula: &Formula, platform: &Platform) -> Vec<String> {
@@ -130,4 +155,22 @@ fn since(bounds: &Value) -> Option<&str> {
 /// Tells whether a platform lacks what macOS has since some version, or always.
 pub(super) fn is_missing(platform: &Platform, since: Option<&str>) -> bool {
     platform.is_linux() || since.is_some_and(|since| platform.is_macos_before(since))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_another_form_is_only_its_own_failure() {
+        let good = serde_json::json!({"stable_version": "1", "bottle_checksum": "a".repeat(64)});
+        let odd = serde_json::json!({"stable_version": "1", "revision": null});
+        let file = serde_json::json!({"formulae": {"good": good, "odd": odd}}).to_string();
+        let platform: Platform = "x86_64_linux".parse().expect("a platform");
+        let catalogue = read(&file, &platform).expect("it is read");
+        assert!(catalogue.offers["good"].bottle.is_some());
+        assert!(catalogue.unusable["odd"].contains("null"));
+        assert_eq!(catalogue.unusable.len(), 1);
+        assert!(read("[]", &platform).is_err() && read("{}", &platform).is_err());
+    }
 }

@@ -109,6 +109,7 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
         format: FORMAT,
         since: since.map(|(_, id)| id.to_string()),
         generation: id.to_string(),
+        mirror: generation.mirror.clone(),
         objects,
         parts: parts.progress.parts,
     };

@@ -7,7 +7,7 @@ use super::reading::{self, BundleSource, FromBundle, Stream};
 use super::{
     BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey, file_error,
 };
-use crate::log::{self, Generation, GenerationId, Held, Log};
+use crate::log::{self, Generation, GenerationId, Held, Log, LogError};
 use crate::plan::{api_key, is_right, trusts_checksums};
 use crate::publish::{self, Seen};
 use crate::sync::fetch::{self, FetchOptions};
@@ -24,6 +24,10 @@ pub struct ImportOptions<'i> {
     pub dir: &'i Path,
     /// Whose signatures are taken.
     pub trusted: &'i [TrustedKey],
+    /// Take in what this side has gone back from.
+    pub again: bool,
+    /// Take in what another mirror made than the one that this side follows.
+    pub other_mirror: bool,
     /// Only look.
     pub dry_run: bool,
     /// How the bottles are stored.
@@ -43,6 +47,13 @@ pub struct Imported {
     pub bytes: u64,
     /// Objects that were there.
     pub kept: u64,
+    /// Bottles of the generation.
+    pub bottles: u64,
+    /// Their bytes, each file counted once.
+    pub bottle_bytes: u64,
+    /// What a person should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Takes a bundle in. It can be repeated, and goes on where it was cut off.
@@ -60,18 +71,16 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
     let log = Log::read(store).await?;
     if log.current() == Some(&id) {
         imported.already_there = true;
+        let here = log::read(store, &id).await?;
+        imported.count(&here);
         // The import that brought it may have been cut off right after its mark.
         if !options.dry_run {
-            publish::settle(store, &mut Seen::default()).await?;
+            note(store, &log, &index, &id).await?;
+            imported.settle(store, &here).await?;
         }
         return Ok(imported);
     }
-    if let Some(here) = log.current().filter(|here| here.number() >= id.number()) {
-        return Err(BundleError::Downgrade {
-            here: here.clone(),
-            theirs: id,
-        });
-    }
+    check_order(&log, &index, &id, &options)?;
     for part in &index.parts {
         reading::check(options.dir, part)?;
     }
@@ -105,9 +114,95 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
     };
     let manifests = files(&mut next.manifests.keys().map(|key| (key.clone(), key.clone())));
     let api = files(&mut next.api.keys().map(|path| (path.clone(), api_key(path))));
+    // It is in the log before the note, and the note before the mark: one that is noted and was never current was cut off here.
+    log::write(store, &next).await?;
+    note(store, &log, &index, &id).await?;
     publish::publish(store, &log, &base, &next, &manifests, &api).await?;
-    publish::settle(store, &mut Seen::default()).await?;
+    imported.count(&next);
+    imported.settle(store, &next).await?;
     Ok(imported)
+}
+
+impl Imported {
+    fn count(&mut self, generation: &Generation) {
+        self.bottles = generation.bottles.len() as u64;
+        self.bottle_bytes = generation.bytes();
+    }
+
+    /// Leaves all files as the generation wants them, the hash file too.
+    async fn settle(&mut self, store: &Store, generation: &Generation) -> Result<(), LogError> {
+        let mut seen = Seen::default();
+        let now = Some(generation.created);
+        let whole = publish::settle_whole(store, &mut seen, None, None, now).await?;
+        let warnings = whole.map(|whole| whole.warnings);
+        self.warnings.extend(warnings.unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// Notes where the generation came from, once.
+async fn note(
+    store: &Store,
+    log: &Log,
+    index: &BundleIndex,
+    id: &GenerationId,
+) -> Result<(), LogError> {
+    match &index.mirror {
+        Some(mirror) if log.origin_of(id).is_none() => {
+            Ok(log::note_import(store, mirror, id).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks that a bundle leads on: not back, not to what was gone back from, not over to another mirror.
+fn check_order(
+    log: &Log,
+    index: &BundleIndex,
+    id: &GenerationId,
+    options: &ImportOptions<'_>,
+) -> Result<(), BundleError> {
+    let theirs = index.mirror.as_deref();
+    let here = log.current();
+    let follows = here.and_then(|here| log.origin_of(here));
+    let follows = follows.or_else(|| {
+        // What is current was made here: all that was carried here before counts.
+        let mut imports = log.imports.iter().map(|(mirror, _)| mirror.as_str());
+        let last = imports.clone().next_back();
+        imports.find(|mirror| Some(*mirror) == theirs).or(last)
+    });
+    let other = follows
+        .zip(theirs)
+        .filter(|(follows, theirs)| follows != theirs);
+    if let Some((here, theirs)) = other
+        && !options.other_mirror
+    {
+        return Err(BundleError::OtherMirror {
+            here: here.to_owned(),
+            theirs: theirs.to_owned(),
+        });
+    }
+    // Numbers of two mirrors say nothing of each other.
+    let newer = here.filter(|here| other.is_none() && here.number() >= id.number());
+    if let Some(here) = newer {
+        return Err(BundleError::Downgrade {
+            here: here.clone(),
+            theirs: id.clone(),
+        });
+    }
+    let highest = theirs.and_then(|theirs| log.imported_from(theirs));
+    let highest = highest.filter(|highest| highest.number() >= id.number());
+    // One of an earlier program leaves no note, but it has a mark until it is pruned.
+    let gone_back = highest.or(Some(id).filter(|id| log.was_current(id)));
+    let was_cut_off = log.generations.contains_key(id) && !log.was_current(id);
+    match gone_back {
+        Some(highest) if !(options.again || highest == id && was_cut_off) => {
+            Err(BundleError::TakenBefore {
+                highest: highest.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads the index, if whom this side trusts has signed it, and if it names nothing that a bundle cannot hold.
@@ -130,6 +225,13 @@ fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
             "it has format {}, and this program knows {FORMAT}",
             index.format
         )));
+    }
+    if let Some(mirror) = index
+        .mirror
+        .as_ref()
+        .filter(|mirror| !log::is_mirror(mirror))
+    {
+        return Err(BundleError::Form(format!("{mirror:?} names no mirror")));
     }
     for (number, part) in index.parts.iter().enumerate() {
         if part.file != format!("part-{number:04}") {

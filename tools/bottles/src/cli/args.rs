@@ -31,7 +31,7 @@ pub enum Command {
     /// Say what the mirror holds, how the last runs ended, and when the next one is due
     Status,
     /// Run `sync` by a schedule, until it is ended
-    #[command(mut_arg("dry_run", |arg| arg.help("Only say when the next five runs are due")), mut_arg("replace", |arg| arg.hide(true)), mut_arg("rebuild_hash", |arg| arg.hide(true)))]
+    #[command(mut_arg("dry_run", |arg| arg.help("Only say when the next five runs are due")), mut_arg("replace", |arg| arg.hide(true)), mut_arg("rebuild_hash", |arg| arg.hide(true)), mut_arg("accept_shrinking", |arg| arg.hide(true)))]
     Daemon(DaemonArgs),
     /// List the last runs, also those that failed or found nothing new
     Runs(RunsArgs),
@@ -129,6 +129,9 @@ pub struct SyncArgs {
     /// Publish although something failed: formulae that failed stay as they are
     #[arg(long)]
     pub publish_incomplete: bool,
+    /// Believe an upstream that has far less than the mirror: no bottle for a platform, or over a tenth fewer. Without it such a run publishes nothing
+    #[arg(long)]
+    pub accept_shrinking: bool,
     /// Look at what really lies in the store, and fetch what is gone or, of the API's files, damaged
     #[arg(long)]
     pub check: bool,
@@ -303,6 +306,12 @@ pub struct BundleImportArgs {
     /// A public key whose bundles are taken; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     pub trust: Vec<PathBuf>,
+    /// Take in a generation that this side has had and gone back from with `rollback`
+    #[arg(long)]
+    pub again: bool,
+    /// Take in what another mirror made than the one that this side was carried from until now
+    #[arg(long)]
+    pub other_mirror: bool,
     /// Only check that it is whole, signed and fits
     #[arg(long)]
     pub dry_run: bool,

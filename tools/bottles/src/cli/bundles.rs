@@ -2,8 +2,13 @@
 
 use super::args::{BundleCommand, BundleExportArgs, BundleImportArgs};
 use super::mirror::Place;
-use super::{failures, signals};
-use crate::bundle::{self, BundleError, ExportOptions, ImportOptions, SigningKey, TrustedKey};
+use super::recording::Recording;
+use super::{failures, signals, sync_run};
+use crate::bundle::{
+    self, BundleError, ExportOptions, ImportOptions, Imported, SigningKey, TrustedKey,
+};
+use crate::runs::Trigger;
+use crate::sync::SyncReport;
 use crate::sync::fetch::FetchOptions;
 use console::{Env, Exit, Failure, Ui, human};
 use std::error::Error;
@@ -75,7 +80,6 @@ async fn import(
     ui: &Ui,
     env: &Env,
 ) -> Result<Exit, Failure> {
-    let store = place.open(env).await?;
     let keys = args
         .trust
         .iter()
@@ -83,9 +87,28 @@ async fn import(
     let trusted = keys.collect::<Result<Vec<_>, _>>()?;
     let stop = StopSignal::new();
     let _listening = signals::listen(ui, &stop)?;
+    let store = place.open(env).await?;
+    let begin = || -> Result<Recording, Failure> {
+        let now = sync_run::now(env)?;
+        let name = store.describe();
+        Ok(Recording::begin(
+            &name,
+            place,
+            env,
+            now,
+            Trigger::Import,
+            ui,
+        ))
+    };
+    let recording = match args.dry_run {
+        true => None,
+        false => Some(begin()?),
+    };
     let options = ImportOptions {
         dir: &args.dir,
         trusted: &trusted,
+        again: args.again,
+        other_mirror: args.other_mirror,
         dry_run: args.dry_run,
         fetching: FetchOptions {
             concurrency: 8,
@@ -95,14 +118,26 @@ async fn import(
             stop,
         },
     };
-    let taken = bundle::import(&store, options)
-        .await
-        .map_err(|error| failure(&error))?;
-    if ui.is_json() {
-        ui.json(&taken);
-        return Ok(Exit::Ok);
+    let taken = bundle::import(&store, options).await;
+    let taken = taken.map_err(|error| failure(&error));
+    if let Ok(taken) = &taken {
+        tell_import(taken, args.dry_run, ui);
     }
-    match (taken.already_there, args.dry_run) {
+    let report = taken.map(|taken| report_of(&taken));
+    if let Some(recording) = recording {
+        recording.end(Some(&store), &report, 0, ui).await;
+    }
+    report.map(|_| Exit::Ok)
+}
+
+fn tell_import(taken: &Imported, dry_run: bool, ui: &Ui) {
+    for warning in &taken.warnings {
+        ui.warn(warning);
+    }
+    if ui.is_json() {
+        return ui.json(taken);
+    }
+    match (taken.already_there, dry_run) {
         (true, _) => ui.out(format!(
             "Generation {} is the current one already.",
             taken.generation
@@ -119,7 +154,20 @@ async fn import(
             human::number(taken.kept),
         )),
     }
-    Ok(Exit::Ok)
+}
+
+/// Says what an import did as a run does.
+fn report_of(taken: &Imported) -> SyncReport {
+    let published = Some(taken.generation.clone()).filter(|_| !taken.already_there);
+    SyncReport {
+        bottles: taken.bottles,
+        bytes: taken.bottle_bytes,
+        fetched: taken.stored,
+        fetched_bytes: taken.bytes,
+        published,
+        nothing_new: taken.already_there,
+        ..SyncReport::default()
+    }
 }
 
 fn failure(error: &BundleError) -> Failure {
@@ -168,6 +216,14 @@ fn failure(error: &BundleError) -> Failure {
         BundleError::Downgrade { .. } => (
             Exit::Conflict,
             "to go back to an earlier generation on purpose, use `homebrew-sync rollback N` there",
+        ),
+        BundleError::TakenBefore { .. } => (
+            Exit::Conflict,
+            "carry a later generation; to take this one in although it was gone back from, add --again",
+        ),
+        BundleError::OtherMirror { .. } => (
+            Exit::Conflict,
+            "see that the bundle is of the right mirror; if this side is to follow that one from now on, or the mirror was made anew there, add --other-mirror",
         ),
         BundleError::Gap { .. } => (
             Exit::Conflict,

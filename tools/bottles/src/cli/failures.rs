@@ -83,6 +83,8 @@ fn of_plan(error: &PlanError) -> Failure {
         }
         PlanError::NoApi(_) => Failure::from_error(Exit::Failed, error)
             .hint("check --api; a mirror of the API has these files below its root"),
+        PlanError::Shrunk(_) => Failure::from_error(Exit::Conflict, error)
+            .hint("nothing was published: clients see what they saw before. See whether --api leads to Homebrew's own API, and run again later; if so much is really gone, run once with --accept-shrinking"),
     }
 }
 

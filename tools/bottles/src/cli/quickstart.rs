@@ -136,6 +136,7 @@ fn sync_options(selection: Selection, path: &Path) -> Result<SyncOptions, Failur
         skip: BTreeSet::new(),
         dry_run: false,
         publishes_incomplete: false,
+        accepts_shrinking: false,
         checks_store: false,
         concurrency: 8,
         now: Timestamp::now(),

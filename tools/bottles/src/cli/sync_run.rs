@@ -35,6 +35,9 @@ const BREWS: [&str; 4] = [
     "/home/linuxbrew/.linuxbrew/Homebrew",
 ];
 
+/// So many formulae that go are named to a person.
+const REMOVED_NAMED: usize = 20;
+
 /// How a run was begun.
 pub(super) struct Start {
     /// By whom.
@@ -151,6 +154,7 @@ fn options(
         skip: args.skip.iter().cloned().collect(),
         dry_run: args.dry_run,
         publishes_incomplete: args.publish_incomplete,
+        accepts_shrinking: args.accept_shrinking,
         checks_store: args.check,
         concurrency: args.concurrency.into(),
         now,
@@ -163,7 +167,7 @@ fn options(
 
 /// Returns the time; `SOURCE_DATE_EPOCH` stands in for the clock where a mirror is to come out the same again
 /// (reproducible-builds.org's variable of that name).
-fn now(env: &Env) -> Result<Timestamp, Failure> {
+pub(super) fn now(env: &Env) -> Result<Timestamp, Failure> {
     let Some(text) = env.get("SOURCE_DATE_EPOCH") else {
         return Ok(Timestamp::now());
     };
@@ -332,6 +336,55 @@ async fn rebuild_hash(
     Ok(Exit::Partial)
 }
 
+/// Says what clients need besides what is mirrored. No notice tells of it: nobody is to be woken every week for what was chosen.
+fn tell_advice(report: &SyncReport, ui: &Ui) {
+    if report.bottles == 0 || ui.is_quiet() {
+        return;
+    }
+    if report.no_portable_ruby {
+        ui.warn(
+            "no portable-ruby is mirrored, and a client whose machine has no Ruby that fits cannot start without the one that it pins: \
+             add --portable-ruby VERSION, as its Library/Homebrew/vendor/portable-ruby-version says",
+        );
+    }
+    // This is for some only: it is said where something changes.
+    if report.no_glibc && !report.nothing_new {
+        ui.hint(
+            "A Linux whose C library is older than that of the bottles installs glibc and gcc with anything: \
+             if there are such clients, add --formula glibc --formula gcc.",
+        );
+    }
+}
+
+/// Names what the mirror has had and has no more.
+fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
+    let all = &report.removed;
+    if all.is_empty() {
+        return;
+    }
+    let is_kept = !dry_run && report.published.is_none();
+    ui.out(format!(
+        "{} from the mirror{}:",
+        human::count(all.len() as u64, "removal"),
+        if is_kept || dry_run {
+            ", once it is published"
+        } else {
+            "; earlier generations keep them until they are pruned"
+        },
+    ));
+    for removed in all.iter().take(REMOVED_NAMED) {
+        let platforms: Vec<&str> = removed.platforms.iter().map(String::as_str).collect();
+        let (name, why) = (&removed.formula, removed.why.as_str());
+        ui.out(format!("  {name} ({}): {why}", platforms.join(", ")));
+    }
+    if all.len() > REMOVED_NAMED {
+        ui.out(format!(
+            "  and {} more, which --json names",
+            human::number((all.len() - REMOVED_NAMED) as u64)
+        ));
+    }
+}
+
 fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     for warning in &report.warnings {
         ui.warn(warning);
@@ -345,6 +398,8 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     if ui.is_json() {
         return ui.json(report);
     }
+    tell_advice(report, ui);
+    tell_removed(report, dry_run, ui);
     let mut without: BTreeMap<&str, usize> = BTreeMap::new();
     for (platform, names) in &report.without_bottle {
         without.insert(platform, names.len());

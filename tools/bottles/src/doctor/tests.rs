@@ -116,6 +116,11 @@ const PATHS: &[(&str, Cause, &str)] = &[
         "--formula gtk+",
     ),
     (
+        "/v2/homebrew/core/glibc/manifests/2.39",
+        Cause::NotMirrored,
+        "--formula glibc --formula gcc",
+    ),
+    (
         "/v2/homebrew/core/zzz/manifests/1",
         Cause::NotMirrored,
         "neither in the mirror nor in its API",

@@ -1,6 +1,7 @@
 //! The API's files of a run: fetched where they changed, checked, kept byte for byte.
 //!
-//! What must hold: a file that clients would refuse stops the run before anything is written; a file that the mirror has had does not
+//! What must hold: a file that clients would refuse stops the run before anything is written, whether it comes from the upstream or lies in the
+//! mirror; whose signature was not checked is said in every run; a file that the mirror has had does not
 //! drop out of it in silence, neither because the upstream has it no more nor because the store has lost it.
 
 use super::{FormulaFailure, PlanError, Planner, api_error, api_key};
@@ -28,14 +29,28 @@ pub(super) struct ApiFiles {
 
 impl ApiFiles {
     /// Begins, with a look at what lies in the store: a file that is gone from there is not up to date, whatever the upstream says.
-    pub(super) async fn listed(store: &Store) -> Result<ApiFiles, StoreError> {
+    pub(super) async fn listed(store: &Store, has_key: bool) -> Result<ApiFiles, StoreError> {
         let mut files = ApiFiles::default();
+        if !has_key {
+            files.warnings.push(
+                "the signature of the API files was not checked: give the client's public key with --api-key FILE \
+                 (Library/Homebrew/api/homebrew-1.pem of a brew)"
+                    .to_owned(),
+            );
+        }
         let mut entries = store.list_stream("api");
         while let Some(entry) = entries.next().await {
             let entry = entry?;
             files.present.insert(entry.key, entry.size);
         }
         Ok(files)
+    }
+
+    /// Notes how many bottles a file names.
+    pub(super) fn count(&mut self, path: &str, bottles: usize) {
+        if let Some(entry) = self.entries.get_mut(path) {
+            entry.bottles = Some(bottles as u64);
+        }
     }
 
     /// Hands out the payload of a file, once; nothing if the upstream has no such file.
@@ -68,28 +83,42 @@ impl Planner<'_> {
                 (ApiAnswer::Missing, _) => return self.withdrawn(files, path, is_read).await,
                 (ApiAnswer::NotModified, None) => return Ok(()),
                 (ApiAnswer::NotModified, Some(entry)) => {
-                    if is_read || self.checks_store {
-                        let Some(bytes) = self.in_place(path, entry).await? else {
+                    let mut entry = entry.clone();
+                    if is_read || self.checks_store || !self.is_verified(&entry) {
+                        // One that clients would refuse may be the upstream's better one by now.
+                        let found = self.in_place(path, &entry).await?;
+                        let found = found.filter(|bytes| {
+                            self.is_verified(&entry) || self.check(path, bytes).is_ok()
+                        });
+                        let Some(bytes) = found else {
                             is_in_place = false;
                             continue;
                         };
+                        if let Some(key) = self.key {
+                            entry.verified = Some(key.name().to_owned());
+                        }
                         if is_read {
                             files.read.insert(path.to_owned(), bytes);
                         }
                     }
-                    files.entries.insert(path.to_owned(), entry.clone());
+                    files.entries.insert(path.to_owned(), entry);
                     return Ok(());
                 }
             }
         };
         let (bytes, validators) = (file.bytes, file.validators);
-        self.check(path, &bytes, files)?;
+        self.check(path, &bytes)?;
         let file = FileEntry {
             sha256: Digest::of(&bytes),
             size: bytes.len() as u64,
         };
         let is_changed = !is_in_place || known.is_none_or(|known| known.file != file);
-        let entry = ApiEntry { file, validators };
+        let entry = ApiEntry {
+            file,
+            validators,
+            bottles: None,
+            verified: self.key.map(|key| key.name().to_owned()),
+        };
         files.entries.insert(path.to_owned(), entry);
         if is_changed {
             files.changed.insert(path.to_owned(), bytes.clone());
@@ -98,6 +127,12 @@ impl Planner<'_> {
             files.read.insert(path.to_owned(), bytes);
         }
         Ok(())
+    }
+
+    /// Tells whether nothing is left to check of a file that the mirror has.
+    fn is_verified(&self, entry: &ApiEntry) -> bool {
+        self.key
+            .is_none_or(|key| entry.verified.as_deref() == Some(key.name()))
     }
 
     /// Reads a file where clients read it; nothing if it is gone from there or another one.
@@ -131,6 +166,11 @@ impl Planner<'_> {
             Err(error) if is_lost(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        let mut entry = entry.clone();
+        if !self.is_verified(&entry) {
+            self.check(path, &bytes)?;
+            entry.verified = self.key.map(|key| key.name().to_owned());
+        }
         files.entries.insert(path.to_owned(), entry.clone());
         if files.present.get(&api_key(path)) != Some(&entry.file.size) {
             files.changed.insert(path.to_owned(), bytes.clone());
@@ -142,20 +182,10 @@ impl Planner<'_> {
     }
 
     /// Checks that a file is one that clients take.
-    fn check(&self, path: &str, bytes: &[u8], files: &mut ApiFiles) -> Result<(), PlanError> {
+    fn check(&self, path: &str, bytes: &[u8]) -> Result<(), PlanError> {
         let form = |error| api_error(path)(ApiError::Form(error));
         let envelope = Envelope::parse(bytes).map_err(form)?;
-        let Some(key) = self.key else {
-            if files.warnings.is_empty() {
-                files.warnings.push(
-                    "the signature of the API files was not checked: give the client's public key with --api-key FILE \
-                     (Library/Homebrew/api/homebrew-1.pem of a brew)"
-                        .to_owned(),
-                );
-            }
-            return Ok(());
-        };
-        let verified = envelope.verify(key);
+        let verified = self.key.map_or(Ok(()), |key| envelope.verify(key));
         verified.map_err(|error| api_error(path)(error.into()))
     }
 }

@@ -16,7 +16,7 @@ use store::StoreError;
 use transfer::Digest;
 
 /// Where portable-ruby lies; it is no formula of every API.
-const PORTABLE_RUBY: &str = "portable-ruby";
+pub(super) const PORTABLE_RUBY: &str = "portable-ruby";
 
 /// What lies in the store, if it was listed: keys and sizes.
 #[derive(Clone, Copy)]
@@ -186,52 +186,25 @@ impl Planner<'_> {
     ) -> Result<(), PlanError> {
         for version in plan.selection.portable_ruby.clone() {
             let key = names::manifest_key(PORTABLE_RUBY, &version);
-            let failure = |what: String| {
-                FormulaFailure {
-                formula: PORTABLE_RUBY.to_owned(),
-                what,
-                remedy: "see which version the client pins: Library/Homebrew/vendor/portable-ruby-version".to_owned(),
+            let mut read = self.ruby(&key, &version, platforms, present).await;
+            if matches!(&read, Ok((_, _, true, failures)) if !failures.is_empty()) {
+                // What lies in the mirror is of no use: it is not to stand in the way of a better one.
+                read = self.ruby(&key, &version, platforms, Present(None)).await;
             }
-            };
-            let (found, is_stored) = match self.manifest(&key, &[], present).await {
-                Ok((bytes, _, is_stored)) => (bytes, is_stored),
+            let (held, bytes, is_stored, failures) = match read {
+                Ok(read) => read,
                 Err(ManifestTrouble::Store(error)) => return Err(error.into()),
                 Err(ManifestTrouble::Formula(what, _)) => {
-                    plan.failures.insert(failure(what));
+                    plan.failures.insert(no_ruby(what));
                     continue;
                 }
             };
-            let index = match Index::parse(&found) {
-                Ok(index) => index,
-                Err(error) => {
-                    plan.failures.insert(failure(chain(&error)));
-                    continue;
-                }
-            };
-            let listed = index.bottles(PORTABLE_RUBY);
-            for platform in platforms {
-                let tags = listed.iter().map(|(bottle, _)| bottle.tag.as_str());
-                let chosen = platform.choose(tags);
-                let bottle = listed
-                    .iter()
-                    .find(|(bottle, _)| Some(bottle.tag.as_str()) == chosen);
-                match bottle {
-                    Some((bottle, size)) => {
-                        let held = held_of(bottle.clone(), *size, self.today.clone());
-                        let known = self
-                            .base
-                            .bottles
-                            .iter()
-                            .find(|known| known.bottle() == *bottle);
-                        plan.bottles.push(known.cloned().unwrap_or(held));
-                    }
-                    None => {
-                        let what = format!("portable-ruby {version} is not built for {platform}");
-                        plan.failures.insert(failure(what));
-                    }
-                }
+            if !failures.is_empty() {
+                plan.failures.extend(failures.into_iter().map(no_ruby));
+                continue;
             }
-            let manifest = self.placed(&key, found, is_stored, present).await?;
+            plan.bottles.extend(held);
+            let manifest = self.placed(&key, bytes, is_stored, present).await?;
             add_manifest(plan, key, manifest);
         }
         plan.bottles.sort();
@@ -239,14 +212,63 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Of a formula that failed or is passed over the mirror keeps what it has.
-    pub(super) fn keep(&self, plan: &mut Plan) {
-        let failed: BTreeSet<String> = plan
+    /// Reads a version's manifest, and finds in it the Ruby of each platform, or what is wrong; tells whether the manifest is the mirror's.
+    async fn ruby(
+        &self,
+        key: &str,
+        version: &str,
+        platforms: &[Platform],
+        present: Present<'_>,
+    ) -> Result<(Vec<Held>, Bytes, bool, Vec<String>), ManifestTrouble> {
+        let (bytes, _, is_stored) = self.manifest(key, &[], present).await?;
+        let index = Index::parse(&bytes)
+            .map_err(|error| ManifestTrouble::Formula(chain(&error), "run again later"))?;
+        let (mut found, mut failures) = (Vec::new(), Vec::new());
+        for platform in platforms {
+            match self.ruby_for(&index, version, platform) {
+                Ok(held) => found.push(held),
+                Err(what) => failures.push(what),
+            }
+        }
+        Ok((found, bytes, is_stored, failures))
+    }
+
+    /// Finds the Ruby of a version for a platform. No signed API names its digest, so all that is known of it is what the manifest says: a digest
+    /// that is none, or an entry of another version, is an error.
+    fn ruby_for(&self, index: &Index, version: &str, platform: &Platform) -> Result<Held, String> {
+        let tags = index.tags();
+        let chosen = platform.choose(tags.iter().copied());
+        let tag =
+            chosen.ok_or_else(|| format!("portable-ruby {version} is not built for {platform}"))?;
+        let (bottle, size) = index
+            .bottle(PORTABLE_RUBY, version, tag)
+            .map_err(|error| chain(&error))?;
+        let is_known = |known: &&Held| known.bottle() == bottle && known.size == size;
+        let known = self.base.bottles.iter().find(is_known);
+        Ok(known
+            .cloned()
+            .unwrap_or_else(|| held_of(bottle, size, self.today.clone())))
+    }
+
+    /// Of a formula that failed or is passed over the mirror keeps what it has, and of all that the plan has not if it cannot be known what is
+    /// needed. Returns their names.
+    pub(super) fn keep(&self, plan: &mut Plan, keeps_all: bool) -> BTreeSet<String> {
+        let mut failed: BTreeSet<String> = plan
             .failures
             .iter()
             .map(|failure| failure.formula.clone())
             .chain(self.skip.iter().cloned())
             .collect();
+        if keeps_all {
+            let planned = plan.bottles.iter().map(|held| held.formula.as_str());
+            let planned: BTreeSet<&str> = planned.collect();
+            let others = self.base.bottles.iter().map(|held| &held.formula);
+            failed.extend(
+                others
+                    .filter(|name| !planned.contains(name.as_str()))
+                    .cloned(),
+            );
+        }
         let kept = self
             .base
             .bottles
@@ -261,6 +283,7 @@ impl Planner<'_> {
         }
         plan.bottles.sort();
         plan.bottles.dedup();
+        failed
     }
 
     /// Finds the blobs that have to be fetched. One that lies in the store and that no generation vouches for is read first.
@@ -329,6 +352,15 @@ fn add_manifest(plan: &mut Plan, key: String, manifest: Manifest) {
         }
     }
     plan.manifests.insert(key, manifest.entry);
+}
+
+fn no_ruby(what: String) -> FormulaFailure {
+    FormulaFailure {
+        formula: PORTABLE_RUBY.to_owned(),
+        what,
+        remedy: "see which version the client pins: Library/Homebrew/vendor/portable-ruby-version"
+            .to_owned(),
+    }
 }
 
 enum ManifestTrouble {

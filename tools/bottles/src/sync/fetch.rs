@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers, Ledger,
-    LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing, Steps,
-    StopSignal,
+    Blob, Digest, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers,
+    Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing,
+    Steps, StopSignal,
 };
 
 /// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and
@@ -108,7 +108,7 @@ pub(crate) async fn store_all(
     }
     let (journal, path) = new_journal(store, options)?;
     let mut engine = Engine::new(parts(journal));
-    let items: Vec<Item> = missing.iter().map(item).collect();
+    let (items, unproved): (Vec<Item>, Vec<&Held>) = items(missing);
     let done = engine
         .run(stream::iter(items.into_iter().map(Ok)).boxed())
         .await?;
@@ -125,7 +125,9 @@ pub(crate) async fn store_all(
         stored: done.stored,
         bytes: done.bytes,
         is_stopped: done.ended == Ended::Stopped,
-        failures: failures.collect(),
+        failures: failures
+            .chain(unproved.into_iter().map(without_digest))
+            .collect(),
     })
 }
 
@@ -173,7 +175,30 @@ fn limits(options: &FetchOptions) -> Limits {
     }
 }
 
-fn item(held: &Held) -> Item {
+/// Makes items of bottles, but for those whose bytes could be compared with nothing.
+fn items(missing: &[Held]) -> (Vec<Item>, Vec<&Held>) {
+    let (mut items, mut unproved) = (Vec::new(), Vec::new());
+    for held in missing {
+        match held.sha256.parse() {
+            Ok(sha256) => items.push(item(held, sha256)),
+            Err(_) => unproved.push(held),
+        }
+    }
+    (items, unproved)
+}
+
+fn without_digest(held: &Held) -> FormulaFailure {
+    FormulaFailure {
+        formula: held.formula.clone(),
+        what: format!(
+            "{:?} is no SHA-256 that its bottle could be compared with",
+            held.sha256
+        ),
+        remedy: "pass it over with --skip NAME, and report this".to_owned(),
+    }
+}
+
+fn item(held: &Held, sha256: Digest) -> Item {
     let key = held.blob_key();
     Item {
         id: key.clone(),
@@ -182,7 +207,7 @@ fn item(held: &Held) -> Item {
             source: key.clone(),
             key,
             size: Some(held.size),
-            sha256: held.sha256.parse().ok(),
+            sha256: Some(sha256),
             required: true,
             attributes: Attributes {
                 content_type: Some("application/gzip".to_owned()),

@@ -25,6 +25,11 @@ pub(super) async fn with_others(
     loop {
         known.insert(id.clone());
         let log = Log::read(store).await?;
+        // Others have seen it, gone on from it, and pruned it: what is current is what they made of it.
+        if let Some(current) = log.current().filter(|_| !log.generations.contains_key(&id)) {
+            let theirs = log::read(store, current).await?;
+            return Ok((current.clone(), theirs));
+        }
         let mut together = vec![(id.clone(), own)];
         for other in log.published() {
             if known.insert(other.clone()) {
@@ -55,7 +60,21 @@ pub(super) async fn with_others(
             number: merged.number.max(lowest),
             ..merged
         };
-        id = log::write(store, &own).await?;
+        let written = log::write(store, &own).await?;
+        // A prune that took one of them out of the log has not seen this one, and may remove what only that one named: once more without it.
+        let seen = Log::read(store).await?;
+        let all = together.len();
+        together.retain(|(id, _)| seen.generations.contains_key(id));
+        if together.len() < all {
+            for (other, _) in &together {
+                known.remove(other);
+            }
+            if let Some(place) = together.iter().position(|(other, _)| *other == id) {
+                own = together.swap_remove(place).1;
+            }
+            continue;
+        }
+        id = written;
         log::mark(store, &log, &id).await?;
     }
 }
@@ -106,6 +125,9 @@ async fn union(
     let names = together.iter().map(|(id, _)| id);
     merged.number = names.clone().map(GenerationId::number).max().unwrap_or(0) + 1;
     merged.base = names.max().map(GenerationId::to_string);
+    // Two first runs at once gave it two names.
+    let mirrors = together.iter().filter_map(|(_, one)| one.mirror.clone());
+    merged.mirror = mirrors.min();
     merged.bottles.sort();
     Ok(merged)
 }
@@ -185,8 +207,8 @@ pub(super) async fn read_back(
             tracing::warn!(key, "a manifest cannot be read");
             continue;
         };
-        for (bottle, size) in index.bottles(&image) {
-            // The image does not say how the formula is written; the blob's key follows from the image alone.
+        // The image does not say how the formula is written; the blob's key follows from the image alone.
+        for (bottle, size) in index.bottles(&formula_of(&image)) {
             let held = Held {
                 formula: bottle.formula,
                 version: bottle.version,
@@ -197,10 +219,7 @@ pub(super) async fn read_back(
                 date: now.strftime("%Y-%m-%d").to_string(),
             };
             if present.contains_key(&held.blob_key()) {
-                generation.bottles.push(Held {
-                    formula: formula_of(&image),
-                    ..held
-                });
+                generation.bottles.push(held);
             }
         }
     }

@@ -1,13 +1,14 @@
 //! The hash file made anew from what lies in the store.
 //!
 //! What must hold: the file names a bottle only if an object of its size lies under its digest and the store, where it keeps digests, does not say
-//! that it has another one; nothing is fetched.
+//! that it has another one; nothing is fetched; what it says is of what is current when it ends.
 //! It deliberately reads no bottle: `scrub` does.
 
-use super::{SyncError, SyncReport, listed, merge, write_hash_file};
-use crate::hashfile::HashFile;
-use crate::log::{self, Held, Log};
+use super::{SyncError, listed, merge};
+use crate::hashfile::{HashFile, Merged};
+use crate::log::{self, GenerationId, Held, Log};
 use crate::plan::trusts_checksums;
+use crate::publish::write_hash_file;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use store::{ErrorKind, Store, StoreError};
@@ -38,9 +39,24 @@ pub async fn rebuild_hash(
     external: Option<&HashFile>,
     now: Timestamp,
 ) -> Result<Rebuilt, SyncError> {
-    let log = Log::read(store).await?;
+    loop {
+        let log = Log::read(store).await?;
+        let rebuilt = rebuild(store, log.current(), external, now).await?;
+        // Another run may have published, or gone back, since the log was read: its file was written over.
+        if Log::read(store).await?.current() == log.current() {
+            return Ok(rebuilt);
+        }
+    }
+}
+
+async fn rebuild(
+    store: &Store,
+    current: Option<&GenerationId>,
+    external: Option<&HashFile>,
+    now: Timestamp,
+) -> Result<Rebuilt, SyncError> {
     let present = listed(store).await?;
-    let mut generation = match log.current() {
+    let mut generation = match current {
         Some(id) => log::read(store, id).await?,
         None => merge::read_back(store, &present, now).await?,
     };
@@ -73,10 +89,11 @@ pub async fn rebuild_hash(
             _ => generation.bottles.push(held),
         }
     }
-    let mut report = SyncReport::default();
-    write_hash_file(store, &generation, external, now, &mut report).await?;
+    let warnings = &mut rebuilt.warnings;
+    let merged = write_hash_file(store, &generation, external, now, warnings).await?;
+    let others = merged.iter().filter(|merged| !merged.others.is_empty());
+    warnings.extend(others.map(Merged::warning));
     rebuilt.bottles = generation.bottles.len() as u64;
-    rebuilt.warnings = report.warnings;
     Ok(rebuilt)
 }
 

@@ -1,14 +1,19 @@
 //! Across an air gap: two mirrors and a directory between them.
 
+use crate::line::{program, run};
 use crate::world::{FIRST, World};
 use bottles::bundle::{
     BundleError, ExportOptions, ImportOptions, Imported, SigningKey, TrustedKey, export, import,
 };
+use bottles::log::Log;
+use bottles::prune::{PruneOptions, prune};
+use bottles::rollback::roll_back;
 use bottles::sample::Sample;
 use bottles::sync::fetch::FetchOptions;
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use transfer::{Retry, Silent, StopSignal};
 
 /// The near side, with a key.
@@ -45,10 +50,22 @@ impl Near {
 }
 
 async fn take_in(far: &World, near: &Near, dir: &Path) -> Result<Imported, BundleError> {
+    take_in_if(far, near, dir, false, false).await
+}
+
+async fn take_in_if(
+    far: &World,
+    near: &Near,
+    dir: &Path,
+    again: bool,
+    other_mirror: bool,
+) -> Result<Imported, BundleError> {
     let trusted = [TrustedKey::read(&near.trusted).expect("a key")];
     let options = ImportOptions {
         dir,
         trusted: &trusted,
+        again,
+        other_mirror,
         dry_run: false,
         fetching: FetchOptions {
             concurrency: 1,
@@ -79,6 +96,7 @@ async fn the_far_side_gets_the_same_and_later_only_what_it_lacks() {
     );
     assert_eq!(far.check().await, near.world.check().await);
     far.check_static(&["jq", "wget"]);
+    far.check_settled().await;
     assert!(
         take_in(&far, &near, dir.path())
             .await
@@ -203,6 +221,164 @@ async fn an_export_that_was_cut_off_keeps_its_parts() {
     let far = World::new().await;
     take_in(&far, &near, dir.path()).await.expect("it is whole");
     assert_eq!(far.check().await, near.world.check().await);
+}
+
+async fn go_to(world: &World, number: u64) {
+    let log = Log::read(&world.store).await.expect("listed");
+    let id = log.named(&number.to_string())[0].clone();
+    roll_back(&world.store, &id).await.expect("gone back to");
+}
+
+async fn prune_all_but_one(world: &World, now: i64) {
+    world.handle.set_clock_ms(now as u64 * 1000);
+    let options = PruneOptions {
+        keep: 1,
+        grace: Duration::from_secs(60),
+        dry_run: false,
+        now: jiff::Timestamp::from_second(now).expect("a time"),
+    };
+    prune(&world.store, options).await.expect("pruned");
+}
+
+#[tokio::test]
+async fn what_was_gone_back_from_does_not_come_again_unless_that_is_meant() {
+    for is_pruned in [false, true] {
+        let (near, far) = (near().await, World::new().await);
+        far.handle.set_clock_ms(FIRST as u64 * 1000);
+        let (first, second) = (
+            tempfile::tempdir().expect("a directory"),
+            tempfile::tempdir().expect("a directory"),
+        );
+        near.export(None, first.path()).await;
+        take_in(&far, &near, first.path()).await.expect("taken in");
+        near.world.server.replace(Sample::a_week_later());
+        near.world.sync(&[], FIRST + 1).await;
+        near.export(None, second.path()).await;
+        take_in(&far, &near, second.path()).await.expect("taken in");
+        go_to(&far, 1).await;
+        if is_pruned {
+            prune_all_but_one(&far, FIRST + 864_000).await;
+        }
+        let replayed = take_in(&far, &near, second.path()).await;
+        assert!(
+            matches!(replayed, Err(BundleError::TakenBefore { .. })),
+            "{replayed:?}"
+        );
+        assert_eq!(far.check_settled().await.number, 1);
+        // A later one of the same mirror is no replay.
+        near.world.sync(&["tree"], FIRST + 2).await;
+        let third = tempfile::tempdir().expect("a directory");
+        near.export(None, third.path()).await;
+        if is_pruned {
+            take_in(&far, &near, third.path()).await.expect("taken in");
+            assert_eq!(far.check_settled().await.number, 3);
+        }
+        take_in_if(&far, &near, second.path(), true, false)
+            .await
+            .map_or_else(
+                |error| {
+                    assert!(
+                        is_pruned && matches!(error, BundleError::Downgrade { .. }),
+                        "{error}"
+                    )
+                },
+                |_| assert!(!is_pruned),
+            );
+        assert_eq!(
+            far.check_settled().await.number,
+            if is_pruned { 3 } else { 2 }
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bad_generation_that_the_near_side_took_back_can_be_followed_by_a_better_one() {
+    let (near, far) = (near().await, World::new().await);
+    near.world.handle.set_clock_ms(FIRST as u64 * 1000);
+    near.world.server.replace(Sample::a_week_later());
+    near.world.sync(&[], FIRST + 1).await;
+    let bad = tempfile::tempdir().expect("a directory");
+    near.export(None, bad.path()).await;
+    take_in(&far, &near, bad.path()).await.expect("taken in");
+    go_to(&near.world, 1).await;
+    prune_all_but_one(&near.world, FIRST + 864_000).await;
+    near.world.sync(&["tree"], FIRST + 2).await;
+    let better = tempfile::tempdir().expect("a directory");
+    near.export(None, better.path()).await;
+    take_in(&far, &near, better.path()).await.expect("taken in");
+    assert_eq!(far.check_settled().await.number, 3);
+    assert_eq!(far.check().await, near.world.check().await);
+}
+
+#[tokio::test]
+async fn a_bundle_of_another_mirror_is_refused_unless_that_is_meant() {
+    let (near, far) = (near().await, World::new().await);
+    let other = World::new().await;
+    other.sync(&["tree"], FIRST + 7).await;
+    // Its number alone would lead on.
+    other.server.replace(Sample::a_week_later());
+    other.sync(&["tree"], FIRST + 8).await;
+    // The same site signs both.
+    let other = Near {
+        world: other,
+        key: SigningKey::read(&near.world.state.path().join("site.key")).expect("it is read"),
+        trusted: near.trusted.clone(),
+    };
+    let (ours, theirs) = (
+        tempfile::tempdir().expect("a directory"),
+        tempfile::tempdir().expect("a directory"),
+    );
+    near.export(None, ours.path()).await;
+    other.export(None, theirs.path()).await;
+    take_in(&far, &near, ours.path()).await.expect("taken in");
+    let before = far.objects();
+    let refused = take_in(&far, &near, theirs.path()).await;
+    assert!(
+        matches!(refused, Err(BundleError::OtherMirror { .. })),
+        "{refused:?}"
+    );
+    assert!(far.objects() == before);
+    take_in_if(&far, &near, theirs.path(), false, true)
+        .await
+        .expect("it is meant");
+    let generation = far.check_settled().await;
+    assert!(generation.bottles.iter().all(|held| held.formula == "tree"));
+    // And now the first one is another mirror's.
+    let refused = take_in(&far, &near, ours.path()).await;
+    assert!(
+        matches!(refused, Err(BundleError::OtherMirror { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_leaves_a_record_and_a_hash_file() {
+    let near = near().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    near.export(None, dir.path()).await;
+    let far = World::new().await;
+    let mirror = far.state.path().join("mirror");
+    std::fs::create_dir(&mirror).expect("a directory");
+    let command = |arguments: &[&str]| {
+        let mut command = program(&far);
+        command.env("HOMEBREW_SYNC_STORE", &mirror).args(arguments);
+        command
+    };
+    let mut import = command(&["bundle", "import", "--json", "--trust"]);
+    import.arg(&near.trusted).arg(dir.path());
+    let (code, out, err) = run(import).await;
+    assert_eq!(code, 0, "{err}");
+    let out: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(out["run"]["trigger"], "import", "{out}");
+    let hash = std::fs::read(mirror.join("bottles_hash.json")).expect("it is there");
+    let hash = bottles::hashfile::HashFile::parse(&hash).expect("it is read");
+    let count = near.world.check().await.expect("published").bottles.len();
+    assert_eq!(hash.bottles.len(), count);
+    let (code, out, err) = run(command(&["runs", "--json"])).await;
+    assert_eq!(code, 0, "{err}");
+    let runs: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(runs[0]["outcome"], "published", "{out}");
+    assert_eq!(runs[0]["bottles"], count, "{out}");
 }
 
 #[tokio::test]

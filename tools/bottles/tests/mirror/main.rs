@@ -15,5 +15,6 @@ mod prune;
 mod receiver;
 mod runs;
 mod serve;
+mod shrinking;
 mod sync;
 mod world;

@@ -5,7 +5,7 @@ use bottles::log::{self, Generation, Log};
 use bottles::prune::{PruneOptions, prune};
 use bottles::rollback::roll_back;
 use bottles::sample::{Sample, formulae};
-use bottles::sync::SyncOptions;
+use bottles::sync::{SyncOptions, rebuild_hash};
 use std::sync::OnceLock;
 use std::time::Duration;
 use testkit::CrashPoint;
@@ -289,4 +289,79 @@ async fn a_sync_during_a_prune_publishes_nothing_that_is_taken() {
         }
     }
     assert!(refused > 0, "no moment was one at which it matters");
+}
+
+#[tokio::test]
+async fn a_base_that_is_pruned_while_a_run_is_under_way_is_not_relied_on() {
+    let mut refused = 0;
+    for at in 0.. {
+        let (early, options) = early().await;
+        early.handle.set_clock_ms(FIRST as u64 * 1000);
+        let other = early.beside(1, at_time(1)).await;
+        let mut theirs = other.options(&["jq"], FIRST + 2);
+        theirs.replaces_selection = true;
+        let pruning = PruneOptions {
+            keep: 1,
+            grace: Duration::from_secs(2),
+            dry_run: false,
+            now: jiff::Timestamp::from_second(FIRST).expect("a time"),
+        };
+        let (outcome, was_held) = early
+            .run_and_meet(&options, at, async {
+                let was_held = early.handle.is_held();
+                other.run(&theirs).await.expect("it ends");
+                early.handle.set_clock_ms((FIRST + 100) as u64 * 1000);
+                prune(&other.store, pruning).await.expect("pruned");
+                was_held
+            })
+            .await;
+        refused += u64::from(outcome.is_err());
+        // Whatever is current is whole: a run that named what was gone has published nothing.
+        early.check_settled().await;
+        early.run(&options).await.expect("now it ends");
+        assert!(has(&early.check_settled().await, "jq"), "met at {at}");
+        if !was_held {
+            break;
+        }
+    }
+    assert!(refused > 0, "no moment was one at which it matters");
+}
+
+#[tokio::test]
+async fn the_hash_file_is_that_of_what_is_current_whoever_wrote_it_last() {
+    for is_rebuilt in [false, true] {
+        for at in 0.. {
+            let early = World::small(at_time(0)).await;
+            early.sync(&["tree"], FIRST).await;
+            let other = early.beside(1, at_time(0)).await;
+            early.handle.hold_at(at);
+            let is_done = std::cell::Cell::new(false);
+            let run = async {
+                let now = jiff::Timestamp::from_second(FIRST + 1).expect("a time");
+                match is_rebuilt {
+                    true => drop(
+                        rebuild_hash(&early.store, None, now)
+                            .await
+                            .expect("rebuilt"),
+                    ),
+                    false => drop(early.sync(&[], FIRST + 1).await),
+                }
+                is_done.set(true);
+            };
+            let meeting = async {
+                while !early.handle.is_held() && !is_done.get() {
+                    tokio::task::yield_now().await;
+                }
+                let was_held = early.handle.is_held();
+                other.sync(&["jq"], FIRST + 2).await;
+                early.handle.release();
+                was_held
+            };
+            let ((), was_held) = tokio::join!(run, meeting);
+            assert!(has(&early.check_settled().await, "jq"), "met at {at}");
+            if !was_held {
+                break;
+            }
+        }
+    }
 }

@@ -45,11 +45,11 @@ async fn back_and_forth_clients_see_exactly_the_files_of_then() {
     assert_ne!(first[api], second[api]);
     go_to(&world, 1).await;
     assert_eq!(world.objects()[api], first[api]);
-    assert_eq!(world.check().await.expect("it is whole").number, 1);
+    assert_eq!(world.check_settled().await.number, 1);
     world.check_static(&["jq"]);
     go_to(&world, 2).await;
     assert_eq!(world.objects()[api], second[api]);
-    assert_eq!(world.check().await.expect("it is whole").number, 2);
+    assert_eq!(world.check_settled().await.number, 2);
 }
 
 #[tokio::test]
@@ -324,4 +324,82 @@ async fn a_prune_that_was_killed_stands_in_nobodys_way_for_ever() {
         .expect("pruned");
     assert!(!world.objects().keys().any(|key| key.contains("/pruning-")));
     assert_eq!(world.check_files().await.number, 1);
+}
+
+#[tokio::test]
+async fn the_api_of_a_platform_that_is_mirrored_no_more_goes_before_its_bottles() {
+    const ARM: &str = "api/internal/packages.arm64_linux.jws.json";
+    for at in 1.. {
+        let mut world = World::small(bottles::sample::Sample::embedded()).await;
+        world.platforms.insert("arm64_linux".to_owned());
+        world.handle.set_clock_ms(FIRST as u64 * 1000);
+        world.sync(&["jq"], FIRST).await;
+        world.handle.put_raw("api/index.html", "somebody else's");
+        let arm: Vec<String> = world
+            .check_settled()
+            .await
+            .bottles
+            .iter()
+            .filter(|held| held.tag == "arm64_linux")
+            .map(log::Held::blob_key)
+            .collect();
+        assert!(!arm.is_empty());
+        world.platforms.remove("arm64_linux");
+        let mut only = world.options(&["jq"], FIRST + 1);
+        only.replaces_selection = true;
+        world.run(&only).await.expect("it ends");
+        // Clients of it may have its API, so its bottles stay.
+        let grace = 86_400;
+        prune(&world.store, options(1, FIRST, grace))
+            .await
+            .expect("pruned");
+        assert!(world.objects().contains_key(ARM));
+        world.handle.set_clock_ms((FIRST + 864_000) as u64 * 1000);
+        world.handle.crash_after(at);
+        let outcome = prune(&world.store, options(1, FIRST, grace)).await;
+        let is_through = !world.handle.is_crashed();
+        world.handle.revive();
+        let objects = world.objects();
+        if objects.contains_key(ARM) {
+            assert!(
+                arm.iter().all(|key| objects.contains_key(key)),
+                "died at {at}"
+            );
+        }
+        world.check_settled().await;
+        if is_through {
+            outcome.expect("nothing stood in its way");
+            assert!(!objects.contains_key(ARM));
+            assert!(!arm.iter().any(|key| objects.contains_key(key)));
+            assert!(objects.contains_key("api/index.html"));
+            assert!(world.sync(&[], FIRST + 2).await.nothing_new);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_number_is_given_out_twice() {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.handle.set_clock_ms(FIRST as u64 * 1000);
+    world.sync(&["jq"], FIRST).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    for round in 0..3_u64 {
+        world.sync(&[], FIRST + 1).await;
+        let number = world.check_settled().await.number;
+        assert_eq!(number, 2 + round);
+        go_to(&world, 1).await;
+        let later = (FIRST as u64 + 864_000 * (round + 1)) * 1000;
+        world.handle.set_clock_ms(later);
+        prune(&world.store, options(1, FIRST, 60))
+            .await
+            .expect("pruned");
+        let log = Log::read(&world.store).await.expect("listed");
+        assert_eq!(log.published().len(), 1);
+        let notes = world.objects();
+        let notes = notes.keys().filter(|key| key.contains("/highest-"));
+        assert_eq!(notes.count(), 1);
+    }
 }

@@ -122,6 +122,7 @@ impl World {
             skip: BTreeSet::new(),
             dry_run: false,
             publishes_incomplete: false,
+            accepts_shrinking: false,
             checks_store: false,
             concurrency: 1,
             now: Timestamp::from_second(now).expect("a time"),
