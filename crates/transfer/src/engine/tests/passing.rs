@@ -161,7 +161,10 @@ async fn what_a_person_puts_there_while_the_source_breaks_is_named_and_stays() {
     let report = outcome.expect("runs");
     let mut kinds: Vec<_> = report.exceptions.iter().map(|it| it.kind).collect();
     kinds.sort_by_key(|kind| *kind != ExceptionKind::ObjectKept);
-    assert_eq!(kinds, [ExceptionKind::ObjectKept, ExceptionKind::SourceChanged]);
+    assert_eq!(
+        kinds,
+        [ExceptionKind::ObjectKept, ExceptionKind::SourceChanged]
+    );
     assert_eq!(&world.objects().await[KEY][..], b"by hand");
 }
 
