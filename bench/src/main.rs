@@ -12,6 +12,7 @@
 
 mod bottles;
 mod cold;
+mod flags;
 mod hx;
 mod migrate;
 mod run;

@@ -15,6 +15,7 @@ use testkit::{
     Database, MemoryS3, Postgres, PostgresOptions, S3Options, S3Process, ScriptedProxy, s3,
 };
 
+use crate::flags::Flags;
 use crate::run::{
     Measured, in_memory_folder, mb, measure, processor_time_of, require, secs, traffic,
 };
@@ -37,37 +38,21 @@ struct Plan {
 
 impl Plan {
     fn parse(arguments: &[String]) -> Result<Plan, String> {
-        let mut plan = Plan {
-            s5cmd: "s5cmd".into(),
-            documents: 10_000,
-            rounds: 3,
-            rows: 100_000,
-            large_bytes: 2 << 30,
-        };
-        let mut arguments = arguments.iter();
-        while let Some(name) = arguments.next() {
-            let value = arguments
-                .next()
-                .ok_or_else(|| format!("{name} needs a value"))?;
-            let number = || {
-                value
-                    .parse::<usize>()
-                    .map_err(|_| format!("{name}: `{value}` is no number"))
-            };
-            match name.as_str() {
-                "--s5cmd" => plan.s5cmd = value.into(),
-                "--documents" => plan.documents = number()?,
-                "--rounds" => plan.rounds = number()?.max(1),
-                "--rows" => plan.rows = number()?,
-                "--large-gib" => plan.large_bytes = (number()? as u64) << 30,
-                _ => {
-                    return Err(format!(
-                        "{name} is unknown: --documents, --rounds, --rows, --large-gib"
-                    ));
-                }
-            }
-        }
-        Ok(plan)
+        let known = [
+            "--documents",
+            "--rounds",
+            "--rows",
+            "--large-gib",
+            "--s5cmd",
+        ];
+        let flags = Flags::parse(arguments, &known)?;
+        Ok(Plan {
+            s5cmd: flags.path("--s5cmd", "s5cmd"),
+            documents: flags.number("--documents", 10_000, 0)?,
+            rounds: flags.number("--rounds", 3, 1)?,
+            rows: flags.number("--rows", 100_000, 0)?,
+            large_bytes: (flags.number("--large-gib", 2, 0)? as u64) << 30,
+        })
     }
 }
 

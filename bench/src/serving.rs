@@ -4,6 +4,7 @@
 //! changes; an answer that is not a success fails the measurement.
 //! What it deliberately does not do: tune nginx, but for `sendfile`, on which the bars depend.
 
+use crate::flags::Flags;
 use crate::run::{in_memory_folder, mb, measure, require};
 use crate::table::Table;
 use crate::upstream::Upstream;
@@ -27,34 +28,13 @@ struct Plan {
 
 impl Plan {
     fn parse(arguments: &[String]) -> Result<Plan, String> {
-        let mut plan = Plan {
-            nginx: "nginx".into(),
-            wrk: "wrk".into(),
-            rounds: 3,
-            seconds: 5,
-        };
-        let mut arguments = arguments.iter();
-        while let Some(name) = arguments.next() {
-            let value = arguments
-                .next()
-                .ok_or_else(|| format!("{name} needs a value"))?;
-            let number = || {
-                let number = value.parse::<usize>().ok().filter(|number| *number > 0);
-                number.ok_or_else(|| format!("{name}: `{value}` is no number above 0"))
-            };
-            match name.as_str() {
-                "--nginx" => plan.nginx = value.into(),
-                "--wrk" => plan.wrk = value.into(),
-                "--rounds" => plan.rounds = number()?,
-                "--seconds" => plan.seconds = number()?,
-                _ => {
-                    return Err(format!(
-                        "{name} is unknown: --rounds, --seconds, --nginx, --wrk"
-                    ));
-                }
-            }
-        }
-        Ok(plan)
+        let flags = Flags::parse(arguments, &["--rounds", "--seconds", "--nginx", "--wrk"])?;
+        Ok(Plan {
+            nginx: flags.path("--nginx", "nginx"),
+            wrk: flags.path("--wrk", "wrk"),
+            rounds: flags.number("--rounds", 3, 1)?,
+            seconds: flags.number("--seconds", 5, 1)?,
+        })
     }
 }
 

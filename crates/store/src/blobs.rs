@@ -16,7 +16,7 @@ pub use honesty::Honesty;
 pub use multipart::{AbandonedUpload, Multipart};
 
 use crate::classify::from_library;
-use crate::error::{ErrorKind, StoreError};
+use crate::error::{BoxError, ErrorKind, StoreError};
 use crate::meter::Request;
 use crate::store::{Entry, Store};
 use bytes::Bytes;
@@ -50,6 +50,16 @@ pub struct Written {
     pub e_tag: Option<String>,
     /// Whether no answer came, and an object of the right length was found instead: it has to be compared before it is relied on.
     pub in_doubt: bool,
+}
+
+/// An object whose bytes come while it is written.
+pub struct Passed {
+    /// How many there are.
+    pub size: u64,
+    /// The SHA-256 that they have, which the store compares.
+    pub sha256: [u8; 32],
+    /// The bytes.
+    pub bytes: BoxStream<'static, Result<Bytes, BoxError>>,
 }
 
 /// What a store says about an object.
@@ -121,6 +131,46 @@ impl Store {
             e_tag: written.e_tag,
             in_doubt: false,
         })
+    }
+
+    /// Whether objects can be written while their bytes come: see [`Store::pass_on`].
+    #[must_use]
+    pub fn can_pass_on(&self) -> bool {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = self.bucket() {
+            return bucket.sends_checksums();
+        }
+        false
+    }
+
+    /// Writes a whole object while its bytes come, with its attributes. It is sent once, and never again: the bytes are gone. Where they
+    /// end in an error, or are not as many as was announced, what was announced never arrives, and there is no object.
+    ///
+    /// # Errors
+    /// If it is not certain that the object was written; `Corrupt` if other bytes arrived than were announced; `Unsupported` where
+    /// [`Store::can_pass_on`] says no.
+    pub async fn pass_on(
+        &self,
+        key: &str,
+        passed: Passed,
+        attributes: &Attributes,
+    ) -> Result<Written, StoreError> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = self.bucket() {
+            let path = self.path("put", key)?;
+            tracing::debug!(key, bytes = passed.size, "pass on");
+            // The request has a limit of its own, which does not run while its bytes are waited for.
+            let work = bucket.pass_on(&path, passed, attributes);
+            return self.run_at_leisure("put", Some(key), work).await;
+        }
+        let _ = (passed, attributes);
+        let why = "objects are written here only when all their bytes are there";
+        Err(StoreError::new(
+            ErrorKind::Unsupported,
+            "put",
+            Some(key),
+            why,
+        ))
     }
 
     /// Asks about an object.

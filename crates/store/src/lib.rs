@@ -24,7 +24,7 @@ mod store;
 mod tuning;
 mod url;
 
-pub use blobs::{AbandonedUpload, Attributes, Honesty, Multipart, ObjectInfo, Written};
+pub use blobs::{AbandonedUpload, Attributes, Honesty, Multipart, ObjectInfo, Passed, Written};
 pub use error::{ErrorKind, StoreError};
 pub use folder::Reference;
 pub use meter::Usage;

@@ -15,6 +15,7 @@ mod encoding;
 mod explain;
 mod http;
 mod objects;
+mod passing;
 mod requests;
 mod settings;
 #[cfg(test)]

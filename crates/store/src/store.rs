@@ -348,12 +348,35 @@ impl Store {
         longer: Duration,
         work: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, StoreError> {
+        let limit = self.0.total_timeout.map(|limit| limit + longer);
         let limited = async {
-            match self.0.total_timeout.map(|limit| limit + longer) {
+            match limit {
                 Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| limit),
                 None => Ok(work.await),
             }
         };
+        self.followed(operation, key, limited).await
+    }
+
+    /// Runs one operation without a limit of time: it has one of its own.
+    #[cfg(feature = "s3")]
+    pub(crate) async fn run_at_leisure<T>(
+        &self,
+        operation: &'static str,
+        key: Option<&str>,
+        work: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, StoreError> {
+        self.followed(operation, key, async { Ok(work.await) })
+            .await
+    }
+
+    /// Runs one operation, which may run out of time, and gives its error a kind.
+    async fn followed<T>(
+        &self,
+        operation: &'static str,
+        key: Option<&str>,
+        limited: impl Future<Output = Result<object_store::Result<T>, Duration>>,
+    ) -> Result<T, StoreError> {
         #[cfg(feature = "s3")]
         let (outcome, traces) = crate::s3::trail::follow(limited).await;
         #[cfg(not(feature = "s3"))]

@@ -13,6 +13,9 @@ pub struct Limits {
     pub memory: u64,
     /// Blobs of more bytes than this are stored in parts.
     pub multipart_threshold: u64,
+    /// Blobs of at least so many bytes whose SHA-256 is known beforehand are passed on while they are read, not held, where the target
+    /// compares checksums and they need not go in parts; none holds all. What cannot be passed on is read a second time.
+    pub pass_on: Option<u64>,
     /// The size of a part in bytes; larger where a blob would have more than 10,000.
     pub part_size: u64,
     /// How many items are switched over in one transaction.
@@ -35,6 +38,7 @@ impl Default for Limits {
             parallel: 16,
             memory: 64 << 20,
             multipart_threshold: 50_000_000,
+            pass_on: None,
             part_size: 8 << 20,
             batch: 500,
             bandwidth: None,

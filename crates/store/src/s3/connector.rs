@@ -7,6 +7,7 @@
 
 use super::answer::Answer;
 use super::body::WatchedBody;
+use super::passing::PassedBody;
 use super::trail;
 use super::transport::{NoAnswer, NoSuchHost, NotS3};
 use super::xml;
@@ -43,6 +44,13 @@ const UNREACHABLE_MAX: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnswerWithin(pub(super) Duration);
 
+/// An answer did not begin within this time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoAnswerWithin(pub(super) Duration);
+
+/// Between us and a server, so many bytes may lie in buffers that count as taken.
+const BUFFERED_MAX: u64 = 4 << 20;
+
 /// The client, its counts and its limits. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
@@ -70,41 +78,93 @@ impl Connector {
         self.meter.clone()
     }
 
-    async fn exchange(&self, request: HttpRequest, what: &What) -> Result<HttpResponse, HttpError> {
+    /// Sends a request whose body comes while it is sent.
+    pub(super) async fn pass_on(
+        &self,
+        request: HttpRequest,
+        body: PassedBody,
+    ) -> Result<HttpResponse, HttpError> {
+        self.noted(request, Some(body)).await
+    }
+
+    /// Exchanges, and notes what came of it.
+    async fn noted(
+        &self,
+        request: HttpRequest,
+        passed: Option<PassedBody>,
+    ) -> Result<HttpResponse, HttpError> {
+        let what = What::of(&request);
+        match self.exchange(request, passed, &what).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                if first::<Answer>(&error).is_none() {
+                    tracing::debug!(request = %what.name, %error, "no answer");
+                    trail::unanswered(&what.name);
+                }
+                Err(without_hope(error, &what))
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: HttpRequest,
+        passed: Option<PassedBody>,
+        what: &What,
+    ) -> Result<HttpResponse, HttpError> {
         let permit = self
             .connections
             .clone()
             .acquire_owned()
             .await
             .map_err(|closed| HttpError::new(HttpErrorKind::Unknown, closed))?;
-        let length = request.body().content_length();
         self.meter.count(what.sort);
-        self.meter.sent(length);
         if trail::has_failed(&what.name) {
             self.meter.retried();
         }
-        let limit = what.answer_within.unwrap_or_else(|| {
-            self.request_timeout + Duration::from_secs(length as u64 / UPLOAD_RATE_MIN)
-        });
-        let response =
-            match tokio::time::timeout(limit, self.client.execute(into_reqwest(request)?)).await {
-                Ok(response) => response.map_err(http_error)?,
-                Err(_) => {
-                    return Err(HttpError::new(
-                        HttpErrorKind::Timeout,
-                        NoAnswer {
-                            waited: limit,
-                            has_begun: false,
-                        },
-                    ));
-                }
-            };
+        let response = self.answer(request, passed, what).await;
+        let response = response.map_err(|NoAnswerWithin(waited)| {
+            let has_begun = false;
+            HttpError::new(HttpErrorKind::Timeout, NoAnswer { waited, has_begun })
+        })??;
         tracing::debug!(request = %what.name, status = response.status().as_u16(), "answered");
         if response.status().is_success() {
             self.accept(response, what, permit).await
         } else {
             self.refuse(response, what).await
         }
+    }
+
+    /// Sends a request and waits until its answer begins.
+    async fn answer(
+        &self,
+        request: HttpRequest,
+        passed: Option<PassedBody>,
+        what: &What,
+    ) -> Result<Result<reqwest::Response, HttpError>, NoAnswerWithin> {
+        let length = request.body().content_length();
+        let mut request = match into_reqwest(request) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error)),
+        };
+        let limit = |buffered: u64| {
+            let more = Duration::from_secs(buffered / UPLOAD_RATE_MIN);
+            what.answer_within.unwrap_or(self.request_timeout + more)
+        };
+        let answer = match passed {
+            None => {
+                self.meter.sent(length);
+                let (limit, sent) = (limit(length as u64), self.client.execute(request));
+                let answer = tokio::time::timeout(limit, sent).await;
+                answer.map_err(|_| NoAnswerWithin(limit))?
+            }
+            Some(body) => {
+                let (turn, limit) = (body.turn(), limit(body.left().min(BUFFERED_MAX)));
+                *request.body_mut() = Some(reqwest::Body::wrap(body));
+                turn.wait(limit, self.client.execute(request)).await?
+            }
+        };
+        Ok(answer.map_err(http_error))
     }
 
     /// Passes a success on, once it is certain that it is one.
@@ -217,17 +277,7 @@ impl Connector {
 #[async_trait]
 impl HttpService for Connector {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let what = What::of(&request);
-        match self.exchange(request, &what).await {
-            Ok(response) => Ok(response),
-            Err(error) => {
-                if first::<Answer>(&error).is_none() {
-                    tracing::debug!(request = %what.name, %error, "no answer");
-                    trail::unanswered(&what.name);
-                }
-                Err(without_hope(error, &what))
-            }
-        }
+        self.noted(request, None).await
     }
 }
 

@@ -8,6 +8,7 @@
 use super::Bucket;
 use super::connector::AnswerWithin;
 use super::encoding::{base64, from_base64, printable, strict_path};
+use super::passing::PassedBody;
 use crate::blobs::{Attributes, ObjectInfo, Written};
 use crate::error::BoxError;
 use crate::tuning::Encryption;
@@ -34,6 +35,8 @@ pub(super) struct Call<'a> {
     query: String,
     headers: HeaderMap,
     body: Bytes,
+    /// How long a body is that is not in here.
+    announced: Option<u64>,
     sha256: Option<[u8; 32]>,
     once_within: Option<Duration>,
 }
@@ -47,6 +50,7 @@ impl<'a> Call<'a> {
             query: String::new(),
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            announced: None,
             sha256: None,
             once_within: None,
         }
@@ -67,6 +71,13 @@ impl<'a> Call<'a> {
     pub(super) fn body(mut self, body: Bytes, sha256: Option<[u8; 32]>) -> Call<'a> {
         self.body = body;
         self.sha256 = sha256;
+        self
+    }
+
+    /// A body that comes later, of so many bytes with this digest.
+    pub(super) fn announcing(mut self, length: u64, sha256: [u8; 32]) -> Call<'a> {
+        self.announced = Some(length);
+        self.sha256 = Some(sha256);
         self
     }
 
@@ -253,14 +264,20 @@ impl Bucket {
                 attempt += 1;
                 continue;
             }
-            return match outcome {
-                Ok((status, reply)) if status.is_success() => Ok(reply),
-                // The trace of the request says more.
-                Ok((status, _)) => Err(failure(format!("the server answered {status}").into())),
-                Err(Failed::ByNetwork(error)) => Err(failure(error.into())),
-                Err(Failed::Otherwise(error)) => Err(error),
-            };
+            return succeeded(outcome);
         }
+    }
+
+    /// Sends a request once whose body comes while it is sent.
+    pub(super) async fn send_passing(
+        &self,
+        call: &Call<'_>,
+        body: PassedBody,
+    ) -> object_store::Result<Reply> {
+        let request = self.signed(call).await?;
+        let answer = self.connector.pass_on(request, body).await;
+        let answer = answer.map_err(|error| failure(error.into()))?;
+        succeeded(reply_of(answer, &call.method).await)
     }
 
     /// Returns how long to wait before a request is sent again.
@@ -281,13 +298,7 @@ impl Bucket {
     async fn attempt(&self, call: &Call<'_>) -> Result<(StatusCode, Reply), Failed> {
         let request = self.signed(call).await.map_err(Failed::Otherwise)?;
         let answer = self.connector.call(request).await;
-        let answer = answer.map_err(Failed::ByNetwork)?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = match call.method {
-            Method::HEAD => Bytes::new(),
-            _ => whole(answer).await?,
-        };
-        Ok((status, Reply { headers, body }))
+        reply_of(answer.map_err(Failed::ByNetwork)?, &call.method).await
     }
 
     async fn signed(&self, call: &Call<'_>) -> object_store::Result<HttpRequest> {
@@ -306,7 +317,8 @@ impl Bucket {
         if let Some(headers) = request.headers_mut() {
             headers.clone_from(&call.headers);
             if call.method != Method::GET && call.method != Method::HEAD {
-                headers.insert(http::header::CONTENT_LENGTH, call.body.len().into());
+                let length = call.announced.unwrap_or(call.body.len() as u64);
+                headers.insert(http::header::CONTENT_LENGTH, length.into());
             }
         }
         let mut request: HttpRequest = request
@@ -333,6 +345,25 @@ impl Bucket {
 enum Failed {
     ByNetwork(object_store::client::HttpError),
     Otherwise(object_store::Error),
+}
+
+async fn reply_of(answer: HttpResponse, method: &Method) -> Result<(StatusCode, Reply), Failed> {
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = match *method {
+        Method::HEAD => Bytes::new(),
+        _ => whole(answer).await?,
+    };
+    Ok((status, Reply { headers, body }))
+}
+
+fn succeeded(outcome: Result<(StatusCode, Reply), Failed>) -> object_store::Result<Reply> {
+    match outcome {
+        Ok((status, reply)) if status.is_success() => Ok(reply),
+        // The trace of the request says more.
+        Ok((status, _)) => Err(failure(format!("the server answered {status}").into())),
+        Err(Failed::ByNetwork(error)) => Err(failure(error.into())),
+        Err(Failed::Otherwise(error)) => Err(error),
+    }
 }
 
 async fn whole(answer: HttpResponse) -> Result<Bytes, Failed> {

@@ -6,6 +6,7 @@ mod inquiries;
 mod lists;
 mod network;
 mod opening;
+mod passing;
 mod real;
 mod responder;
 

@@ -4,6 +4,7 @@
 //! that were made for it in this attempt, and takes away nothing else.
 
 use super::parts;
+use super::passing;
 use super::refused;
 use super::shared::{Failure, Shared, chain, exception};
 use super::unnamed;
@@ -250,6 +251,19 @@ async fn copy_blob(
         let vouched = shared.patiently_source(|| shared.source.vouch(blob)).await;
         vouched.map_err(|error| shared.source_failure(item, blob, error))?;
     }
+    let check = Check {
+        shared,
+        item,
+        blob,
+        is_fresh,
+        is_uncertain: pending.is_uncertain,
+        sent,
+    };
+    if let Some((size, sha256)) = passing::fits(&check).await?
+        && let Some(stored) = passing::pass_on(&check, size, sha256).await?
+    {
+        return Ok(stored);
+    }
     let limits = &shared.limits;
     // One of unknown size is taken for a small one until it is opened.
     let small = limits.part_size.min(limits.multipart_threshold);
@@ -264,16 +278,8 @@ async fn copy_blob(
     let opened = shared.patiently_source(open).await;
     let opened = opened.map_err(|error| shared.source_failure(item, blob, error))?;
     if blob.size.is_some_and(|size| size != opened.size) {
-        return Err(wrong_size(item, blob, opened.size));
+        return Err(check.wrong_size(opened.size));
     }
-    let check = Check {
-        shared,
-        item,
-        blob,
-        is_fresh,
-        is_uncertain: pending.is_uncertain,
-        sent,
-    };
     match opened.contents {
         Contents::Whole { bytes, sha256 } => {
             shared.bandwidth.take(opened.size).await;
@@ -284,14 +290,6 @@ async fn copy_blob(
             parts::store_in_parts(&check, opened.size, opened.stamp, stream).await
         }
     }
-}
-
-fn wrong_size(item: &Item, blob: &Blob, size: u64) -> Failure {
-    let expected = blob.size.unwrap_or_default();
-    let message = format!("it has {size} bytes where {expected} are expected");
-    let remedy = "compare the file with a backup: it may be truncated; replace it, then run again";
-    let kind = ExceptionKind::WrongSize;
-    Failure::Item(Box::new(exception(item, blob, kind, message, remedy)))
 }
 
 /// One blob on its way to the target.
@@ -365,7 +363,7 @@ impl Check<'_> {
 
     /// Asks for the object where the answer did not say its checksum back, though the server was seen to compare it: what stands before the server may
     /// have answered in its place. What it says of the object is compared; if it says no checksum, the object is read back.
-    async fn is_stated(&self, size: u64, sha256: Digest) -> Result<bool, Failure> {
+    pub(super) async fn is_stated(&self, size: u64, sha256: Digest) -> Result<bool, Failure> {
         let key = &self.blob.key;
         match self.shared.patiently(|| self.shared.target.head(key)).await {
             Ok(found) if found.size != size => Ok(false),
@@ -410,14 +408,29 @@ impl Check<'_> {
     /// Compares the content with what is expected.
     pub(super) fn check_digest(&self, sha256: Digest) -> Result<(), Failure> {
         match self.blob.sha256 {
-            Some(expected) if expected != sha256 => {
-                let message = format!("its SHA-256 is {sha256} where {expected} is expected");
-                let remedy =
-                    "compare the file with a backup: it may be damaged; replace it, then run again";
-                Err(self.failure(ExceptionKind::WrongDigest, message, remedy))
-            }
+            Some(expected) if expected != sha256 => Err(self.wrong_digest(sha256, expected)),
             _ => Ok(()),
         }
+    }
+
+    pub(super) fn wrong_digest(&self, found: Digest, expected: Digest) -> Failure {
+        let message = format!("its SHA-256 is {found} where {expected} is expected");
+        let remedy =
+            "compare the file with a backup: it may be damaged; replace it, then run again";
+        self.failure(ExceptionKind::WrongDigest, message, remedy)
+    }
+
+    pub(super) fn wrong_size(&self, size: u64) -> Failure {
+        let expected = self.blob.size.unwrap_or_default();
+        let message = format!("it has {size} bytes where {expected} are expected");
+        let remedy =
+            "compare the file with a backup: it may be truncated; replace it, then run again";
+        self.failure(ExceptionKind::WrongSize, message, remedy)
+    }
+
+    /// Whether something may lie under the key that this run has not put there, or an earlier process has.
+    pub(super) fn may_be_there(&self) -> bool {
+        !self.is_fresh || self.is_uncertain
     }
 
     /// Looks whether an equal object is there: some, with whether this run made it. Another object is a clash.
@@ -426,7 +439,7 @@ impl Check<'_> {
         size: u64,
         sha256: Digest,
     ) -> Result<Option<bool>, Failure> {
-        if self.is_fresh && !self.is_uncertain {
+        if !self.may_be_there() {
             return Ok(None);
         }
         let key = &self.blob.key;

@@ -12,6 +12,7 @@ mod check;
 mod copy;
 mod pace;
 mod parts;
+mod passing;
 mod plan;
 mod refused;
 mod run;

@@ -260,6 +260,10 @@ struct Reading {
 }
 
 fn pieces(file: File, path: String, before: Likeness, piece: usize) -> super::BlobStream {
+    let piece = match piece {
+        super::AS_THEY_COME => super::PIECE,
+        piece => piece,
+    };
     let start = Reading {
         file,
         path,

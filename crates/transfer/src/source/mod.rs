@@ -22,6 +22,12 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use store::StoreError;
 
+/// As the size of pieces: whatever sizes they come in, none of them large.
+pub const AS_THEY_COME: usize = 0;
+
+/// What a source makes of that which has no pieces of its own.
+const PIECE: usize = 256 << 10;
+
 /// The bytes of a blob, piece by piece.
 pub type BlobStream = BoxStream<'static, Result<Bytes, SourceError>>;
 
@@ -29,7 +35,7 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, SourceError>>;
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Opens a blob. One of at most `whole_max` bytes is read and hashed at once; a larger one comes as a stream, in pieces of
-    /// `piece` bytes but for the last, each read only when it is asked for.
+    /// `piece` bytes but for the last, or [`AS_THEY_COME`], each read only when it is asked for.
     ///
     /// # Errors
     /// If it is not there, is no file, may not be read, or changes meanwhile.

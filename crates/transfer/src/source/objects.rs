@@ -2,7 +2,7 @@
 //!
 //! What must hold: a restored object is read by nobody before it is whole.
 
-use super::{Contents, Opened, Source, SourceError, SourceErrorKind};
+use super::{AS_THEY_COME, Contents, Opened, Source, SourceError, SourceErrorKind};
 use crate::item::{Blob, Digest, Hasher};
 use crate::journal::StoredBlob;
 use async_trait::async_trait;
@@ -154,12 +154,15 @@ async fn write_parts(
     Ok(size == stored.size && hasher.finish() == stored.sha256)
 }
 
-/// Cuts a stream anew, so that every piece but the last has the given size, as [`Source::open`] wants it.
+/// Cuts a stream anew, so that every piece but the last has the given size, as [`Source::open`] wants it; not if they may stay as they come.
 #[must_use]
 pub fn in_pieces<E: Send + 'static>(
     body: BoxStream<'static, Result<Bytes, E>>,
     piece: usize,
 ) -> BoxStream<'static, Result<Bytes, E>> {
+    if piece == AS_THEY_COME {
+        return body;
+    }
     let start = (body, BytesMut::new());
     stream::try_unfold(start, move |(mut body, mut kept)| async move {
         while kept.len() < piece {

@@ -11,7 +11,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::StoreError;
-use transfer::{Blob, Contents, Digest, Opened, Source, SourceError, SourceErrorKind, StoredBlob};
+use transfer::{
+    AS_THEY_COME, Blob, Contents, Digest, Opened, Source, SourceError, SourceErrorKind, StoredBlob,
+};
 
 /// So much is read at once.
 const PIECE: usize = 1 << 20;
@@ -192,6 +194,10 @@ impl Source for FromBundle {
                 contents,
             });
         }
+        let piece = match piece {
+            AS_THEY_COME => PIECE,
+            piece => piece,
+        };
         let start = (self.0.clone(), key, from, size);
         let stream = stream::try_unfold(start, move |(source, key, from, left)| async move {
             if left == 0 {

@@ -26,6 +26,9 @@ const NOTHING_LIES_HERE: &str = ".syncline/mirror/nothing";
 /// More failures than this end a run: then it is the upstream that is ill, not a formula.
 const FAILURES_MAX: u64 = 200;
 
+/// Smaller bottles are held: one that is refused at first need not be fetched again then, and many are in memory at once.
+const PASS_ON_MIN: u64 = 256 << 10;
+
 /// What was fetched.
 pub(crate) struct Fetched {
     pub(crate) stored: u64,
@@ -170,6 +173,7 @@ fn limits(options: &FetchOptions) -> Limits {
         max_failures: Some(FAILURES_MAX),
         // Whatever fits into memory goes whole: many a store compares the digest of nothing else, and would have to be read again.
         multipart_threshold: Limits::default().memory,
+        pass_on: Some(PASS_ON_MIN),
         retry: options.retry,
         ..Limits::default()
     }

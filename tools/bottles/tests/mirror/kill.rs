@@ -40,7 +40,11 @@ fn upstream() -> Sample {
             .map(str::to_owned)
             .to_vec(),
             dependencies: Vec::new(),
-            filling: 3_000 + 500 * usize::try_from(number).expect("it is small"),
+            // Large ones are passed on while they come, small ones held.
+            filling: match number % 10 {
+                9 => 400_000,
+                _ => 3_000 + 500 * usize::try_from(number).expect("it is small"),
+            },
         })
         .collect();
     Sample::of(&formulae)
@@ -138,6 +142,9 @@ async fn killed_until_done(
         let before = blobs(mirror.objects().await.keys());
         let server = SampleServer::start(sample.clone()).await;
         let server = server.expect("it starts");
+        // Longer each time: on a machine that gets busier no run would ever come to its end.
+        let kills = u32::try_from(runs.len()).expect("they are few");
+        let span = span + span * kills / 10;
         let micros = u64::try_from(span.as_micros()).expect("it is short");
         let after = Duration::from_micros(random.below(micros));
         let end = tokio::task::block_in_place(|| mirror.run(&server, Some(after)));
@@ -155,9 +162,16 @@ async fn killed_until_done(
             again.is_empty(),
             "it was there, and fetched again: {again:?}"
         );
-        let lost = asked.iter().filter(|key| !after.contains(*key)).count();
-        assert!(lost <= AT_ONCE, "{lost} bottles were under way");
-        twice += lost;
+        let lost: Vec<_> = asked.iter().filter(|key| !after.contains(*key)).collect();
+        let last = asked.iter().rev().take(2 * AT_ONCE).collect::<Vec<_>>();
+        assert!(
+            lost.len() <= AT_ONCE,
+            "more were under way than go at once: {lost:#?}; asked last: {last:#?}; of {} before, {} after: {}",
+            before.len(),
+            after.len(),
+            mirror.url
+        );
+        twice += lost.len();
         after = before;
     }
     (killed, twice)
@@ -208,6 +222,7 @@ async fn however_often_a_first_run_is_killed_the_mirror_ends_up_the_same() {
         let (times, lost) = killed_until_done(&mirror, &sample, &mut random, span + span / 4).await;
         killed += times;
         twice += lost;
+        eprintln!("{killed} kills in {mirrors} mirrors");
         let found = mirror.objects().await;
         let names =
             |objects: &BTreeMap<String, Digest>| objects.keys().cloned().collect::<Vec<_>>();

@@ -4,6 +4,7 @@ mod crashes;
 mod left_alone;
 mod odd;
 mod others;
+mod passing;
 mod random;
 mod runs;
 mod servers;

@@ -4,7 +4,7 @@ use super::*;
 use store::{Environment, StoreUrl, Tuning};
 use testkit::{Action, Gate, Moto, Rule, S3Server, ScriptedProxy};
 
-async fn open(url: &str) -> Store {
+pub(super) async fn open(url: &str) -> Store {
     open_with(url, Tuning::default()).await
 }
 
@@ -20,7 +20,7 @@ async fn open_with(url: &str, tuning: Tuning) -> Store {
 }
 
 /// A world whose documents go through a proxy to a real server.
-async fn proxied(n: usize) -> (World, ScriptedProxy, S3Server) {
+pub(super) async fn proxied(n: usize) -> (World, ScriptedProxy, S3Server) {
     let server = S3Server::start();
     let proxy = ScriptedProxy::in_front_of(server.address());
     let world = World::with(open(&proxy.store_url("bucket", "pre")).await, n);
