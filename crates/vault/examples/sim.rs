@@ -21,6 +21,10 @@ struct Sum {
     crowds: u64,
     removals: u64,
     retired: u64,
+    rotations: u64,
+    additions: u64,
+    returns: u64,
+    refused: u64,
 }
 
 #[allow(
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
         eprintln!("{broken}\nagain: cargo xtask sim --seed {seed}");
     });
     println!(
-        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} lines retired)",
+        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} lines retired, {} rotations, {} passphrases added, {} refusals, {} returns)",
         sum.kept,
         sum.broken,
         sum.operations,
@@ -65,7 +69,11 @@ fn main() -> ExitCode {
         sum.conflicts,
         sum.crowds,
         sum.removals,
-        sum.retired
+        sum.retired,
+        sum.rotations,
+        sum.additions,
+        sum.refused,
+        sum.returns
     );
     if sum.broken == 0 {
         ExitCode::SUCCESS
@@ -150,5 +158,9 @@ impl Sum {
         self.crowds += outcome.crowds;
         self.removals += outcome.removals;
         self.retired += outcome.retired;
+        self.rotations += outcome.rotations;
+        self.additions += outcome.additions;
+        self.returns += outcome.returns;
+        self.refused += outcome.refused;
     }
 }

@@ -108,12 +108,28 @@ fn a_manifest_that_is_hidden_is_named_by_every_command_until_it_is_there() {
         let run = tablet.hx("sync pull").run().fails(3);
         run.says("saw manifest");
     }
-    let run = tablet.hx("sync status").run().ok();
-    run.shows("does not show all").says("saw manifest");
+    let run = tablet.hx("sync status").run().fails(3);
+    run.shows("does not show all")
+        .because("saw manifest")
+        .hints("hx sync pull --force");
+    let shown = tablet.hx("sync status --json").run().fails(3).json();
+    assert_eq!(shown["remote"]["hidden"][0]["kind"], "withheld");
+    assert_eq!(shown["error"]["kind"], "withheld");
+    assert_eq!(shown["error"]["exit_code"], 3);
+    let offline = tablet.hx("sync status --offline").run().fails(3);
+    offline.because("saw manifest");
+    // Who saw it itself says that the line went back, as its pull does.
+    let run = desktop.hx("sync status").run().fails(15);
+    run.because("manifest sequence regression detected");
+    desktop.hx("sync pull").run().fails(15);
     tablet.hx("sync verify").run().fails(16).shows("Incomplete");
     fs::write(&newest, bytes).expect("put back");
     tablet.hx("sync pull").run().ok();
     assert!(tablet.has("typed last"));
+    for device in [&tablet, &desktop] {
+        device.hx("sync pull").run().ok();
+        device.hx("sync status").run().ok().shows("nothing new");
+    }
     tablet.hx("sync verify").run().ok().shows("Sound");
 }
 
