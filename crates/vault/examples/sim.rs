@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     };
     let number = |name: &str| numbers.get(name).copied();
     if let Some(seed) = number("--seed") {
-        let outcome = world::run(seed);
+        let outcome = world::run(seed, world::Pausing::AsDesigned);
         match &outcome {
             Ok(outcome) => println!("{outcome:?}"),
             Err(broken) => eprintln!("{broken}"),
@@ -111,7 +111,7 @@ fn run_all(start: u64, seeds: u64, report: impl Fn(u64, &str) + Sync) -> Sum {
             if seed >= start + seeds {
                 return;
             }
-            let outcome = world::run(seed);
+            let outcome = world::run(seed, world::Pausing::AsDesigned);
             let mut tally = tally.lock().expect("no thread panics while it counts");
             tally.waiting.insert(seed, outcome);
             tally.report(&report);
