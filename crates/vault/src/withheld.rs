@@ -83,13 +83,7 @@ impl<R: Replica> Device<'_, R> {
         sequence: u64,
     ) -> Result<Change, VaultError> {
         let mut missing = self.missing()?;
-        let accepted = Missing {
-            sequence,
-            by: own.node,
-            accepted: true,
-            accepted_on: Some(own.node),
-        };
-        missing.insert(node, accepted);
+        accept(&mut missing, own.node, node, sequence);
         own.outdated = true;
         Ok(self.missing_change(&missing))
     }
@@ -172,7 +166,8 @@ fn add_all<'m>(
 /// A person accepted on device `by` that a manifest of `node`, and what came before it, is not to be had.
 fn accept(missing: &mut AllMissing, by: NodeId, node: NodeId, sequence: u64) {
     let known = missing.get(&node);
-    if known.is_some_and(|known| known.sequence > sequence || known.is_passed_on()) {
+    let is_said = |known: &Missing| known.sequence == sequence && known.is_passed_on();
+    if known.is_some_and(|known| known.sequence > sequence || is_said(known)) {
         return;
     }
     let seen_by = known

@@ -93,6 +93,7 @@ fn what_lies_beyond_an_acceptance_is_missed_as_ever() {
     let mut accepts = Desk::at(3, &store);
     wait(accepts.pull_as(PullMode::Force)).expect("a perfect store");
     wait(accepts.push()).expect("a perfect store");
+    let (mut early, ..) = told(4, &store);
     // It comes back, the line goes on, and is hidden again.
     for (key, bytes) in hidden {
         store.put_raw(&key, bytes);
@@ -103,9 +104,25 @@ fn what_lies_beyond_an_acceptance_is_missed_as_ever() {
     two.add(101..102);
     wait(two.push()).expect("a perfect store");
     hide(&store, &one);
-    let (_, pulled, _) = told(5, &store);
+    let (mut later, pulled, _) = told(5, &store);
     assert!(
         kinds(&pulled).contains(&ProblemKind::Withheld),
+        "{pulled:?}"
+    );
+    // That is accepted too, and who hears of it first hears of it in full.
+    wait(later.pull_as(PullMode::Force)).expect("a perfect store");
+    wait(later.push()).expect("a perfect store");
+    let said: Vec<_> = line(&store, "manifests", two.own().node)
+        .into_iter()
+        .map(|key| (key.clone(), store.objects()[&key].clone()))
+        .collect();
+    let newest = said.last().expect("it has pushed").clone();
+    store.remove_raw(&newest.0);
+    wait(early.pull()).expect("a perfect store");
+    store.put_raw(&newest.0, newest.1);
+    let pulled = wait(early.pull()).expect("a perfect store");
+    assert!(
+        !kinds(&pulled.problems).contains(&ProblemKind::Withheld),
         "{pulled:?}"
     );
 }
