@@ -129,7 +129,11 @@ impl Bucket {
         if let Some(answer) = traces.answer {
             return self.explain(operation, key, answer);
         }
-        let failure = crate::classify::from_library(operation, key, error);
+        let remedy = transport::scheme_remedy(&error, &self.settings.endpoint);
+        let mut failure = crate::classify::from_library(operation, key, error);
+        if let Some(remedy) = remedy {
+            failure = failure.with_remedy(remedy);
+        }
         match (failure.kind(), traces.interrupted) {
             // The library went on after a body broke off, and stumbled over the answer.
             (ErrorKind::Other, Some(kind)) => failure.with_kind(kind),

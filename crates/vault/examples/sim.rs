@@ -21,6 +21,10 @@ struct Sum {
     crowds: u64,
     removals: u64,
     retired: u64,
+    rotations: u64,
+    additions: u64,
+    returns: u64,
+    refused: u64,
 }
 
 #[allow(
@@ -39,7 +43,7 @@ fn main() -> ExitCode {
     };
     let number = |name: &str| numbers.get(name).copied();
     if let Some(seed) = number("--seed") {
-        let outcome = world::run(seed);
+        let outcome = world::run(seed, world::Pausing::AsDesigned);
         match &outcome {
             Ok(outcome) => println!("{outcome:?}"),
             Err(broken) => eprintln!("{broken}"),
@@ -56,7 +60,7 @@ fn main() -> ExitCode {
         eprintln!("{broken}\nagain: cargo xtask sim --seed {seed}");
     });
     println!(
-        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} lines retired)",
+        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} lines retired, {} rotations, {} passphrases added, {} refusals, {} returns)",
         sum.kept,
         sum.broken,
         sum.operations,
@@ -65,7 +69,11 @@ fn main() -> ExitCode {
         sum.conflicts,
         sum.crowds,
         sum.removals,
-        sum.retired
+        sum.retired,
+        sum.rotations,
+        sum.additions,
+        sum.refused,
+        sum.returns
     );
     if sum.broken == 0 {
         ExitCode::SUCCESS
@@ -103,7 +111,7 @@ fn run_all(start: u64, seeds: u64, report: impl Fn(u64, &str) + Sync) -> Sum {
             if seed >= start + seeds {
                 return;
             }
-            let outcome = world::run(seed);
+            let outcome = world::run(seed, world::Pausing::AsDesigned);
             let mut tally = tally.lock().expect("no thread panics while it counts");
             tally.waiting.insert(seed, outcome);
             tally.report(&report);
@@ -150,5 +158,9 @@ impl Sum {
         self.crowds += outcome.crowds;
         self.removals += outcome.removals;
         self.retired += outcome.retired;
+        self.rotations += outcome.rotations;
+        self.additions += outcome.additions;
+        self.returns += outcome.returns;
+        self.refused += outcome.refused;
     }
 }

@@ -39,31 +39,31 @@ enum Look {
     Replace(VaultFile),
 }
 
-impl Rotation {
-    /// Makes a new key, and the file that only these secrets open.
+impl Vault {
+    /// Makes a new key, and the file that only these secrets open. The store does not know of either yet.
     ///
     /// # Errors
     /// [`VaultError::BadPhrase`] if a recovery phrase is not valid.
-    pub fn begin(
-        keys: &Keyring,
+    pub fn begin_rotation(
+        &self,
         from: &VaultFile,
         secrets: &[&Secret],
         cost: KdfCost,
-    ) -> Result<Self, VaultError> {
-        let next = keys.rotated();
+    ) -> Result<Rotation, VaultError> {
+        let (keys, entropy) = (self.keys(), self.entropy());
+        let next = keys.rotated_by(entropy);
         let generation = from.generation + 1;
-        let file = VaultFile::build(&next, &from.domain, generation, secrets, cost)?;
+        let domain = &from.domain;
+        let file = VaultFile::build_by(entropy, &next, domain, generation, secrets, cost)?;
         let awaiting = keys.awaiting(&next);
         let keys = next.after(&awaiting)?.keys;
-        Ok(Self {
+        Ok(Rotation {
             keys,
             awaiting,
             file,
         })
     }
-}
 
-impl Vault {
     /// Makes a rotation hold. This vault has its keys.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Vault {
         cost: KdfCost,
         pause: impl AsyncFn(),
     ) -> Result<usize, VaultError> {
-        let slot = Slot::wrap(self.keys(), secret, cost)?;
+        let slot = Slot::wrap(self.keys(), secret, cost, self.entropy())?;
         let look = |found: Option<&VaultFile>| {
             let place = || VaultError::NoVaultFile(self.store().describe());
             let found = found.ok_or_else(place)?;

@@ -218,10 +218,10 @@ impl ProblemKind {
                 "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push"
             }
             Self::Accepted => {
-                "nothing: this device's next push publishes again what it has of it; another device's next push replaces its manifest"
+                "nothing: what this device has of it, its next push publishes again; another device's next push replaces its manifest"
             }
             Self::Withheld => {
-                "run the pull again later: it may be under way; if it stays, ask who can write to the store, and `sync repair` on each device that still has its records; `sync pull --force` accepts that it is gone"
+                "run the pull again later: it may be under way; if it stays, ask who can write to the store, and `sync repair` on each device that still has its records; `sync pull --force` accepts that it is gone, and after this device's next push devices that join are not asked again"
             }
         }
     }

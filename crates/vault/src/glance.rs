@@ -2,11 +2,15 @@
 //!
 //! What must hold: nothing is changed, here or there; what would make a push or a pull fail at once is said in the same words; it needs no
 //! lock, so a sync may run and end meanwhile.
-//! What it deliberately does not do: read what is new, or judge the lines of other devices.
+//! What it deliberately does not do: read what is new. While there is anything new it does not judge what the store shows of other devices'
+//! lines, since the news may say what became of them; but what the last pull missed and the store still does not show is said.
+
+use std::collections::BTreeMap;
 
 use crate::device::{Device, Listing};
-use crate::error::VaultError;
+use crate::error::{Problem, VaultError};
 use crate::ids::NodeId;
+use crate::pull::regression;
 use crate::push::check_line;
 use crate::replica::Replica;
 use crate::state::{self, NodeState, OwnState};
@@ -30,6 +34,8 @@ pub struct Glance {
     pub news_from: u64,
     /// A conflict about this device's own line, which waits for a person.
     pub conflict: Option<VaultError>,
+    /// What the store does not show of other devices, though it was published: withheld, put back, or still under way.
+    pub hidden: Vec<Problem>,
 }
 
 impl<R: Replica> Device<'_, R> {
@@ -39,6 +45,8 @@ impl<R: Replica> Device<'_, R> {
     /// The store's or the database's; or that the vault is gone from there, damaged, another one or has a newer key.
     pub async fn glance(&mut self, look: Look) -> Result<Glance, VaultError> {
         let own: Option<OwnState> = state::load(self.replica, &self.state_keys.own())?;
+        // What a pull learns meanwhile may be newer than the listing.
+        let before = state::load_nodes(self.replica, &self.state_keys)?;
         let listing = self.list_manifests(MANIFESTS).await?;
         // An empty store looks like a disk that is not mounted, and like a vault in which nothing was published yet.
         if look == Look::VaultFile || listing.nodes.is_empty() {
@@ -58,14 +66,39 @@ impl<R: Replica> Device<'_, R> {
             Some((*node, refs.last()?.sequence))
         };
         let lines: Vec<(NodeId, u64)> = listing.nodes.iter().filter_map(newest).collect();
+        let news = lines.iter().filter(|(node, newest)| is_news(node, *newest));
+        let news_from = news.count() as u64;
+        let hidden = match &own {
+            Some(own) => self.hidden(own, &before, &listing, news_from)?,
+            None => vec![],
+        };
         Ok(Glance {
             devices: lines.len() as u64,
-            news_from: lines
-                .iter()
-                .filter(|(node, newest)| is_news(node, *newest))
-                .count() as u64,
+            news_from,
             conflict,
+            hidden,
         })
+    }
+
+    /// What the listing does not show of what others published.
+    fn hidden(
+        &self,
+        own: &OwnState,
+        known: &BTreeMap<NodeId, NodeState>,
+        listing: &Listing,
+        news_from: u64,
+    ) -> Result<Vec<Problem>, VaultError> {
+        let mut hidden = self.not_shown(own, known, listing)?;
+        let is_other =
+            |node: &NodeId, state: &NodeState| *node != own.node && state.removed_by.is_none();
+        let others = known.iter().filter(|(node, state)| is_other(node, state));
+        for (node, seen) in others.filter(|_| news_from == 0) {
+            let shown = listing.nodes.get(node).and_then(|refs| refs.last());
+            if shown.is_none_or(|shown| shown.sequence < seen.newest.sequence) {
+                hidden.push(regression(*node, seen, shown));
+            }
+        }
+        Ok(hidden)
     }
 
     /// What a push would say of this device's own line, if it could not go on by itself.

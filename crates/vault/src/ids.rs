@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::entropy::Entropy;
+
 /// Why a text is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an identifier of 32 lower-case hexadecimal digits")]
@@ -121,9 +123,7 @@ impl ObjectHash {
 
 /// Random bytes from the operating system.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes
+    Entropy::system().bytes()
 }
 
 /// Bytes as lower-case hexadecimal digits.

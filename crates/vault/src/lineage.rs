@@ -118,6 +118,7 @@ mod tests {
                 segments: names.iter().map(entry).collect(),
                 seen: BTreeMap::new(),
                 removed: BTreeMap::new(),
+                accepted: BTreeMap::new(),
             };
             lineage.add(*at, &manifest);
         }

@@ -168,6 +168,10 @@ pub struct Manifest {
     /// Nodes whose records this one has taken over; their manifests up to the one named are to be ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub removed: BTreeMap<NodeId, Takeover>,
+    /// Of other nodes: the number of a manifest that was seen and is not shown, and that a person accepted, on this device or on one whose
+    /// manifest said so, to be not to be had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accepted: BTreeMap<NodeId, u64>,
 }
 
 impl Manifest {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use store::{ErrorKind, Store};
 
+use crate::entropy::Entropy;
 use crate::error::VaultError;
 use crate::keys::{KdfCost, Keyring, Secret, VaultFile};
 
@@ -25,6 +26,7 @@ pub struct Vault {
     store: Store,
     keys: Keyring,
     witness: Witness,
+    entropy: Entropy,
 }
 
 /// Who is told of each `vault.json` that proved to be this vault's.
@@ -46,6 +48,7 @@ impl Vault {
             store,
             keys,
             witness: Witness::default(),
+            entropy: Entropy::system(),
         }
     }
 
@@ -57,6 +60,16 @@ impl Vault {
             witness: Witness(Some(Arc::new(witness))),
             ..self
         }
+    }
+
+    /// Takes the random bytes of new keys and ways in from `entropy`.
+    #[must_use]
+    pub fn drawing_from(self, entropy: Entropy) -> Self {
+        Self { entropy, ..self }
+    }
+
+    pub(crate) fn entropy(&self) -> &Entropy {
+        &self.entropy
     }
 
     /// Reads `vault.json`; `None` if the store has none.

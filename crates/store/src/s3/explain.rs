@@ -5,6 +5,7 @@
 
 use super::answer::Answer;
 use super::settings::Settings;
+use super::transport;
 use crate::error::{ErrorKind, StoreError};
 use http::StatusCode;
 
@@ -89,8 +90,15 @@ fn remedy(kind: ErrorKind, answer: &Answer, settings: &Settings) -> Option<Strin
         ErrorKind::Connection => "the trouble is on the server's side: run the command again later, and look at the server's log".to_owned(),
         ErrorKind::Unsupported => "check that the endpoint in the store URL is the one for S3 requests, not that of a web console or a proxy that lets only some through; if it is, update the server or use another: it has to know PUT, GET, LIST and DELETE of whole objects".to_owned(),
         ErrorKind::Precondition => return None,
-        _ => return None,
+        _ => return plain_http(answer, settings),
     })
+}
+
+/// Servers with TLS refuse plain HTTP in words of their own, and not as S3 does.
+fn plain_http(answer: &Answer, settings: &Settings) -> Option<String> {
+    let place = settings.endpoint.strip_prefix("http://")?;
+    let is_bare = answer.status == StatusCode::BAD_REQUEST && answer.code.is_none();
+    is_bare.then(|| transport::with_tls(place))
 }
 
 /// What the server says it cannot do. Its own words, which may name a header, are the cause below.

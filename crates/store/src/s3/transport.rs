@@ -98,6 +98,9 @@ pub(crate) fn transport_headline(error: &(dyn Error + 'static)) -> Option<String
     if let Some(error) = first::<NoSuchHost>(error) {
         return Some(format!("no such host '{}'", error.host));
     }
+    if is_without_tls(error) {
+        return Some("TLS handshake failed: the server answers without TLS".to_owned());
+    }
     if let Some(rustls::Error::InvalidCertificate(why)) = first::<rustls::Error>(error) {
         use rustls::CertificateError as Why;
         let why = match why {
@@ -112,4 +115,36 @@ pub(crate) fn transport_headline(error: &(dyn Error + 'static)) -> Option<String
         return Some(format!("TLS handshake failed: {why}"));
     }
     first::<NotS3>(error).map(|_| "the answer is not one that S3 gives".to_owned())
+}
+
+/// What to do if the server seems to speak TLS where the endpoint says that it does not, or the other way round.
+pub(super) fn scheme_remedy(error: &(dyn Error + 'static), endpoint: &str) -> Option<String> {
+    if is_without_tls(error) {
+        let place = endpoint.strip_prefix("https://")?;
+        return Some(format!(
+            "if this server speaks no TLS, write endpoint=http://{place} in the store URL; else look which port it speaks TLS on"
+        ));
+    }
+    let place = endpoint.strip_prefix("http://")?;
+    let failure = first::<reqwest::Error>(error)?;
+    // It was reached, and what it said is no HTTP, or nothing.
+    let is_strange = failure.is_request() && !failure.is_connect() && !failure.is_timeout();
+    is_strange.then(|| with_tls(place))
+}
+
+/// What to do where a server refuses plain HTTP.
+pub(super) fn with_tls(place: &str) -> String {
+    format!(
+        "if this server speaks TLS, write endpoint=https://{place} in the store URL; else check that the service there is the one for S3 requests, and that no proxy is in the way"
+    )
+}
+
+/// Whether what came in the middle of a handshake is none of TLS: a server that was not asked for any.
+fn is_without_tls(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        first::<rustls::Error>(error),
+        Some(rustls::Error::InvalidMessage(
+            rustls::InvalidMessage::InvalidContentType
+        ))
+    )
 }

@@ -14,6 +14,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::entropy::Entropy;
 use crate::error::VaultError;
 use crate::ids::{VaultId, random_bytes, to_hex};
 
@@ -138,8 +139,12 @@ impl Keyring {
     /// Adds a new random key for the next epoch.
     #[must_use]
     pub fn rotated(&self) -> Self {
+        self.rotated_by(&Entropy::system())
+    }
+
+    pub(crate) fn rotated_by(&self, entropy: &Entropy) -> Self {
         let mut next = self.clone();
-        next.keys.push(random_bytes());
+        next.keys.push(entropy.bytes());
         next
     }
 
@@ -196,14 +201,29 @@ impl VaultFile {
         secrets: &[&Secret],
         cost: KdfCost,
     ) -> Result<Self, VaultError> {
+        Self::build_by(&Entropy::system(), keys, domain, generation, secrets, cost)
+    }
+
+    /// As [`VaultFile::build`], with random bytes from elsewhere.
+    ///
+    /// # Errors
+    /// As [`VaultFile::build`].
+    pub fn build_by(
+        entropy: &Entropy,
+        keys: &Keyring,
+        domain: &str,
+        generation: u64,
+        secrets: &[&Secret],
+        cost: KdfCost,
+    ) -> Result<Self, VaultError> {
         let slots = secrets
             .iter()
-            .map(|secret| Slot::wrap(keys, secret, cost))
+            .map(|secret| Slot::wrap(keys, secret, cost, entropy))
             .collect::<Result<_, _>>()?;
         let previous = keys
             .keys
             .windows(2)
-            .map(|pair| wrap_previous(keys.vault, &pair[0], &pair[1]))
+            .map(|pair| wrap_previous(keys.vault, &pair[0], &pair[1], entropy))
             .collect();
         let mut file = Self {
             format: FILE_FORMAT.into(),
@@ -343,7 +363,7 @@ impl VaultFile {
         secret: &Secret,
         cost: KdfCost,
     ) -> Result<Self, VaultError> {
-        self.with_made(keys, Slot::wrap(keys, secret, cost)?)
+        self.with_made(keys, Slot::wrap(keys, secret, cost, &Entropy::system())?)
     }
 
     /// Adds a way in that was made already: for another state of the file, perhaps.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Keyring, Secret};
+use crate::entropy::Entropy;
 use crate::error::VaultError;
-use crate::ids::{VaultId, from_hex, random_bytes, to_hex};
+use crate::ids::{VaultId, from_hex, to_hex};
 
 /// What a passphrase costs to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,16 +90,21 @@ pub struct WrappedKey {
 }
 
 impl Slot {
-    pub(crate) fn wrap(keys: &Keyring, secret: &Secret, cost: KdfCost) -> Result<Self, VaultError> {
-        let salt: [u8; 16] = random_bytes();
+    pub(crate) fn wrap(
+        keys: &Keyring,
+        secret: &Secret,
+        cost: KdfCost,
+        entropy: &Entropy,
+    ) -> Result<Self, VaultError> {
+        let salt: [u8; 16] = entropy.bytes();
         let (kind, argon2id) = match secret {
             Secret::Passphrase(_) => (SlotKind::Passphrase, Some(cost)),
             Secret::RecoveryPhrase(_) => (SlotKind::Recovery, None),
         };
         let wrapping = wrapping_key(secret, argon2id, &salt)?;
-        let (nonce, wrapped) = wrap_key(&wrapping, keys.vault, keys.newest());
+        let (nonce, wrapped) = wrap_key(&wrapping, keys.vault, keys.newest(), entropy);
         Ok(Self {
-            id: to_hex(&random_bytes::<4>()),
+            id: to_hex(&entropy.bytes::<4>()),
             kind,
             argon2id,
             salt: to_hex(&salt),
@@ -156,9 +162,14 @@ fn wrapping_key(
     Ok(key)
 }
 
-pub(super) fn wrap_previous(vault: VaultId, older: &[u8; 32], newer: &[u8; 32]) -> WrappedKey {
+pub(super) fn wrap_previous(
+    vault: VaultId,
+    older: &[u8; 32],
+    newer: &[u8; 32],
+    entropy: &Entropy,
+) -> WrappedKey {
     let wrapping = blake3::derive_key("syncline vault v1 previous epoch", newer);
-    let (nonce, wrapped) = wrap_key(&wrapping, vault, older);
+    let (nonce, wrapped) = wrap_key(&wrapping, vault, older, entropy);
     WrappedKey { nonce, wrapped }
 }
 
@@ -171,8 +182,13 @@ pub(super) fn unwrap_previous(
     unwrap_key(&wrapping, vault, &wrapped.nonce, &wrapped.wrapped)
 }
 
-fn wrap_key(wrapping: &[u8; 32], vault: VaultId, key: &[u8; 32]) -> (String, String) {
-    let nonce: [u8; 24] = random_bytes();
+fn wrap_key(
+    wrapping: &[u8; 32],
+    vault: VaultId,
+    key: &[u8; 32],
+    entropy: &Entropy,
+) -> (String, String) {
+    let nonce: [u8; 24] = entropy.bytes();
     let sealed = XChaCha20Poly1305::new(wrapping.into())
         .encrypt(
             &XNonce::from(nonce),

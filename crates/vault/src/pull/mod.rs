@@ -12,6 +12,7 @@ mod relearn;
 mod removals;
 mod segments;
 
+pub(crate) use removals::regression;
 pub(crate) use segments::decode;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +125,10 @@ impl<R: Replica> Device<'_, R> {
         mode: PullMode,
         report: &mut PullReport,
     ) -> Result<(OwnState, bool), VaultError> {
-        report.problems.clear();
+        // What was told of others' acceptances is told once.
+        report
+            .problems
+            .retain(|problem| problem.kind == ProblemKind::Accepted);
         let listing = self.list_manifests(MANIFESTS).await?;
         self.heed_emptiness(&own, &listing).await?;
         let mut known = state::load_nodes(self.replica, &self.state_keys)?;
@@ -150,7 +154,7 @@ impl<R: Replica> Device<'_, R> {
             .retain(|problem| problem.kind != ProblemKind::Corrupt || !is_gone(problem));
         own = self.heed_regressions(own, &listing, &before, &known, mode, report)?;
         let read = work.iter().map(|(by, (_, manifest))| (*by, manifest));
-        let withheld = self.heed_withheld(&own, &listing, &known, read, mode)?;
+        let withheld = self.heed_withheld(&mut own, &listing, &known, read, mode)?;
         report.problems.extend(withheld);
         report.devices = known.len() as u64;
         report.problems.extend(listing.foreign);

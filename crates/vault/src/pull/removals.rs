@@ -107,21 +107,28 @@ impl<R: Replica> Device<'_, R> {
     ) -> Result<(), VaultError> {
         if mode == PullMode::Force {
             own.lacking = true;
+            let accepted = self.accept_regression(own, node, node_state.newest.sequence)?;
             let changes = [
+                accepted,
                 state::keep(self.state_keys.own(), own),
                 state::forget(self.state_keys.node(node)),
             ];
             return state::save(self.replica, &changes);
         }
-        let shown = shown.map_or_else(|| "none".to_owned(), |shown| shown.sequence.to_string());
-        report.problems.push(Problem {
-            key: format!("{MANIFESTS}{node}"),
-            kind: ProblemKind::Regression,
-            detail: format!(
-                "manifest sequence regression detected: manifest {} of device {} was seen before, the store now shows {shown}",
-                node_state.newest.sequence, node_state.name
-            ),
-        });
+        report.problems.push(regression(node, node_state, shown));
         Ok(())
+    }
+}
+
+/// What is said of a line that shows less than was seen of it.
+pub(crate) fn regression(node: NodeId, seen: &NodeState, shown: Option<&ManifestRef>) -> Problem {
+    let shown = shown.map_or_else(|| "none".to_owned(), |shown| shown.sequence.to_string());
+    Problem {
+        key: format!("{MANIFESTS}{node}"),
+        kind: ProblemKind::Regression,
+        detail: format!(
+            "manifest sequence regression detected: manifest {} of device {} was seen before, the store now shows {shown}",
+            seen.newest.sequence, seen.name
+        ),
     }
 }

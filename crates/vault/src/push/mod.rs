@@ -437,6 +437,7 @@ impl<R: Replica> Device<'_, R> {
                 .map(|(node, state)| (*node, state.newest))
                 .collect(),
             removed: then.removed.clone(),
+            accepted: self.accepted()?,
         };
         let plaintext = serde_json::to_vec(&manifest).expect("plain data serialises");
         let place = Place {

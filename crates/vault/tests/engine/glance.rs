@@ -6,7 +6,7 @@ use vault::{Device, Glance, Keyring, Look, ResetMode, VaultError};
 use crate::desk::{Desk, keys, perfect_store, vault_file, wait};
 
 impl Desk {
-    fn glance(&mut self, look: Look) -> Result<Glance, VaultError> {
+    pub(crate) fn glance(&mut self, look: Look) -> Result<Glance, VaultError> {
         let before = self.replica.clone();
         let glance =
             wait(Device::new(&self.vault, &mut self.replica, &self.options, &mut ()).glance(look));

@@ -2,6 +2,7 @@
 
 mod absorb;
 mod accept;
+mod accepted;
 mod begin;
 mod canary;
 mod crash;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use store::Store;
 use testkit::{Conditional, Faults, FaultyStore};
-use vault::{KdfCost, Keyring, ResetMode, Rotation, Secret, Vault, VaultError, VaultFile};
+use vault::{KdfCost, Keyring, ResetMode, Secret, Vault, VaultError, VaultFile};
 
 use crate::desk::{Desk, PASSPHRASE, keys, newcomer, perfect_store, wait};
 
@@ -54,7 +54,7 @@ fn opens(store: &FaultyStore, text: &str) -> bool {
 
 async fn rotate(vault: Vault, text: &str) -> Result<(), VaultError> {
     let from = vault.check_file().await?;
-    let rotation = Rotation::begin(vault.keys(), &from, &[&secret(text)], CHEAP)?;
+    let rotation = vault.begin_rotation(&from, &[&secret(text)], CHEAP)?;
     let rotated = Vault::new(vault.store().clone(), rotation.keys.clone());
     rotated.rotate(&rotation, pause).await
 }
@@ -278,7 +278,9 @@ fn a_rotation_that_was_cut_off_is_taken_up_by_the_key_that_was_kept() {
     let store = perfect_store();
     let vault = vault_at(&store, 1, keys());
     let from = wait(vault.check_file()).expect("sound");
-    let rotation = Rotation::begin(&keys(), &from, &[&secret("new")], CHEAP).expect("makes");
+    let rotation = vault
+        .begin_rotation(&from, &[&secret("new")], CHEAP)
+        .expect("makes");
     // Before the store knows, nothing is sealed with the new key.
     let kept = Keyring::from_secret_json(&rotation.awaiting.to_secret_json()).expect("reads");
     assert_eq!(kept.epoch(), 1);
@@ -347,7 +349,9 @@ fn an_old_vault_file_is_replaced_by_the_newer_one_that_a_device_kept() {
     let store = perfect_store();
     let old = file_in(&store);
     let vault = vault_at(&store, 1, keys());
-    let rotation = Rotation::begin(&keys(), &old, &[&secret("new")], CHEAP).expect("makes");
+    let rotation = vault
+        .begin_rotation(&old, &[&secret("new")], CHEAP)
+        .expect("makes");
     let rotated = vault_at(&store, 1, rotation.keys.clone());
     wait(rotated.rotate(&rotation, pause)).expect("a perfect store");
     let newer = file_in(&store);

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use vault::{Device, NodeId, PullMode, PushMode, VaultError};
 
+use super::keys::{About, KeyAct, Way, is_locked_out};
 use super::{Machine, World};
 
 /// So many turns and no end: something waits for what will never come.
@@ -20,11 +21,21 @@ pub(super) enum Act {
     Pull(PullMode),
     Repair,
     Remove(NodeId),
+    Key(KeyAct),
 }
 
 impl Act {
     /// Does it, and says what came of it.
-    async fn on(self, machine: &mut Machine) -> Result<Told, VaultError> {
+    async fn on(self, machine: &mut Machine, about: &About) -> Result<Told, VaultError> {
+        if let Act::Key(act) = self {
+            let way = machine.change_keys(act, about).await?;
+            let epoch = machine.keys.kept.epoch();
+            return Ok(Told {
+                text: format!("epoch {epoch}"),
+                retired: 0,
+                way,
+            });
+        }
         let mut silent = ();
         let Machine {
             vault,
@@ -43,8 +54,13 @@ impl Act {
             Act::Pull(mode) => format!("{:?}", device.pull(mode).await?),
             Act::Repair => format!("{:?}", device.repair().await?),
             Act::Remove(node) => format!("{:?}", device.remove_device(node).await?),
+            Act::Key(_) => unreachable!("done above"),
         };
-        Ok(Told { text, retired })
+        Ok(Told {
+            text,
+            retired,
+            way: None,
+        })
     }
 }
 
@@ -52,6 +68,7 @@ impl Act {
 pub(super) struct Told {
     text: String,
     retired: u64,
+    way: Option<Way>,
 }
 
 impl Debug for Told {
@@ -70,7 +87,8 @@ impl World {
             45..90 => Act::Pull(PullMode::New),
             90..93 => Act::Pull(PullMode::Full),
             93..94 => Act::Pull(PullMode::Force),
-            94..96 => Act::Repair,
+            94..95 => Act::Repair,
+            95..97 if self.ways.change => Act::Key(self.random_key_act()),
             _ => self.removal(index).map_or(Act::Repair, Act::Remove),
         }
     }
@@ -127,7 +145,8 @@ impl World {
         let mut running: Vec<(usize, Running<'_>)> = vec![];
         for (index, machine) in self.machines.iter_mut().enumerate() {
             if let Some(nth) = acts.iter().position(|(actor, _)| *actor == index) {
-                running.push((nth, Box::pin(acts[nth].1.on(machine))));
+                self.about.pauses.begin(index);
+                running.push((nth, Box::pin(acts[nth].1.on(machine, &self.about))));
             }
         }
         let mut context = Context::from_waker(Waker::noop());
@@ -137,8 +156,9 @@ impl World {
             }
             let turn = self.rng.index(running.len());
             if let Poll::Ready(outcome) = running[turn].1.as_mut().poll(&mut context) {
-                outcomes[running[turn].0] = Some(outcome);
-                drop(running.remove(turn));
+                let (nth, _) = running.remove(turn);
+                self.about.pauses.end(acts[nth].0);
+                outcomes[nth] = Some(outcome);
             }
         }
         drop(running);
@@ -150,6 +170,7 @@ impl World {
                 .push(format!("{index}{many}does {act:?}: {}", brief(&outcome)));
             well &= outcome.is_ok();
             self.note(index, act, &outcome, held)?;
+            self.note_keys(index, act, &outcome)?;
         }
         Ok(well)
     }
@@ -184,6 +205,38 @@ impl World {
                         Act::Pull(PullMode::Force)
                     };
                     self.perform(index, way)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// What a person is told of keys, and what they do about it.
+    fn note_keys(
+        &mut self,
+        index: usize,
+        act: Act,
+        outcome: &Result<Told, VaultError>,
+    ) -> Result<(), String> {
+        let machine = &mut self.machines[index];
+        match (act, outcome) {
+            (Act::Key(act), Ok(told)) => {
+                self.ways.told.extend(told.way.clone());
+                if matches!(act, KeyAct::Init(_)) {
+                    machine.is_locked_out = false;
+                    self.ways.returns += 1;
+                }
+            }
+            (_, Err(error)) if is_locked_out(error) => {
+                let is_at_once = !machine.is_locked_out && !machine.store.is_crashed();
+                machine.is_locked_out = true;
+                self.ways.refused += u64::from(matches!(act, Act::Key(_)));
+                if is_at_once && self.rng.chance(500) {
+                    let act = self.come_in();
+                    self.perform(index, act)?;
                 }
             }
             _ => {}

@@ -6,6 +6,7 @@ use vault::{NodeId, PullMode, PushMode, RecordId, Replica};
 
 use super::World;
 use super::act::Act;
+use super::keys::Keys;
 use super::replica::{SimRecord, SimReplica};
 use testkit::Faults;
 
@@ -25,13 +26,15 @@ impl World {
         self.store.heal();
         self.log.push("the faults stop".into());
         let living = self.living();
+        self.all_come_in(&living)?;
         for _ in 0..3 {
             for index in living.iter().copied() {
                 self.sync_until_quiet(index)?;
             }
         }
-        let newcomer = self.join(SimReplica::default());
+        let newcomer = self.newcomer()?;
         self.sync_until_quiet(newcomer)?;
+        self.check_keys(&living)?;
         self.check_same(&living, newcomer)?;
         self.check_promises(newcomer)?;
         self.check_quiet(&living)?;
@@ -47,16 +50,37 @@ impl World {
             } else {
                 PullMode::New
             };
+            let returned = self.ways.returns;
             let pulled = self.together(vec![(index, Act::Pull(mode))])?;
             let before = self.conflicts;
             let pushed = self.together(vec![(index, Act::Push(PushMode::Pending))])?;
             match (pulled, pushed) {
                 (true, true) => return Ok(()),
+                _ if self.ways.returns > returned => {}
+                _ if self.machines[index].is_locked_out => {
+                    let act = self.come_in();
+                    self.perform(index, act)?;
+                }
                 (_, false) if self.conflicts > before => {}
                 _ => return Err(format!("machine {index} cannot sync on a healthy store")),
             }
         }
         Err(format!("machine {index} never gets out of its conflict"))
+    }
+
+    /// A device that comes into the vault with a passphrase.
+    fn newcomer(&mut self) -> Result<usize, String> {
+        let keys = self.newest_keys().ok_or("nothing opens the vault")?;
+        Ok(self.join(SimReplica::default(), Keys::new(keys)))
+    }
+
+    /// Opens an object with the keys of whoever can.
+    fn open(&self, key: &str, object: &[u8]) -> Result<Vec<u8>, String> {
+        let opened = self.machines.iter();
+        let mut opened = opened.map(|machine| vault::open(&machine.keys.kept, key, object));
+        let first = opened.next().ok_or("no machines")?;
+        let opened = first.or_else(|error| opened.find_map(Result::ok).ok_or(error));
+        opened.map_err(|error| format!("{key}: {}", error.detail))
     }
 
     fn check_same(&self, living: &[usize], newcomer: usize) -> Result<(), String> {
@@ -95,7 +119,7 @@ impl World {
             .collect();
         let mut keys = vec![];
         for (key, object) in self.store.objects() {
-            let records = vault::open(&self.keys, &key, &object).ok();
+            let records = self.open(&key, &object).ok();
             let records = records.and_then(|plaintext| SimReplica::decode(&plaintext).ok());
             let is_it = |record: &SimRecord| matches!(record, SimRecord::Put(put, _) if *put == id);
             if records.is_some_and(|records| records.iter().any(is_it)) {
@@ -148,7 +172,8 @@ impl World {
     }
 
     fn problems(&self, index: usize) -> Vec<vault::Problem> {
-        let key = vault::StateKeys::new(self.keys.vault()).quarantine();
+        let vault = self.machines[index].keys.kept.vault();
+        let key = vault::StateKeys::new(vault).quarantine();
         let bytes = self.machines[index].replica.load(&key).ok().flatten();
         bytes
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -170,8 +195,9 @@ impl World {
                 self.sync_until_quiet(index)?;
             }
         }
-        let last = self.join(SimReplica::default());
+        let last = self.newcomer()?;
         self.sync_until_quiet(last)?;
+        self.check_keys(living)?;
         self.check_same(living, last)?;
         self.check_promises(last)?;
         let forgotten = self.machines[last].replica.content().1;
@@ -183,7 +209,7 @@ impl World {
             if place.kind != vault::ObjectKind::Segment || !identities.contains(&place.node) {
                 continue;
             }
-            let plaintext = vault::open(&self.keys, &key, &object).map_err(|error| error.detail)?;
+            let plaintext = self.open(&key, &object)?;
             for record in SimReplica::decode(&plaintext).map_err(|error| error.to_string())? {
                 if let SimRecord::Put(id, _) = record
                     && forgotten.contains(&id)
@@ -279,8 +305,7 @@ impl World {
                 let object = objects
                     .get(&key)
                     .ok_or_else(|| format!("{key} of machine {other} is gone"))?;
-                let plaintext =
-                    vault::open(&self.keys, &key, object).map_err(|error| error.detail)?;
+                let plaintext = self.open(&key, object)?;
                 for record in SimReplica::decode(&plaintext).map_err(|error| error.to_string())? {
                     if let SimRecord::Put(id, _) = record
                         && forgotten.contains(&id)

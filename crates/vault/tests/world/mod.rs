@@ -7,21 +7,27 @@
 
 mod act;
 mod checks;
+mod keys;
+mod pauses;
 pub(crate) mod replica;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use store::Store;
-use testkit::{Faults, FaultyStore, Rng};
+use testkit::{Conditional, Faults, FaultyStore, Rng};
 use vault::{
-    Device, KdfCost, Keyring, NodeId, Options, OwnState, RecordId, Replica, ResetMode, Secret,
+    Device, Entropy, KdfCost, Keyring, NodeId, Options, OwnState, RecordId, Replica, ResetMode,
     StateKeys, Vault, VaultFile,
 };
 
 use act::{Act, brief};
+use keys::{About, Keys, Way, passphrase};
+use pauses::Pauses;
 use replica::{SimRecord, SimReplica};
+use ways::Ways;
 
 const HOUR_MS: u64 = 3600 * 1000;
 const DAY_MS: u64 = 24 * HOUR_MS;
@@ -48,9 +54,17 @@ pub(crate) struct Outcome {
     pub removals: u64,
     /// How many lines were taken over, earlier identities of the taker among them.
     pub retired: u64,
+    /// How often the key was rotated, and a passphrase added.
+    pub rotations: u64,
+    pub additions: u64,
+    /// How often a device came into its vault again.
+    pub returns: u64,
+    /// How often a change of the keys was refused because of another.
+    pub refused: u64,
 }
 
 struct Machine {
+    index: usize,
     store: FaultyStore,
     vault: Vault,
     replica: SimReplica,
@@ -59,13 +73,17 @@ struct Machine {
     alive: bool,
     /// So many steps more this machine is not touched.
     asleep: u64,
+    keys: Keys,
+    /// Whether its person was told to come in again.
+    is_locked_out: bool,
 }
 
 /// All devices and what they were promised.
 pub(crate) struct World {
     rng: Rng,
     store: FaultyStore,
-    keys: Keyring,
+    about: About,
+    ways: Ways,
     nodes: Arc<AtomicU64>,
     machines: Vec<Machine>,
     acknowledged: BTreeMap<RecordId, u64>,
@@ -79,12 +97,22 @@ pub(crate) struct World {
     log: Vec<String>,
 }
 
+/// How long devices wait before a change of the keys counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pausing {
+    /// As the design asks for; in some worlds devices stall longer, and less is promised there.
+    AsDesigned,
+    /// Too short everywhere, while all is promised: what shows whether the checks of this world find anything.
+    #[allow(dead_code, reason = "the program for many seeds has no use for it")]
+    TooShort,
+}
+
 /// Runs one seed.
 ///
 /// # Errors
 /// What was promised and not kept, with the steps that led there.
-pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
-    let mut world = World::new(seed);
+pub(crate) fn run(seed: u64, pausing: Pausing) -> Result<Outcome, String> {
+    let mut world = World::new(seed, pausing);
     let verdict = world.play().and_then(|()| world.settle());
     match verdict {
         Ok(records) => Ok(Outcome {
@@ -100,6 +128,10 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
             crowds: world.crowds,
             removals: world.removals,
             retired: world.retired,
+            rotations: world.told(true),
+            additions: world.told(false),
+            returns: world.ways.returns,
+            refused: world.ways.refused,
         }),
         Err(broken) => Err(format!(
             "seed {seed}: {broken}\nsteps:\n  {}",
@@ -109,26 +141,36 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, pausing: Pausing) -> Self {
         let mut rng = Rng::new(seed);
-        let faults = match rng.below(4) {
-            0 => Faults::none(),
-            1 => Faults::mild(),
-            2 => Faults::harsh(),
-            _ => Faults::synced_folder(),
-        };
+        let faults = faults(&mut rng);
+        let is_careless = pausing == Pausing::TooShort;
+        let stalls = (rng.chance(200) || is_careless).then(|| rng.fork(1));
+        let is_promised = (stalls.is_none() || is_careless) && faults.late_arrival == 0;
         let store = FaultyStore::new(rng.next_u64(), faults);
         store.set_yielding(true);
         let (vault, key) = (u128::from(seed) + 1, u128::from(seed) + 7);
         let text = format!(r#"{{"vault":"{vault:032x}","keys":["{key:064x}"]}}"#);
         let keys = Keyring::from_secret_json(&text).expect("well formed");
-        let secret = Secret::Passphrase("simulated".into());
-        let file = VaultFile::build(&keys, "sim", 1, &[&secret], KdfCost::CHEAP_FOR_TESTS);
+        let entropy = entropy(rng.fork(2));
+        let (secret, cost) = (passphrase(0), KdfCost::CHEAP_FOR_TESTS);
+        let file = VaultFile::build_by(&entropy, &keys, "sim", 1, &[&secret], cost);
         store.put_raw("vault.json", file.expect("builds").to_bytes());
+        let about = About {
+            pauses: Pauses::new(store.clone(), stalls),
+            entropy,
+            typed: 1,
+        };
+        let ways = Ways {
+            change: rng.chance(600),
+            is_promised,
+            ..Ways::default()
+        };
         let mut world = Self {
             rng,
             store,
-            keys,
+            about,
+            ways,
             nodes: Arc::new(AtomicU64::new(1)),
             machines: vec![],
             acknowledged: BTreeMap::new(),
@@ -142,12 +184,12 @@ impl World {
             log: vec![],
         };
         for _ in 0..2 + world.rng.below(7) {
-            world.join(SimReplica::default());
+            world.join(SimReplica::default(), Keys::new(keys.clone()));
         }
         world
     }
 
-    fn join(&mut self, replica: SimReplica) -> usize {
+    fn join(&mut self, replica: SimReplica, keys: Keys) -> usize {
         let index = self.machines.len();
         let store = self.store.for_device(index);
         let skew_ms = self.rng.below(20 * YEAR_MS) as i64 - 10 * YEAR_MS as i64;
@@ -170,8 +212,9 @@ impl World {
             }),
         };
         let inner = Store::from_object_store(Arc::new(store.clone()), "");
-        let vault = Vault::new(inner, self.keys.clone());
+        let vault = keys.open(inner, keys.kept.clone(), &self.about.entropy);
         self.machines.push(Machine {
+            index,
             store,
             vault,
             replica,
@@ -179,6 +222,8 @@ impl World {
             clock,
             alive: true,
             asleep: 0,
+            keys,
+            is_locked_out: false,
         });
         index
     }
@@ -247,12 +292,14 @@ impl World {
                 let act = self.random_act(index);
                 self.perform(index, act)?;
             }
+            81..86 if self.ways.change => self.key_crowd(index)?,
             70..86 => self.crowd(index)?,
             86..88 => self.reset(index),
             88..89 => self.busy_day(index)?,
             89..92 if self.machines.len() < MACHINES_MAX => self.clone_machine(index),
             92..95 if self.living().len() > 2 => self.die(index),
             95..97 => self.sleep(index),
+            97 if self.ways.change && self.rng.chance(200) => self.lose_description(),
             _ => self.import(index),
         }
         Ok(())
@@ -340,12 +387,16 @@ impl World {
     fn clone_machine(&mut self, index: usize) {
         let mut copy = self.machines[index].replica.clone();
         copy.fuse = None;
-        let clone = self.join(copy);
+        let keys = self.machines[index].keys.imaged();
+        let clone = self.join(copy, keys);
         self.log
             .push(format!("{clone} is made from a copy of {index}"));
     }
 
     fn die(&mut self, index: usize) {
+        if !self.may_die(index) {
+            return;
+        }
         self.log.push(format!("{index} is lost for ever"));
         self.machines[index].alive = false;
     }
@@ -359,10 +410,41 @@ impl World {
         machine.clock.fetch_add(months_ms, Ordering::Relaxed);
     }
 
+    fn told(&self, is_rotation: bool) -> u64 {
+        let is_it = |way: &&Way| way.is_rotation == is_rotation;
+        self.ways.told.iter().filter(is_it).count() as u64
+    }
+
     /// What a machine remembers of its own line.
     fn own(&self, index: usize) -> Option<OwnState> {
-        let key = StateKeys::new(self.keys.vault()).own();
-        let bytes = self.machines[index].replica.load(&key).ok().flatten()?;
+        let machine = &self.machines[index];
+        let key = StateKeys::new(machine.keys.kept.vault()).own();
+        let bytes = machine.replica.load(&key).ok().flatten()?;
         serde_json::from_slice(&bytes).ok()
     }
+}
+
+/// What goes wrong in a world. Some stores compare before they write, some only seem to.
+fn faults(rng: &mut Rng) -> Faults {
+    let mild = |conditional| Faults {
+        conditional,
+        ..Faults::mild()
+    };
+    match rng.below(6) {
+        0 => Faults::none(),
+        1 => Faults::mild(),
+        2 => mild(Conditional::Ignored),
+        3 => mild(Conditional::Refused),
+        4 => Faults::harsh(),
+        _ => Faults::synced_folder(),
+    }
+}
+
+/// Random bytes that the seed decides.
+fn entropy(rng: Rng) -> Entropy {
+    let rng = Mutex::new(rng);
+    Entropy::simulated(move |bytes| {
+        let mut rng = rng.lock().unwrap_or_else(PoisonError::into_inner);
+        rng.fill(bytes);
+    })
 }

@@ -61,7 +61,7 @@ impl SimReplica {
         (kept, forgotten)
     }
 
-    fn burn(&mut self) -> Result<(), ReplicaError> {
+    pub(crate) fn burn(&mut self) -> Result<(), ReplicaError> {
         match &mut self.fuse {
             Some(0) => Err("the process died".into()),
             Some(left) => {

@@ -29,13 +29,14 @@ use report::Imported;
   hx import --dry-run                              only say what would happen
   hx import --file old.zsh_history --host laptop   a file of another machine
   hx import --file hx-backup.json                  a backup that hx made
+  hx import --file <(zcat old.gz)                  what comes out of a pipe; or: zcat old.gz | hx import --file -
 
 Importing a file again, or one that overlaps, adds nothing twice. The kind of file is recognised by its content.")]
 pub(super) struct ImportArgs {
     /// `auto` finds the shells' histories, as no argument at all does
     #[arg(value_name = "auto", conflicts_with = "file")]
     source: Option<String>,
-    /// Import this file; `-` is the standard input
+    /// Import this file, or what comes out of this pipe; `-` is the standard input
     #[arg(long, short, value_name = "FILE")]
     file: Vec<PathBuf>,
     /// Take the file for a history of this shell; without --file, import only its histories

@@ -302,13 +302,7 @@ pub fn history_failure(error: &HistoryError) -> Failure {
 /// In a folder that another program syncs, an object that is not there yet is no failure of the vault: the exit code says "in part".
 pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) -> Option<Failure> {
     let worst = worst(problems)?;
-    let code = match worst.kind {
-        ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
-        ProblemKind::Conflict | ProblemKind::Regression | ProblemKind::Withheld => Exit::Conflict,
-        ProblemKind::NoKey => Exit::WrongKey,
-        ProblemKind::OtherVault => Exit::Conflict,
-        _ => exit::of_store(store::ErrorKind::Corrupt),
-    };
+    let code = exit_of(worst.kind, kind);
     let serious = problems.iter().filter(|problem| problem.kind.is_serious());
     let objects: BTreeSet<&str> = serious.map(|problem| problem.key.as_str()).collect();
     Some(
@@ -317,6 +311,30 @@ pub fn problems_failure(command: &str, problems: &[Problem], kind: StoreKind) ->
             .kind(kind_word(worst.kind))
             .hint(remedy(worst.kind)),
     )
+}
+
+/// The failure that a look at the store amounts to which does not show what other devices published; the code is a pull's.
+pub fn hidden_failure(problems: &[Problem], kind: StoreKind) -> Option<Failure> {
+    let worst = worst(problems)?;
+    Some(
+        Failure::new(
+            exit_of(worst.kind, kind),
+            "the store does not show all that other devices published",
+        )
+        .cause(format!("{}: {}", worst.key, worst.detail))
+        .kind(kind_word(worst.kind))
+        .hint(remedy(worst.kind)),
+    )
+}
+
+fn exit_of(problem: ProblemKind, kind: StoreKind) -> Exit {
+    match problem {
+        ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
+        ProblemKind::Conflict | ProblemKind::Regression | ProblemKind::Withheld => Exit::Conflict,
+        ProblemKind::NoKey => Exit::WrongKey,
+        ProblemKind::OtherVault => Exit::Conflict,
+        _ => exit::of_store(store::ErrorKind::Corrupt),
+    }
 }
 
 /// The problem that the failure is named after; none if all are remarks.

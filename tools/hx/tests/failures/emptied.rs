@@ -72,7 +72,7 @@ fn status_says_that_what_was_published_is_gone() {
     laptop
         .hx("sync status")
         .run()
-        .ok()
+        .fails(15)
         .shows("cannot be synced with (sequence-conflict)")
         .shows("manifest sequence regression detected")
         .shows("hx sync pull --force");

@@ -2,9 +2,10 @@
 //! manifests, changed costs.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use crate::world::{FOLDER, World};
+use crate::world::{Device, FOLDER, World};
 
 #[test]
 fn a_mark_of_a_rotation_that_never_was() {
@@ -80,10 +81,8 @@ fn a_pipe_in_place_of_an_object_holds_nobody_up() {
     }
 }
 
-#[test]
-fn a_manifest_that_is_hidden_is_named_by_every_command_until_it_is_there() {
-    let world = World::on_folder();
-    let (laptop, desktop) = (world.laptop(), world.desktop());
+/// Hides the newest manifest of the laptop, which the desktop has said that it saw; returns where it was, and what.
+fn hide(world: &World, laptop: &Device<'_>, desktop: &Device<'_>) -> (PathBuf, Vec<u8>) {
     laptop.types("typed last");
     laptop.hx("sync").run().ok();
     desktop.hx("sync").run().ok();
@@ -102,18 +101,63 @@ fn a_manifest_that_is_hidden_is_named_by_every_command_until_it_is_there() {
         .expect("a manifest");
     let bytes = fs::read(&newest).expect("a manifest");
     fs::remove_file(&newest).expect("removed");
+    (newest, bytes)
+}
+
+#[test]
+fn a_hidden_manifest_that_a_person_accepted_is_not_asked_about_on_the_next_device() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    hide(&world, &laptop, &desktop);
+    let (tablet, phone) = (world.device("tablet"), world.device("phone"));
+    tablet.init(FOLDER).run().ok();
+    tablet.hx("sync pull").run().fails(3);
+    tablet.hx("sync pull --force").run().ok();
+    tablet.hx("sync status").run().ok();
+    tablet.hx("sync push").run().ok();
+    phone.init(FOLDER).run().ok();
+    let run = phone.hx("sync pull").run().ok();
+    run.says("a person accepted on device");
+    let run = phone.hx("sync").run().ok();
+    assert!(!run.err.contains("a person accepted"), "{run}");
+    phone.hx("sync status").run().ok();
+}
+
+#[test]
+fn a_manifest_that_is_hidden_is_named_by_every_command_until_it_is_there() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    let (newest, bytes) = hide(&world, &laptop, &desktop);
     let tablet = world.device("tablet");
     tablet.init(FOLDER).run().ok();
     for _ in 0..2 {
         let run = tablet.hx("sync pull").run().fails(3);
         run.says("saw manifest");
     }
-    let run = tablet.hx("sync status").run().ok();
-    run.shows("does not show all").says("saw manifest");
+    let run = tablet.hx("sync status").run().fails(3);
+    run.shows("does not show all")
+        .because("saw manifest")
+        .hints("hx sync pull --force");
+    let run = tablet.hx("sync status --json").run();
+    assert_eq!(run.code, Some(3), "{run}");
+    let shown = run.json();
+    assert_eq!(shown["remote"]["hidden"][0]["kind"], "withheld");
+    assert_eq!(shown["error"]["kind"], "withheld");
+    assert_eq!(shown["error"]["exit_code"], 3);
+    let offline = tablet.hx("sync status --offline").run().fails(3);
+    offline.because("saw manifest");
+    // Who saw it itself says that the line went back, as its pull does.
+    let run = desktop.hx("sync status").run().fails(15);
+    run.because("manifest sequence regression detected");
+    desktop.hx("sync pull").run().fails(15);
     tablet.hx("sync verify").run().fails(16).shows("Incomplete");
     fs::write(&newest, bytes).expect("put back");
     tablet.hx("sync pull").run().ok();
     assert!(tablet.has("typed last"));
+    for device in [&tablet, &desktop] {
+        device.hx("sync pull").run().ok();
+        device.hx("sync status").run().ok().shows("nothing new");
+    }
     tablet.hx("sync verify").run().ok().shows("Sound");
 }
 

@@ -363,7 +363,41 @@ fn a_machine_that_was_renamed_is_noticed() {
 }
 
 #[test]
-fn what_comes_out_of_a_pipe_is_read_from_the_standard_input() {
+fn what_comes_out_of_a_pipe_is_read_to_its_end() {
+    let device = Device::new();
+    device.write("old", ZSH);
+    let made = std::process::Command::new("mkfifo")
+        .arg(device.path("pipe"))
+        .status();
+    assert!(made.expect("mkfifo is there").success());
+    // Whichever of the two comes first.
+    let pipe = device.path("pipe");
+    let writer = std::thread::spawn(move || std::fs::write(pipe, ZSH));
+    let ran = device.hx(&["import", "--file", &device.name("pipe")]);
+    let ran = ran.succeeds();
+    assert!(ran.err.contains("imported 3 new commands"), "{ran:?}");
+    writer.join().expect("no panic").expect("it is read");
+    // As people type it. The shell hands a name over that stands for the pipe.
+    let script = format!(
+        "{} import --file <(cat old) --host laptop",
+        env!("CARGO_BIN_EXE_hx")
+    );
+    let output = std::process::Command::new("bash")
+        .args(["--norc", "-c", &script])
+        .env_clear()
+        .env("HOME", device.path(""))
+        .env("PATH", std::env::var_os("PATH").expect("a path"))
+        .current_dir(device.path(""))
+        .output();
+    let output = output.expect("bash is there");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    assert!(err.contains("imported 3 new commands"), "{err}");
+    assert_eq!(device.ids(&["--host", "laptop"]).len(), 3);
+}
+
+#[test]
+fn a_pipe_into_which_nobody_writes_is_refused() {
     let device = Device::new();
     let made = std::process::Command::new("mkfifo")
         .arg(device.path("pipe"))
@@ -371,6 +405,9 @@ fn what_comes_out_of_a_pipe_is_read_from_the_standard_input() {
     assert!(made.expect("mkfifo is there").success());
     device
         .hx(&["import", "--file", &device.name("pipe")])
+        .fails(1, "nobody writes into it");
+    device
+        .hx(&["import", "--file", "/dev/zero"])
         .fails(1, "hx import --file -");
     device
         .hx_reading(&["import", "--file", "-"], ZSH)

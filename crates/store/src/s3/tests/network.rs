@@ -92,6 +92,34 @@ async fn an_unknown_authority_is_refused_until_it_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scheme_that_the_server_does_not_speak_is_named() {
+    let server = S3Server::start();
+    let plain = server.store_url("bucket", "p");
+    let with_tls = plain.replace("endpoint=http://", "endpoint=https://");
+    assert_ne!(plain, with_tls, "{plain}");
+    let error = open_at(&with_tls, &[]).await.expect("opens");
+    let error = error.list("").await.expect_err("it speaks no TLS");
+    assert_eq!(error.kind(), ErrorKind::Tls, "{}", chain(&error));
+    assert!(
+        error.to_string().contains("the server answers without TLS"),
+        "{}",
+        chain(&error)
+    );
+    let place = server.address().to_string();
+    let says = format!("endpoint=http://{place}");
+    assert!(error.remedy().contains(&says), "{}", error.remedy());
+
+    let proxy = ScriptedProxy::with_tls(server.address());
+    let url = proxy.store_url("bucket", "p");
+    let without = url.replace("https://", "http://");
+    assert_ne!(url, without, "{url}");
+    let error = open_at(&without, &[]).await.expect("opens");
+    let error = error.list("").await.expect_err("it speaks nothing but TLS");
+    let says = format!("endpoint=https://{}", proxy.address());
+    assert!(error.remedy().contains(&says), "{}", chain(&error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn aws_itself_is_reached_through_a_proxy() {
     let aws = Aws::start();
     let (address, key, secret) = (

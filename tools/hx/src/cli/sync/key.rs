@@ -134,7 +134,8 @@ fn rotate(
     }
     let phrase = new_recovery_phrase().to_string();
     let secrets = [&passphrase, &Secret::from_input(&phrase)];
-    let rotation = Rotation::begin(vault.keys(), &file, &secrets, KdfCost::RECOMMENDED)
+    let rotation = vault
+        .begin_rotation(&file, &secrets, KdfCost::RECOMMENDED)
         .map_err(|error| failure_of(&error))?;
     let words = Words::of(&context.paths, file.vault);
     words.keep(&phrase)?;

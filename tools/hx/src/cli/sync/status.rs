@@ -12,20 +12,23 @@ use clap::Args;
 use console::{Exit, Failure, ProgressFile, Table, human};
 use serde::{Deserialize, Serialize};
 use store::{StoreKind, StoreUrl};
-use vault::{Device, Glance, Look, Overview, ProblemKind, VaultError};
+use vault::{Device, Glance, Look, Overview, Problem, ProblemKind, VaultError};
 
 use super::cost;
 use crate::cli::Context;
 use crate::history::History;
 use crate::replica::HistoryReplica;
-use crate::sync::{LastSync, Link, Membership, Past, failure_of, history_failure};
+use crate::sync::{
+    LastSync, Link, Membership, Past, failure_of, hidden_failure, history_failure, worst,
+};
 
 /// Arguments of `hx sync status`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "It asks the store with one request, and remembers a bucket's answer for a while \
 (HX_SYNC_MANIFEST_CACHE_TTL) or until the next sync. If the vault is not there it says what push and pull would say, \
-with the same exit code. With --verbose, and always for a folder, it asks anew and reads vault.json too; if that is \
+with the same exit code. If it does not show all that other devices published, it ends as pull does then: with 3 for a folder, \
+where it may be under way, else with 15; with --offline it says what the last pull found. With --verbose, and always for a folder, it asks anew and reads vault.json too; if that is \
 damaged, it ends with 16."
 )]
 pub struct StatusArgs {
@@ -58,6 +61,9 @@ struct Remote {
     error: Option<String>,
     kind: Option<String>,
     remedy: Option<String>,
+    /// What other devices published and the store does not show.
+    #[serde(default)]
+    hidden: Vec<Problem>,
 }
 
 #[derive(Serialize)]
@@ -123,7 +129,29 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
             &past,
         );
     }
+    let failure = failure.or_else(|| {
+        let kind = store_kind(&membership.store)?;
+        hidden_failure(&hidden(remote.as_ref(), &overview), kind)
+    });
     failure.map_or(Ok(Exit::Ok), Err)
+}
+
+/// What other devices published and the store does not show: as it shows now, or as the last pull found it.
+fn hidden(remote: Option<&Remote>, overview: &Overview) -> Vec<Problem> {
+    match remote.filter(|remote| remote.reachable) {
+        Some(remote) => remote.hidden.clone(),
+        None => {
+            let problems = overview.problems.iter();
+            problems.filter(|one| is_of_hidden(one)).cloned().collect()
+        }
+    }
+}
+
+fn is_of_hidden(problem: &Problem) -> bool {
+    matches!(
+        problem.kind,
+        ProblemKind::Withheld | ProblemKind::Regression
+    )
 }
 
 fn not_set_up(context: &Context) -> Exit {
@@ -206,9 +234,12 @@ fn remote(
     }
 }
 
+fn store_kind(store: &str) -> Option<StoreKind> {
+    store.parse::<StoreUrl>().ok().map(|url| url.kind())
+}
+
 fn is_folder(store: &str) -> bool {
-    let url = store.parse::<StoreUrl>();
-    url.is_ok_and(|url| url.kind() == StoreKind::Folder)
+    store_kind(store) == Some(StoreKind::Folder)
 }
 
 /// The outer failure is that the store could not be opened.
@@ -286,6 +317,7 @@ impl Remote {
                 .as_ref()
                 .and_then(|failure| failure.kind_name().map(str::to_owned)),
             remedy: conflict.as_ref().and_then(Failure::hint_text),
+            hidden: glance.hidden.clone(),
         }
     }
 
@@ -298,6 +330,7 @@ impl Remote {
             error: Some(failure.message()),
             kind: failure.kind_name().map(str::to_owned),
             remedy: failure.hint_text(),
+            hidden: vec![],
         }
     }
 }
@@ -314,7 +347,7 @@ fn show(
     let mut table = Table::plain();
     table.row(["store", store]);
     table.row(["vault", &overview.vault.to_string()]);
-    table.row(["state", &state(remote, overview)]);
+    table.row(["state", &state(remote)]);
     table.row(["pending", &pending(overview)]);
     table.row(["devices", &human::number(overview.devices.len() as u64)]);
     table.row(["last push", &sync_line(past.push.as_ref())]);
@@ -349,7 +382,11 @@ fn show(
             human::count(overview.garbage, "replaced object")
         ));
     }
-    for problem in &overview.problems {
+    let hidden = hidden(remote, overview);
+    let others = overview.problems.iter().filter(|one| !is_of_hidden(one));
+    // The error at the end names one of them.
+    let last = worst(&hidden).filter(|_| is_last(remote));
+    for problem in others.chain(hidden.iter().filter(|one| Some(*one) != last)) {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
     }
     if args.verbose || args.timing {
@@ -358,12 +395,12 @@ fn show(
     }
 }
 
-fn is_withheld(overview: &Overview) -> bool {
-    let mut problems = overview.problems.iter();
-    problems.any(|problem| problem.kind == ProblemKind::Withheld)
+/// Whether nothing else is the error at the end.
+fn is_last(remote: Option<&Remote>) -> bool {
+    remote.is_none_or(|remote| remote.error.is_none() || remote.conflict().is_some())
 }
 
-fn state(remote: Option<&Remote>, overview: &Overview) -> String {
+fn state(remote: Option<&Remote>) -> String {
     match remote {
         None => "not asked".into(),
         Some(remote) if !remote.reachable => format!(
@@ -375,7 +412,7 @@ fn state(remote: Option<&Remote>, overview: &Overview) -> String {
             Some("no-vault-file") => "reachable, but vault.json is gone: no device can join".into(),
             Some("corrupt") => "reachable, but vault.json is damaged: no device can join".into(),
             Some(kind) => format!("reachable, but it cannot be synced with ({kind})"),
-            None if is_withheld(overview) => {
+            None if !remote.hidden.is_empty() => {
                 "reachable, but it does not show all that other devices published".into()
             }
             None => format!("reachable, {}{}", news(remote), age(remote)),

@@ -14,6 +14,7 @@ mod json;
 mod lines;
 mod locate;
 mod ordinal;
+mod pipe;
 mod renamed;
 mod report;
 mod seen;
@@ -125,7 +126,7 @@ impl std::fmt::Debug for ImportProgress {
 trait Source: Read + Seek {}
 impl<T: Read + Seek> Source for T {}
 
-/// Imports a file.
+/// Imports a file; what comes out of a pipe is read into memory.
 ///
 /// # Errors
 /// [`HistoryErrorKind::Refused`] if it is no history, with a reason; or if it cannot be read or the database fails. Then nothing was
@@ -137,7 +138,11 @@ pub fn import_file(
 ) -> Result<ImportReport, HistoryError> {
     let metadata =
         std::fs::metadata(path).map_err(|error| HistoryError::io("read", path, error))?;
-    // Opening a pipe would wait for a writer.
+    if pipe::is_pipe(&metadata) {
+        let bytes = pipe::read(path)?;
+        return import_source(history, &mut Cursor::new(bytes), path, options);
+    }
+    // Opening a device may wait, and reading it need not end.
     if !metadata.is_file() {
         let what = if metadata.is_dir() {
             "it is a directory"

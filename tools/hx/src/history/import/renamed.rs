@@ -46,6 +46,10 @@ pub fn renamed(
     if !history.knows_only_others(&options.host)? {
         return Ok(None);
     }
+    // What comes out of a pipe comes once.
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
     let mut file = File::open(path).map_err(|error| HistoryError::io("read", path, error))?;
     let (head, tail) = sample(&mut file).map_err(|error| HistoryError::io("read", path, error))?;
     let looked = Sample {
