@@ -94,19 +94,10 @@ pub(crate) async fn store_all(
         steps: Steps::all(),
     };
     for path in left_behind(&options.state_dir).map_err(state)? {
-        // One that another process works on is not left behind.
-        match Journal::open(&path) {
-            Ok(journal) if journal.header().parameters["store"] == store.describe() => {
-                Engine::new(parts(journal)).abandon().await?;
-            }
-            Ok(_) => continue,
-            Err(error) if error.kind() == JournalErrorKind::Locked => continue,
-            // It may name uploads that the store keeps, and bills, until they are ended.
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "a journal of an earlier run cannot be read, and stays");
-                continue;
-            }
-        }
+        let Some(journal) = left_by_the_dead(store, &path) else {
+            continue;
+        };
+        Engine::new(parts(journal)).abandon().await?;
         std::fs::remove_file(&path).map_err(state)?;
     }
     let (journal, path) = new_journal(store, options)?;
@@ -132,6 +123,21 @@ pub(crate) async fn store_all(
             .chain(unproved.into_iter().map(without_digest))
             .collect(),
     })
+}
+
+/// Opens a journal that an earlier run over this store has left behind; nothing if somebody works on it, or it cannot be read.
+fn left_by_the_dead(store: &Store, path: &Path) -> Option<Journal> {
+    match Journal::open(path) {
+        Ok(journal) => {
+            (journal.header().parameters["store"] == store.describe()).then_some(journal)
+        }
+        Err(error) if error.kind() == JournalErrorKind::Locked => None,
+        // It may name uploads that the store keeps, and bills, until they are ended.
+        Err(error) => {
+            tracing::warn!(%error, path = %path.display(), "a journal of an earlier run cannot be read, and stays");
+            None
+        }
+    }
 }
 
 /// Tells of bottles by the names of their files, not by their keys, which a person cannot read. The engine plans in batches; how much there
