@@ -192,7 +192,7 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
     let pending = overview(history, before.vault)?.pending;
     let ui = &context.ui;
     ui.status(format!(
-        "This machine syncs with {} now and switches to {url}.",
+        "This machine syncs with {} now. If all goes well it switches to {url}.",
         before.store
     ));
     ui.status(
