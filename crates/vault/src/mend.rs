@@ -17,7 +17,7 @@ use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
 use crate::state::{self, Leaving, NodeState, OwnState};
 use crate::vault::MANIFESTS;
-use crate::verify::{Survey, VerifyReport, ids, live_keys, named_sizes};
+use crate::verify::{Line, Survey, VerifyReport, ids, live_keys, named_sizes};
 
 /// What a reading of all segments showed.
 #[derive(Default)]
@@ -278,21 +278,7 @@ impl Shown {
         ) else {
             return Err(refused("no manifest of this device can be read"));
         };
-        // What cannot be read now may be there tomorrow: a synced folder is still catching up, say.
-        let is_read = line.is_some_and(|line| {
-            let is_unread = |entry: &&SegmentEntry| !self.readable.contains(&entry.key(node));
-            let is_gone = |entry: &SegmentEntry| !survey.present.contains_key(&entry.key(node));
-            let is_here = |entry: &&SegmentEntry| self.applied.contains(&entry.hash);
-            let unread: Vec<_> = line
-                .live
-                .iter()
-                .filter(|entry| is_unread(entry) && !is_here(entry))
-                .collect();
-            let gone: BTreeSet<_> = unread.iter().map(|entry| entry.hash).collect();
-            line.is_whole
-                && (unread.is_empty()
-                    || (unread.iter().all(|entry| is_gone(entry)) && line.accounts_for(&gone)))
-        });
+        let is_read = line.is_some_and(|line| self.has_all_of(survey, node, line));
         if !is_read && !removal.gives_up_unreadable {
             return Err(refused("not everything of this device can be read now"));
         }
@@ -336,6 +322,20 @@ impl Shown {
                 .collect(),
             removed,
         })
+    }
+
+    /// Whether all of a line was read now or before, or is not missed. What cannot be read now may be there tomorrow: a synced folder is
+    /// still catching up, say.
+    fn has_all_of(&self, survey: &Survey, node: NodeId, line: &Line) -> bool {
+        let is_unread = |entry: &&SegmentEntry| {
+            !self.readable.contains(&entry.key(node)) && !self.applied.contains(&entry.hash)
+        };
+        let is_gone = |entry: &SegmentEntry| !survey.present.contains_key(&entry.key(node));
+        let unread: Vec<_> = line.live.iter().filter(is_unread).collect();
+        let gone: BTreeSet<_> = unread.iter().map(|entry| entry.hash).collect();
+        line.is_whole
+            && (unread.is_empty()
+                || (unread.iter().all(|entry| is_gone(entry)) && line.accounts_for(&gone)))
     }
 
     /// How many records the segments of a node hold, at most, that can be neither read nor had from here.
