@@ -80,9 +80,14 @@ pub fn duration(duration: Duration) -> String {
         _ if seconds < 60 => format!("{seconds} s"),
         _ if seconds < 3600 => two_units(seconds, 60, "min", 1, "s"),
         _ if seconds < 86_400 => two_units(seconds, 3600, "h", 60, "min"),
-        _ => two_units(seconds, 86_400, "d", 3600, "h"),
+        _ if seconds < CENTURY => two_units(seconds, 86_400, "d", 3600, "h"),
+        // Nothing took so long: a clock or a file says so.
+        _ => "over a century".to_owned(),
     }
 }
+
+/// In seconds.
+const CENTURY: u128 = 36_525 * 86_400;
 
 fn two_units(seconds: u128, big: u128, big_name: &str, small: u128, small_name: &str) -> String {
     let (n_big, n_small) = (seconds / big, seconds % big / small);
@@ -165,6 +170,8 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(millis)), expected);
         }
         assert_eq!(duration(Duration::from_micros(80)), "80 µs");
+        let mistaken = Duration::from_secs(999_999_999_999_999_999);
+        assert_eq!(duration(mistaken), "over a century");
     }
 
     #[test]

@@ -113,6 +113,8 @@ impl<R> fmt::Debug for Device<'_, R> {
 pub(crate) struct Listing {
     pub(crate) nodes: BTreeMap<NodeId, Vec<ManifestRef>>,
     pub(crate) foreign: Vec<Problem>,
+    /// Whether nobody needs to be told of the newest key: it has its mark, or these are one device's manifests alone.
+    pub(crate) is_announced: bool,
     /// When they were asked for, in milliseconds since the Unix epoch by this device's clock.
     pub(crate) at_ms: i64,
 }
@@ -204,9 +206,13 @@ impl<'a, R: Replica> Device<'a, R> {
         let mut listing = Listing {
             nodes: BTreeMap::new(),
             foreign: vec![],
+            is_announced: true,
             at_ms,
         };
         let keys = entries.iter().map(|entry| entry.key.as_str());
+        if prefix == MANIFESTS {
+            listing.is_announced = self.vault.is_announced_by(keys.clone());
+        }
         let unbacked = self.vault.heed_epoch(keys).await?;
         listing
             .foreign

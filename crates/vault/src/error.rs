@@ -197,7 +197,7 @@ impl ProblemKind {
                 "run the pull again (a synced folder may still be catching up); if it stays missing, `sync repair --manifest` re-publishes what this device has"
             }
             Self::Corrupt => {
-                "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again"
+                "the damaged object is ignored; `sync repair --manifest` on a device that has its records publishes them again, and the device that wrote it then leaves it out; if that one is lost, `sync devices remove` takes its place"
             }
             Self::OtherVault => {
                 "two vaults share this place: delete nothing; this machine is in the vault that was kept (`sync status` shows the vault of each machine), so nothing is to be done here; on each machine whose `sync verify` says that the store holds another vault, `sync init` with this URL joins the one that was kept and `sync repair` then takes over and clears away what the other left, or `sync init` with a prefix of its own moves to a place of its own; either publishes everything they have"

@@ -35,6 +35,12 @@ pub struct RepairReport {
     pub push: PushReport,
     /// What could not be read.
     pub problems: Vec<Problem>,
+    /// Whether the device that was to be removed leaves.
+    #[serde(default)]
+    pub removed: bool,
+    /// How many records were given up with it, at most: those of its segments that cannot be read and that were never applied here.
+    #[serde(default)]
+    pub given_up: u64,
 }
 
 /// Which node is to leave.
@@ -125,8 +131,8 @@ impl<R: Replica> Device<'_, R> {
     /// Should it come back after all, it goes on under a new identity.
     ///
     /// # Errors
-    /// The store's or the database's. If anything of the device cannot be read now, that is a problem in the report, and nothing is
-    /// removed.
+    /// The store's or the database's. If anything of the device cannot be read now that was not applied here before, that is a problem in
+    /// the report, and nothing is removed.
     pub async fn remove_device(&mut self, node: NodeId) -> Result<RepairReport, VaultError> {
         self.mend(Some(Removal {
             node,

@@ -75,6 +75,38 @@ impl Vault {
             .map_err(VaultError::store("the rotation could not be announced"))
     }
 
+    /// Leaves the mark of these keys' epoch if the store shows none: the rotation may have been cut off before it. Costs nothing more than
+    /// a listing where there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn announce_epoch(&self) -> Result<(), VaultError> {
+        if self.keys().epoch() == 1 {
+            return Ok(());
+        }
+        let keys = self.manifests().await?;
+        match self.is_announced_by(keys.iter().map(String::as_str)) {
+            true => Ok(()),
+            false => self.announce_unless_old().await,
+        }
+    }
+
+    /// Whether these keys have the mark of their epoch. The first has none.
+    pub(crate) fn is_announced_by<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> bool {
+        let epoch = self.keys().epoch();
+        epoch == 1 || keys.any(|key| epoch_of(key) == Some(epoch))
+    }
+
+    /// `vault.json` is asked first: a mark that it does not back would lock everybody out.
+    pub(crate) async fn announce_unless_old(&self) -> Result<(), VaultError> {
+        match self.check_file().await {
+            Ok(_) => self.mark_epoch().await,
+            Err(error @ VaultError::Store { .. }) => Err(error),
+            // What is wrong with the file is for those to say who need it.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Whether the keys are as new as the marks in the store prove: an old `vault.json` that was put back must not let anybody in.
     ///
     /// # Errors

@@ -9,15 +9,15 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::device::Device;
 use crate::error::{Problem, ProblemKind, VaultError};
-use crate::ids::{NodeId, RecordId};
+use crate::ids::{NodeId, ObjectHash, RecordId};
 use crate::maintain::{Removal, RepairReport};
 use crate::manifest::{ManifestRef, SegmentEntry, Takeover};
 use crate::push::check_line;
 use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
-use crate::state::{self, Leaving, OwnState};
+use crate::state::{self, Leaving, NodeState, OwnState};
 use crate::vault::MANIFESTS;
-use crate::verify::{Survey, VerifyReport, ids, live_keys, named_sizes};
+use crate::verify::{Line, Survey, VerifyReport, ids, live_keys, named_sizes};
 
 /// What a reading of all segments showed.
 #[derive(Default)]
@@ -26,6 +26,8 @@ struct Shown {
     in_own: HashSet<RecordId>,
     in_others: HashSet<RecordId>,
     in_leaving: HashSet<RecordId>,
+    /// Segments of those that leave that were applied here before: this device publishes their records, whether they can be read or not.
+    applied: HashSet<ObjectHash>,
     /// Whether a live segment of this device's own holds what was forgotten.
     is_stained: bool,
 }
@@ -63,16 +65,31 @@ impl<R: Replica> Device<'_, R> {
             (fate == Fate::Lost && survey.manifests.contains_key(&own.node)).then_some(itself),
         );
         let mut report = RepairReport::default();
-        let shown = self.take_in(&own, &survey, &removals, &mut report).await?;
+        let mut shown = self.take_in(&own, &survey, &removals, &mut report).await?;
+        for removal in &removals {
+            let key = self.state_keys.node(removal.node);
+            let known: Option<NodeState> = state::load(self.replica, &key)?;
+            shown
+                .applied
+                .extend(known.into_iter().flat_map(|known| known.applied));
+        }
         report.problems.extend(
             seen.problems
                 .into_iter()
                 .filter(|problem| problem.kind.is_serious()),
         );
+        let others = survey.lines.iter().filter(|(node, _)| **node != own.node);
+        report
+            .problems
+            .extend(others.flat_map(|(node, line)| line.missed(*node, &survey)));
         let mut leaving = vec![];
         for removal in removals {
             match shown.leaving(&survey, removal) {
-                Ok(taken_over) => leaving.push((removal.node, taken_over)),
+                Ok(taken_over) => {
+                    report.removed |= removal.node != own.node;
+                    report.given_up += shown.given_up(&survey, removal.node);
+                    leaving.push((removal.node, taken_over));
+                }
                 Err(problem) => {
                     report.problems.push(problem);
                     return Ok(report);
@@ -261,16 +278,7 @@ impl Shown {
         ) else {
             return Err(refused("no manifest of this device can be read"));
         };
-        // What cannot be read now may be there tomorrow: a synced folder is still catching up, say.
-        let is_read = line.is_some_and(|line| {
-            let is_unread = |entry: &&SegmentEntry| !self.readable.contains(&entry.key(node));
-            let is_gone = |entry: &SegmentEntry| !survey.present.contains_key(&entry.key(node));
-            let unread: Vec<_> = line.live.iter().filter(is_unread).collect();
-            let gone: BTreeSet<_> = unread.iter().map(|entry| entry.hash).collect();
-            line.is_whole
-                && (unread.is_empty()
-                    || (unread.iter().all(|entry| is_gone(entry)) && line.accounts_for(&gone)))
-        });
+        let is_read = line.is_some_and(|line| self.has_all_of(survey, node, line));
         if !is_read && !removal.gives_up_unreadable {
             return Err(refused("not everything of this device can be read now"));
         }
@@ -284,16 +292,62 @@ impl Shown {
                 .map(|manifest: &ManifestRef| manifest.key(*node))
                 .collect::<Vec<_>>()
         };
-        let mut keys: Vec<String> = self.readable.iter().filter(is_theirs).cloned().collect();
+        // What cannot be read goes as well where it is here, or is given up.
+        let live: Vec<&SegmentEntry> = line.iter().flat_map(|line| &line.live).collect();
+        let applied: HashSet<String> = live
+            .iter()
+            .filter(|entry| self.applied.contains(&entry.hash))
+            .map(|entry| entry.key(node))
+            .collect();
+        let goes = |key: &&String| {
+            let is_its = Place::parse(key).is_some_and(|(place, _)| place.node == node);
+            self.readable.contains(*key)
+                || applied.contains(*key)
+                || (is_its && removal.gives_up_unreadable)
+        };
+        let present = survey.present.keys().filter(is_theirs);
+        let mut keys: Vec<String> = present.filter(goes).cloned().collect();
         keys.extend(heirs.iter().flat_map(manifest_keys));
         keys.sort();
-        let live = line.iter().flat_map(|line| &line.live);
-        let is_held = |entry: &&SegmentEntry| self.readable.contains(&entry.key(node));
+        let is_held = |entry: &&&SegmentEntry| {
+            self.readable.contains(&entry.key(node)) || self.applied.contains(&entry.hash)
+        };
         Ok(Leaving {
             takeover,
             keys,
-            held: live.filter(is_held).map(|entry| entry.hash).collect(),
+            held: live
+                .iter()
+                .filter(is_held)
+                .map(|entry| entry.hash)
+                .collect(),
             removed,
         })
+    }
+
+    /// Whether all of a line was read now or before, or is not missed. What cannot be read now may be there tomorrow: a synced folder is
+    /// still catching up, say.
+    fn has_all_of(&self, survey: &Survey, node: NodeId, line: &Line) -> bool {
+        let is_unread = |entry: &&SegmentEntry| {
+            !self.readable.contains(&entry.key(node)) && !self.applied.contains(&entry.hash)
+        };
+        let is_gone = |entry: &SegmentEntry| !survey.present.contains_key(&entry.key(node));
+        let unread: Vec<_> = line.live.iter().filter(is_unread).collect();
+        let gone: BTreeSet<_> = unread.iter().map(|entry| entry.hash).collect();
+        line.is_whole
+            && (unread.is_empty()
+                || (unread.iter().all(|entry| is_gone(entry)) && line.accounts_for(&gone)))
+    }
+
+    /// How many records the segments of a node hold, at most, that can be neither read nor had from here.
+    fn given_up(&self, survey: &Survey, node: NodeId) -> u64 {
+        let live = survey
+            .lines
+            .get(&node)
+            .into_iter()
+            .flat_map(|line| &line.live);
+        let is_lost = |entry: &&SegmentEntry| {
+            !self.readable.contains(&entry.key(node)) && !self.applied.contains(&entry.hash)
+        };
+        live.filter(is_lost).map(|entry| entry.records).sum()
     }
 }

@@ -30,6 +30,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use console::{ColorChoice, Env, Exit, Failure, Ui, UiOptions};
 
 pub use context::Context;
+use context::Reach;
 
 /// Shell history, searchable, synced end-to-end encrypted through a folder or a bucket, with no server.
 #[derive(Debug, Parser)]
@@ -157,7 +158,7 @@ fn dispatch(command: Command, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::Quickstart(args) => return quickstart::run(&args, ui, env),
         _ => {}
     }
-    let context = Context::new(ui.clone(), env.clone(), &command.flags())?;
+    let context = Context::new(ui.clone(), env.clone(), &command.flags(), command.reach())?;
     profile::profiled(&context, || match &command {
         Command::Import(args) => import::run(args, &context),
         Command::Export(args) => export::run(args, &context),
@@ -171,6 +172,13 @@ fn dispatch(command: Command, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
 }
 
 impl Command {
+    fn reach(&self) -> Reach {
+        match self {
+            Self::Sync(_) => Reach::Store,
+            _ => Reach::Local,
+        }
+    }
+
     /// The flags that stand for settings.
     fn flags(&self) -> console::spec::Flags {
         match self {

@@ -217,8 +217,32 @@ impl Ui {
     }
 
     /// Writes something the person must see once and that is secret, such as a recovery phrase, past the redaction.
-    pub fn reveal(&self, line: impl Display) {
-        self.write_err(&format!("{line}\n"));
+    ///
+    /// # Errors
+    /// If it did not arrive, as far as that can be told: then it may not be thrown away.
+    pub fn reveal(&self, text: impl Display) -> io::Result<()> {
+        self.inner.out.flush_if_free();
+        let text = format!("{text}\n");
+        self.inner.bar.suspended(self.inner.terminal.stderr, || {
+            self.inner.err.deliver(text.as_bytes())
+        })
+    }
+
+    /// Writes the JSON document now, because of something in it that must be seen once. What is given to [`Ui::json`] afterwards is
+    /// left out.
+    ///
+    /// # Errors
+    /// If it did not arrive, as far as that can be told: then it may not be thrown away.
+    pub fn reveal_json(&self) -> io::Result<()> {
+        let mut given = lock(&self.inner.document);
+        let Some(mut bytes) = given.take() else {
+            return Ok(());
+        };
+        bytes.push(b'\n');
+        self.inner.has_raw.store(true, Ordering::Relaxed);
+        self.inner.bar.suspended(self.inner.terminal.stdout, || {
+            self.inner.out.deliver(&bytes)
+        })
     }
 
     fn labelled(&self, label: &str, color: &str, line: &str) {

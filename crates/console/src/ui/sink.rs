@@ -1,10 +1,14 @@
 //! One output stream that knows when its reader has gone, and the progress bar that must step aside for it.
 //!
-//! What must hold: a closed pipe turns every later write into nothing; the first other error is kept until asked for.
+//! What must hold: a closed pipe turns every later write into nothing; the first other error is kept until asked for; what must have
+//! arrived ([`Sink::deliver`]) is written past the standard library's streams, which take a stream that refuses every write for a success.
 //!
 //! It deliberately does not retry: an output stream that failed once is not to be trusted with the rest.
 
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::WeakProgressBar;
@@ -51,8 +55,29 @@ impl Write for SharedBuffer {
     }
 }
 
+/// Where a sink's bytes end.
+#[derive(Clone, Copy)]
+enum End {
+    Stdout,
+    Stderr,
+    /// In this process: what is written has arrived.
+    Here,
+}
+
+impl End {
+    fn open(self) -> io::Result<Option<File>> {
+        let stream = match self {
+            End::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+            End::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
+            End::Here => return Ok(None),
+        };
+        Ok(Some(File::from(stream)))
+    }
+}
+
 /// A stream and what became of it.
 pub(super) struct Sink {
+    end: End,
     state: Mutex<State>,
     /// A person waits for each line; a file does not.
     flush_each: bool,
@@ -67,6 +92,7 @@ struct State {
 impl Sink {
     pub(super) fn new(writer: Box<dyn Write + Send>) -> Self {
         Self {
+            end: End::Here,
             state: Mutex::new(State {
                 writer,
                 closed: false,
@@ -78,6 +104,7 @@ impl Sink {
 
     pub(super) fn stdout(is_terminal: bool) -> Self {
         Self {
+            end: End::Stdout,
             flush_each: is_terminal,
             ..Self::new(Box::new(BufWriter::with_capacity(64 * 1024, io::stdout())))
         }
@@ -85,6 +112,7 @@ impl Sink {
 
     pub(super) fn stderr() -> Self {
         Self {
+            end: End::Stderr,
             flush_each: true,
             ..Self::new(Box::new(io::stderr()))
         }
@@ -102,6 +130,18 @@ impl Sink {
             written
         };
         state.note(written);
+    }
+
+    /// Writes what must arrive, and says whether it did. A stream that nobody can read, `/dev/null`, takes it and is a failure all the
+    /// same: a stream that was closed from the start looks just like it.
+    pub(super) fn deliver(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let outcome = state.deliver(self.end, bytes);
+        if outcome.is_err() {
+            // It is said here, once.
+            state.closed = true;
+        }
+        outcome
     }
 
     pub(super) fn flush(&self) {
@@ -136,6 +176,27 @@ impl Sink {
 }
 
 impl State {
+    fn deliver(&mut self, end: End, bytes: &[u8]) -> io::Result<()> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        if self.closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.writer.flush()?;
+        let Some(mut stream) = end.open()? else {
+            return self.writer.write_all(bytes);
+        };
+        if is_null(&stream)? {
+            return Err(io::Error::other("it leads nowhere"));
+        }
+        stream.write_all(bytes)?;
+        match stream.metadata()?.is_file() {
+            true => stream.sync_data(),
+            false => Ok(()),
+        }
+    }
+
     fn note(&mut self, result: io::Result<()>) {
         let Err(error) = result else { return };
         self.closed = true;
@@ -144,6 +205,14 @@ impl State {
             self.error = Some(error);
         }
     }
+}
+
+fn is_null(stream: &File) -> io::Result<bool> {
+    let stream = stream.metadata()?;
+    let Ok(null) = std::fs::metadata("/dev/null") else {
+        return Ok(false);
+    };
+    Ok(stream.file_type().is_char_device() && stream.rdev() == null.rdev())
 }
 
 /// The progress bar on the screen, if there is one.
@@ -156,7 +225,7 @@ impl ActiveBar {
     }
 
     /// Does the writing while the bar is off the screen.
-    pub(super) fn suspended(&self, on_terminal: bool, write: impl FnOnce()) {
+    pub(super) fn suspended<T>(&self, on_terminal: bool, write: impl FnOnce() -> T) -> T {
         let bar = if on_terminal {
             lock(&self.0).as_ref().and_then(WeakProgressBar::upgrade)
         } else {

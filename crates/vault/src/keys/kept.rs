@@ -61,6 +61,12 @@ impl Keyring {
         kept
     }
 
+    /// Whether there is a key beside these that `vault.json` may have by now, or may get: one that was made for a rotation, and of which it
+    /// was not seen that another device's holds instead. One that was given up counts too; nothing tells the two apart for certain.
+    pub fn is_awaiting(&self) -> bool {
+        !self.apart.is_empty()
+    }
+
     /// The keys of this device that a `vault.json` is under: those it has, or with one in front that was kept apart.
     pub fn settled_by(&self, file: &VaultFile) -> Option<Succession> {
         if file.check(self).is_ok() {

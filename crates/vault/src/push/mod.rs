@@ -113,6 +113,9 @@ impl<R: Replica> Device<'_, R> {
         };
         let begins = self.is_about_to_begin(&own)?;
         let (own, listing) = self.look_at_own_line(own, begins, None).await?;
+        if !listing.is_announced {
+            self.vault.announce_unless_old().await?;
+        }
         let own = self.retire_earlier(own, &listing).await?;
         let own = self.take_in_strays(own, &listing).await?;
         let own = self.take_in_latecomers(own).await?;

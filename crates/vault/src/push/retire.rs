@@ -326,11 +326,13 @@ fn note_unread(
 ) -> Result<(), VaultError> {
     match outcome {
         Ok(problem) => {
-            tracing::warn!(?problem, %node, "an earlier identity of this device could not be read as a whole, so it stays for now");
+            // Every pull and verification names it to the person; here it only stays.
+            let (key, detail) = problem.map(|problem| (problem.key, problem.detail)).unzip();
+            tracing::info!(key, detail, %node, "an earlier identity of this device could not be read as a whole, so it stays for now");
             Ok(())
         }
         Err(error @ VaultError::Store { .. }) => {
-            tracing::warn!(%error, %node, "an earlier identity of this device could not be read, so it stays for now");
+            tracing::info!(%error, %node, "an earlier identity of this device could not be read, so it stays for now");
             Ok(())
         }
         Err(error) => Err(error),

@@ -6,7 +6,7 @@
 
 mod survey;
 
-pub(crate) use survey::{Survey, live_keys, named_sizes};
+pub(crate) use survey::{Line, Survey, live_keys, named_sizes};
 
 use std::collections::BTreeMap;
 

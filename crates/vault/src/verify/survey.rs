@@ -207,6 +207,22 @@ impl Line {
     pub(crate) fn accounts_for(&self, gone: &BTreeSet<ObjectHash>) -> bool {
         self.lineage.accounts_for(&self.heads, gone)
     }
+
+    /// Its segments that are gone and missed.
+    pub(crate) fn missed(&self, node: NodeId, survey: &Survey) -> Vec<Problem> {
+        let is_gone = |entry: &&SegmentEntry| !survey.present.contains_key(&entry.key(node));
+        let gone: Vec<&SegmentEntry> = self.live.iter().filter(is_gone).collect();
+        if self.accounts_for(&gone.iter().map(|entry| entry.hash).collect()) {
+            return vec![];
+        }
+        let missing = |entry: &SegmentEntry| Problem {
+            key: entry.key(node),
+            kind: ProblemKind::Missing,
+            detail: "object not found: a manifest refers to it, but the store does not have it"
+                .into(),
+        };
+        gone.into_iter().map(missing).collect()
+    }
 }
 
 impl Survey {

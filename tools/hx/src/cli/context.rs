@@ -1,6 +1,7 @@
 //! What every command works with: output, environment, settings, paths.
 //!
-//! What must hold: settings that are wrong stop a command before it does anything; warnings are shown once.
+//! What must hold: settings that are wrong stop a command before it does anything, but for the store's where the command needs none; warnings
+//! are shown once.
 //! What it deliberately does not do: open anything by itself.
 
 mod interrupt;
@@ -19,6 +20,15 @@ use crate::sync::history_failure;
 /// So long work in the background may take to clean up after a command.
 const CLEAN_UP_MAX: Duration = Duration::from_millis(500);
 
+/// Whether a command needs the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It works on this machine alone.
+    Local,
+    /// It may go to the store.
+    Store,
+}
+
 /// What a command works with.
 pub struct Context {
     /// Where it speaks.
@@ -36,12 +46,14 @@ impl Context {
     ///
     /// # Errors
     /// If a setting is wrong.
-    pub fn new(ui: Ui, env: Env, flags: &Flags) -> Result<Self, Failure> {
+    pub fn new(ui: Ui, env: Env, flags: &Flags, reach: Reach) -> Result<Self, Failure> {
         let paths = Paths::resolve(&env)?;
         let (settings, problems) = Settings::load(flags, &env, &paths);
-        let (errors, warnings): (Vec<Problem>, Vec<Problem>) = problems
-            .into_iter()
-            .partition(|problem| problem.severity == Severity::Error);
+        let (errors, warnings): (Vec<Problem>, Vec<Problem>) =
+            problems.into_iter().partition(|problem| {
+                let is_needless = reach == Reach::Local && is_of_the_store(problem);
+                problem.severity == Severity::Error && !is_needless
+            });
         if let Some(failure) = Problem::to_failure(&errors) {
             // What was typed on this command line is a wrong command line, not a wrong configuration.
             let is_typed = errors
@@ -162,6 +174,11 @@ impl Context {
         }
         outcome
     }
+}
+
+/// Whether a problem is with the store's URL alone.
+fn is_of_the_store(problem: &Problem) -> bool {
+    problem.place.starts_with("sync.store (") || problem.place == "environment HX_SYNC_STORE"
 }
 
 fn declined() -> Failure {

@@ -37,7 +37,7 @@ pub(super) struct FindArgs {
     /// Words to find; none finds everything
     text: Vec<String>,
     /// Show at most so many, 1 or more
-    #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = at_least_one, allow_negative_numbers = true)]
     limit: usize,
     /// Show every time a command was run, not only the last
     #[arg(long, visible_alias = "repeats")]
@@ -56,6 +56,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("it must be 1 or more; for everything give a large number".to_owned()),
         Ok(n) => Ok(n),
+        // More than can be counted is everything too.
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(u32::MAX as usize)
+        }
+        Err(_) if text.parse::<i64>().is_ok() => {
+            Err("it must be 1 or more; for everything give a large number".to_owned())
+        }
         Err(_) => Err("it is not a number".to_owned()),
     }
 }

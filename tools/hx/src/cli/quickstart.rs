@@ -16,7 +16,7 @@ use serde::Serialize;
 use store::{StoreUrl, Usage};
 use vault::{PullMode, PushMode};
 
-use super::Context;
+use super::context::{Context, Reach};
 use super::sync::{cost, join, pull, push};
 use crate::history::export::{ExportFilter, ExportFormat, export_file};
 use crate::history::find::FindQuery;
@@ -106,7 +106,7 @@ impl<'t> Tour<'t> {
                 Path::new(env.get("HOME").unwrap_or("/nonexistent")),
             ),
         };
-        let base = Context::new(ui.clone(), env.clone(), &Flags::new())?;
+        let base = Context::new(ui.clone(), env.clone(), &Flags::new(), Reach::Store)?;
         let first = if args.keep {
             Paths::resolve(&env)?
         } else {

@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod repair;
 mod reset;
+mod reveal;
 mod settled;
 mod status;
 mod test;

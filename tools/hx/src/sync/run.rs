@@ -34,7 +34,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Opens the vault this machine is in. Sends nothing yet.
+    /// Opens the vault this machine is in. Sends nothing yet, unless a rotation of this device was cut off: then the store is asked
+    /// whether it holds.
     ///
     /// # Errors
     /// If there is none, the configuration names another store, or the key is not there.
@@ -57,8 +58,9 @@ impl Link {
         let store = Store::open(&url, &settings.tuning(), environment)
             .await
             .map_err(Failure::from)?;
+        let vault = Description::keep_of(paths, Vault::new(store, keys));
         Ok(Self {
-            vault: Description::keep_of(paths, Vault::new(store, keys)),
+            vault: adopted(paths, vault).await?,
             options: vault_options(settings),
             membership,
             kind,
@@ -159,6 +161,30 @@ impl Link {
         noted?;
         Ok((value, sync))
     }
+}
+
+/// The vault under the key that a rotation of this device made, if that was cut off and turns out to hold: then the other devices are told
+/// of it first, and the key file changes last.
+async fn adopted(paths: &Paths, vault: Vault) -> Result<Vault, Failure> {
+    if !vault.keys().is_awaiting() {
+        return Ok(vault);
+    }
+    // Whoever needs the file finds out what is wrong with it.
+    let Ok(Some(file)) = Vault::read_file(vault.store()).await else {
+        return Ok(vault);
+    };
+    let settled = vault.keys().settled_by(&file);
+    let Some(settled) =
+        settled.filter(|settled| settled.keys.epoch() > vault.keys().epoch() && !settled.gave_up)
+    else {
+        return Ok(vault);
+    };
+    let rotated = Description::keep_of(paths, Vault::new(vault.store().clone(), settled.keys));
+    // Where nothing can be written, what is in the store can be read all the same; the next command tries again.
+    if rotated.announce_epoch().await.is_ok() {
+        KeyFile::of(paths, rotated.keys().vault()).write(rotated.keys())?;
+    }
+    Ok(rotated)
 }
 
 fn millis(took: Duration) -> u64 {
@@ -288,7 +314,7 @@ pub fn history_failure(error: &HistoryError) -> Failure {
         HistoryErrorKind::Broken => (Exit::Corrupt, "corrupt"),
         HistoryErrorKind::Refused => (Exit::Failed, "refused"),
         HistoryErrorKind::NotFound => (Exit::Failed, "not-found"),
-        HistoryErrorKind::Permission => (Exit::Failed, "permission"),
+        HistoryErrorKind::Permission => (Exit::Denied, "permission"),
         HistoryErrorKind::NewerVersion => (Exit::Failed, "newer-version"),
         HistoryErrorKind::Other => (Exit::Failed, "failed"),
     };

@@ -1,14 +1,14 @@
 //! Recovery words on their way to the person: kept from before the store knows of them until they were shown.
 //!
 //! What must hold: whatever ends a command between making words and showing them, the next `hx sync init` shows them; words that were shown
-//! are kept nowhere. Only the owner can read the file, which lies beside the key that the words stand for.
+//! are kept nowhere. New words never take the place of others in the file before it is known which of them open the vault. Only the owner can read the file, which lies beside the key that the words stand for.
 //!
 //! What it deliberately does not do: show words that do not open the vault.
 
 use std::path::PathBuf;
 
 use console::Failure;
-use vault::{Secret, VaultFile, VaultId};
+use vault::{Keyring, Secret, VaultFile, VaultId};
 
 use crate::settings::Paths;
 
@@ -26,22 +26,37 @@ impl Words {
         }
     }
 
-    /// Keeps them until they are shown.
+    /// Where they lie.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Keeps them until they are shown, beside those that are kept already: which of them open the vault is not known yet.
     ///
     /// # Errors
     /// If they cannot be written.
     pub fn keep(&self, phrase: &str) -> Result<(), Failure> {
-        store::file::atomic_write_private(&self.path, phrase.as_bytes())
+        let before = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let lines = before.lines().filter(|line| *line != phrase);
+        let text: String = lines
+            .chain([phrase])
+            .fold(String::new(), |text, line| text + line + "\n");
+        store::file::atomic_write_private(&self.path, text.as_bytes())
             .map_err(|error| Failure::io("keep the recovery words", &self.path, &error))
     }
 
-    /// Those that are still to be shown, if they open the vault. Others are no use to anybody, and go.
-    pub fn owed(&self, file: &VaultFile) -> Option<String> {
-        let phrase = std::fs::read_to_string(&self.path).ok()?;
-        if file.unlock(&Secret::from_input(&phrase)).is_ok() {
-            return Some(phrase);
+    /// Those that are still to be shown, if they open the vault. Others are no use to anybody, and go; unless a rotation of this device
+    /// may still come to hold, which they are for then.
+    pub fn owed(&self, file: &VaultFile, keys: &Keyring) -> Option<String> {
+        let kept = std::fs::read_to_string(&self.path).ok()?;
+        let mut lines = kept.lines().rev().filter(|line| !line.is_empty());
+        let opens = |line: &&str| file.unlock(&Secret::from_input(line)).is_ok();
+        if let Some(phrase) = lines.find(opens) {
+            return Some(phrase.to_owned());
         }
-        self.forget();
+        if !keys.is_awaiting() {
+            self.forget();
+        }
         None
     }
 

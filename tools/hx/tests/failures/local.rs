@@ -163,3 +163,48 @@ fn settings_that_name_another_store_than_was_joined() {
         .because("HX_SYNC_STORE")
         .hints("hx sync init --store");
 }
+
+#[test]
+fn a_store_that_is_misspelt_stops_what_needs_it_alone() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let good = fs::read_to_string(laptop.config()).expect("a configuration");
+    let bad = good.replace("folder:", "s4://");
+    assert_ne!(bad, good);
+    fs::write(laptop.config(), &bad).expect("written");
+    for command in ["find cargo", "export --file -", "status"] {
+        laptop
+            .hx(command)
+            .run()
+            .ok()
+            .says("warning: sync.store")
+            .shows("");
+    }
+    laptop.types("typed all the same");
+    laptop.hx("sync push").run().fails(4).because("sync.store");
+}
+
+#[test]
+fn a_data_directory_that_may_not_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let file = world.file("more", ": 1700000000:0;one more\n");
+    let set = |mode: u32, paths: &[std::path::PathBuf]| {
+        for path in paths {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path, mode).expect("it is ours");
+        }
+    };
+    let files: Vec<_> = fs::read_dir(laptop.data())
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .collect();
+    set(0o444, &files);
+    set(0o555, &[laptop.data()]);
+    let run = laptop.hx_as_anyone("import --file").arg(file).run();
+    set(0o755, &[laptop.data()]);
+    set(0o644, &files);
+    run.fails(13).hints("permissions");
+}

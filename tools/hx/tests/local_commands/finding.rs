@@ -236,3 +236,21 @@ fn options_of_other_programs_can_be_looked_for() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn numbers_that_are_none_or_too_many_are_told_apart() {
+    let device = Device::new();
+    device.write(".zsh_history", ": 1700000000:0;ls\n");
+    device.hx(&["import"]).succeeds();
+    let all = device.hx(&["find", "-n", "99999999999999999999"]);
+    assert_eq!(all.succeeds().out.lines().count(), 1);
+    for (args, said) in [
+        (["find", "-n", "-3"], "1 or more"),
+        (["find", "--after", "-1"], "--after: "),
+    ] {
+        let ran = device.hx(&args);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.err.contains(said), "{ran:?}");
+        assert!(!ran.err.contains("put it behind"), "{ran:?}");
+    }
+}

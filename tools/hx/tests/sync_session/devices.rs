@@ -236,3 +236,69 @@ fn who_removed_a_device_is_not_advised_to_do_it_again() {
     );
     desktop.hx("sync").run().ok();
 }
+
+/// The one segment that a device, by its name, has in the store; as `laptop` knows it.
+fn segment_of(world: &World, name: &str) -> std::path::PathBuf {
+    let known = world.laptop().hx("sync devices --json").run().ok().json();
+    let known = known.as_array().expect("a list").clone();
+    let device = known.iter().find(|device| device["name"] == name);
+    let node = device.expect("it is known")["node"].clone();
+    let node = node.as_str().expect("an id").to_owned();
+    let all = world.objects("objects/segments");
+    let of_it = |path: &&std::path::PathBuf| path.display().to_string().contains(&node);
+    all.iter().find(of_it).expect("it published").clone()
+}
+
+#[test]
+fn a_lost_device_with_a_damaged_object_is_taken_over_by_who_read_it() {
+    for is_gone in [false, true] {
+        let world = World::on_folder();
+        let laptop = world.laptop();
+        let before = laptop.history();
+        let object = segment_of(&world, "desktop");
+        match is_gone {
+            true => std::fs::remove_file(&object).expect("removed"),
+            false => std::fs::write(&object, "rubbish").expect("damaged"),
+        }
+        let repaired = laptop.hx("sync repair").run();
+        assert!(!repaired.out.contains("Nothing to repair"), "{repaired}");
+        let verified = laptop.hx("sync verify").run();
+        assert_ne!(verified.code, Some(0), "{verified}");
+        laptop
+            .hx("sync devices remove desktop --yes")
+            .run()
+            .ok()
+            .shows("Removed");
+        laptop.hx("sync verify").run().ok().shows("Sound");
+        let tablet = world.device("tablet");
+        tablet.init(FOLDER).run().ok();
+        tablet.hx("sync pull").run().ok();
+        assert_eq!(tablet.history(), before, "gone: {is_gone}");
+    }
+}
+
+#[test]
+fn who_did_not_read_a_damaged_object_gives_it_up_only_if_told_to() {
+    let world = World::on_folder();
+    let object = segment_of(&world, "desktop");
+    std::fs::write(&object, "rubbish").expect("damaged");
+    let tablet = world.device("tablet");
+    tablet.init(FOLDER).run().ok();
+    tablet.hx("sync pull").run().fails(16);
+    let remove = |more: &str| {
+        tablet
+            .hx(&format!("sync devices remove desktop --yes{more}"))
+            .run()
+    };
+    let run = remove("").fails(16).because("was not removed");
+    assert!(!run.out.contains("Removed:"), "{run}");
+    run.hints("--give-up-unreadable");
+    remove(" --json").fails_in_json(16, "not-all-read");
+    assert!(object.exists());
+    remove(" --give-up-unreadable")
+        .ok()
+        .says("given up")
+        .says("1 record");
+    tablet.hx("sync pull").run().ok();
+    tablet.hx("sync verify").run().ok().shows("Sound");
+}

@@ -6,6 +6,7 @@
 //! It deliberately leaves failures of stores, networks and settings to the tests in `failures`.
 
 mod canary;
+mod cut_off;
 mod devices;
 mod interrupted;
 mod journey;

@@ -16,10 +16,10 @@ use crate::history::find::FindQuery;
 #[command(next_help_heading = "Filters")]
 pub(in crate::cli) struct FilterArgs {
     /// Only commands that started at this time or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     after: Option<String>,
     /// Only commands that started before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     before: Option<String>,
     /// Only commands run in this directory
     #[arg(long, value_name = "DIR")]

@@ -29,6 +29,9 @@ enum DevicesCommand {
     Remove {
         /// Its name, or the beginning of its id; `hx sync devices` shows both
         device: String,
+        /// Go on although not everything of it can be read: what only that held is lost
+        #[arg(long)]
+        give_up_unreadable: bool,
     },
 }
 
@@ -39,7 +42,10 @@ enum DevicesCommand {
 pub fn run(args: &DevicesArgs, context: &Context) -> Result<Exit, Failure> {
     match &args.command {
         None => list(context),
-        Some(DevicesCommand::Remove { device }) => remove(context, &mut context.history()?, device),
+        Some(DevicesCommand::Remove {
+            device,
+            give_up_unreadable: gives_up,
+        }) => remove(context, &mut context.history()?, (device, *gives_up)),
     }
 }
 
@@ -60,6 +66,7 @@ fn list(context: &Context) -> Result<Exit, Failure> {
         context.ui.json(&overview.devices);
     } else {
         context.ui.out(table(&overview));
+        context.ui.status("As of this machine's last pull. A device that joined and has not published anything yet cannot be seen.");
     }
     Ok(Exit::Ok)
 }
@@ -100,7 +107,11 @@ fn age(written_ms: i64) -> std::time::Duration {
     std::time::Duration::from_millis(u64::try_from(now_ms - written_ms).unwrap_or_default())
 }
 
-fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit, Failure> {
+fn remove(
+    context: &Context,
+    history: &mut History,
+    (device, gives_up): (&str, bool),
+) -> Result<Exit, Failure> {
     let overview = overview(context, history)?;
     let node = find(&overview, device)?;
     if is_removed(&overview, node) {
@@ -111,8 +122,12 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
         .kind("already-removed")
         .hint("Its records are published by the device that took it over; what is left of its objects goes with that device's first sync after a week. Nothing was changed."));
     }
+    let also = match gives_up {
+        true => " What cannot be read of it, and was not read here before, is given up.",
+        false => "",
+    };
     let question = format!(
-        "Take over the records of device {} and remove its objects from the store after a week?",
+        "Take over the records of device {} and remove its objects from the store after a week?{also}",
         &node.to_string()[..8]
     );
     context.consent(&question)?;
@@ -127,17 +142,39 @@ fn remove(context: &Context, history: &mut History, device: &str) -> Result<Exit
         )
         .await?;
         link.run(history, "devices remove", watcher, async |at_work| {
-            let report = at_work.remove_device(node).await?;
+            let report = match gives_up {
+                true => at_work.remove_damaged_device(node).await?,
+                false => at_work.remove_device(node).await?,
+            };
             let records = report.republished;
             Ok((report, records))
         })
         .await
     })?;
+    if !report.removed {
+        super::repair::show(context, &report, &sync, "Not removed");
+        return Err(refused(device));
+    }
     super::repair::show(context, &report, &sync, "Removed");
+    if report.given_up > 0 {
+        context.ui.warn(format!(
+            "given up with the objects above: up to {} that this machine never had",
+            human::count(report.given_up, "record")
+        ));
+    }
     context.ui.status(
         "If the device is in other hands, run `hx sync key rotate` too: it still knows the key.",
     );
     Ok(Exit::Ok)
+}
+
+fn refused(device: &str) -> Failure {
+    Failure::new(
+        Exit::Corrupt,
+        format!("device {device} was not removed: not everything of it can be read, and this machine did not read it before"),
+    )
+    .kind("not-all-read")
+    .hint(format!("Run it on a device that has its records, or put the objects back that are missing (a synced folder may still be catching up). `hx sync devices remove {device} --give-up-unreadable` goes on without: what only they held is lost."))
 }
 
 /// Whether somebody has taken its records over.

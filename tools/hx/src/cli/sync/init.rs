@@ -23,6 +23,7 @@ use vault::{
 };
 
 use super::passphrase::{self, Purpose};
+use super::reveal;
 use super::settled::Settled;
 use crate::cli::Context;
 use crate::history::History;
@@ -191,7 +192,7 @@ fn tell_of_switch(context: &Context, history: &mut History, url: &StoreUrl) -> R
     let pending = overview(history, before.vault)?.pending;
     let ui = &context.ui;
     ui.status(format!(
-        "This machine syncs with {} now and switches to {url}.",
+        "This machine syncs with {} now. If all goes well it switches to {url}.",
         before.store
     ));
     ui.status(
@@ -498,7 +499,9 @@ fn show(
             pending: overview.pending,
             pending_known: is_known,
         });
-        words.forget();
+        if joined.recovery.is_some() {
+            reveal::in_json(ui, &words)?;
+        }
         return Ok(Exit::Ok);
     }
     let (did, next) = match joined.how {
@@ -528,13 +531,9 @@ fn show(
         )),
     }
     if let Some(phrase) = &joined.recovery {
-        ui.reveal("\nRecovery phrase. It opens the vault if the passphrase is forgotten. Write it down: it is shown only now.\n");
-        for line in phrase.split(' ').collect::<Vec<_>>().chunks(6) {
-            ui.reveal(format!("    {}", line.join(" ")));
-        }
-        ui.reveal("");
+        let title = "Recovery phrase. It opens the vault if the passphrase is forgotten. Write it down: it is shown only now.";
+        reveal::in_text(ui, &words, title, phrase)?;
     }
-    words.forget();
     ui.status(format!("Next: {next}"));
     Ok(Exit::Ok)
 }

@@ -7,11 +7,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use console::{Exit, Failure, Table};
+use console::{Exit, Failure, Table, Ui};
 use serde_json::json;
 use vault::{KdfCost, Rotation, Secret, SlotKind, Vault, VaultFile, new_recovery_phrase};
 
 use super::passphrase::{self, Purpose};
+use super::reveal;
 use super::settled::Settled;
 use crate::cli::Context;
 use crate::history::History;
@@ -125,8 +126,13 @@ fn rotate(
     let (vault, file) = opened(context, history)?;
     let question = "Make a new key? Every other device will ask for the new passphrase once. What is in the store already stays readable with the old key.";
     context.consent(question)?;
+    let words = Words::of(&context.paths, file.vault);
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
     if file.unlock(&passphrase).is_ok() {
+        // This very rotation was cut off after it came to hold: what is left of it is to show the words.
+        if let Some(phrase) = words.owed(&file, vault.keys()).filter(|_| file.epoch > 1) {
+            return tell(ui, &words, (&vault, &phrase));
+        }
         return Err(
             Failure::usage("the new passphrase is one that opens the vault already")
                 .hint("Choose another: who has the lost device may know the old one."),
@@ -137,35 +143,38 @@ fn rotate(
     let rotation = vault
         .begin_rotation(&file, &secrets, KdfCost::RECOMMENDED)
         .map_err(|error| failure_of(&error))?;
-    let words = Words::of(&context.paths, file.vault);
     words.keep(&phrase)?;
     let rotated = hold(context, &vault, &rotation)?;
-    let keys = &rotation.keys;
-    // Only after the description: a mark without it would lock everybody out.
+    // Only after the description: a mark without it would lock everybody out. And before the key file: until that says that the rotation
+    // is over, each command of this device leaves the mark if it is not there.
     let marked = context.block_on(async {
-        rotated
-            .mark_epoch()
-            .await
-            .map_err(|error| failure_of(&error))
+        let marked = rotated.mark_epoch().await;
+        marked.map_err(|error| failure_of(&error))
     });
-    if let Err(failure) = marked {
-        ui.warn(format!(
-            "the key is rotated, but devices that only push do not notice yet ({}): run `hx sync key rotate` again",
+    match marked {
+        Ok(()) => KeyFile::of(&context.paths, file.vault).write(&rotation.keys)?,
+        Err(failure) => ui.warn(format!(
+            "the key is rotated, but devices that only push do not notice yet ({}): this device's next sync tells them",
             failure.message()
-        ));
+        )),
     }
+    tell(ui, &words, (&rotated, &phrase))
+}
+
+/// Says that the rotation holds, and shows its words.
+fn tell(ui: &Ui, words: &Words, (vault, phrase): (&Vault, &str)) -> Result<Exit, Failure> {
+    let keys = vault.keys();
     if ui.is_json() {
-        ui.json(&json!({ "vault": file.vault, "epoch": keys.epoch(), "recovery_phrase": phrase }));
-        words.forget();
+        ui.json(
+            &json!({ "vault": keys.vault(), "epoch": keys.epoch(), "recovery_phrase": phrase }),
+        );
+        reveal::in_json(ui, words)?;
         return Ok(Exit::Ok);
     }
     ui.out(format!("Rotated: epoch {}.", keys.epoch()));
-    ui.reveal("\nNew recovery phrase. The old one no longer opens the vault. Write it down: it is shown only now.\n");
-    for line in phrase.split(' ').collect::<Vec<_>>().chunks(6) {
-        ui.reveal(format!("    {}", line.join(" ")));
-    }
-    words.forget();
-    ui.status("\nOn every other device: hx sync init --store URL, with the new passphrase.");
+    let title = "New recovery phrase. The old one no longer opens the vault. Write it down: it is shown only now.";
+    reveal::in_text(ui, words, title, phrase)?;
+    ui.status("On every other device: hx sync init --store URL, with the new passphrase.");
     Ok(Exit::Ok)
 }
 
@@ -188,7 +197,6 @@ fn hold(context: &Context, vault: &Vault, rotation: &Rotation) -> Result<Vault, 
     if let Err(failure) = held {
         return Err(unrotated(context, vault, failure));
     }
-    key_file.write(&rotation.keys)?;
     Ok(rotated)
 }
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use console::{Exit, Failure};
+use console::{Exit, Failure, human};
 use vault::Secret;
 
 use crate::cli::Context;
@@ -60,7 +60,8 @@ fn weigh(context: &Context, passphrase: &str) -> Result<(), Failure> {
         return Ok(());
     }
     context.ui.warn(format!(
-        "this passphrase has only {length} characters; whoever owns the store can guess it. Take {LENGTH_MIN} or more: four words are good"
+        "this passphrase has only {}; whoever owns the store can guess it. Take {LENGTH_MIN} or more: four words are good",
+        human::count(length as u64, "character")
     ));
     context.consent_on_terminal("Use it all the same?")
 }

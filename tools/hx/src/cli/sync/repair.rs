@@ -130,9 +130,9 @@ pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync, di
         human::count(report.republished, "record"),
         cost(sync.usage)
     ));
-    if !report.problems.is_empty() {
+    if !report.problems.is_empty() && !report.removed {
         ui.status(
-            "What this machine has of them is published again. Run `hx sync repair` on the devices that wrote them too; `hx sync verify` shows what is left.",
+            "What this machine has of them is published again. Run `hx sync repair` on the devices that wrote them too; `hx sync verify` shows what is left. If a device that wrote them is lost, or is this one before a reset, `hx sync devices remove DEVICE` takes its line over.",
         );
     }
 }

@@ -103,7 +103,8 @@ fn likeliest(known: &[u64], file: &[u64], origin: Origin) -> Aligned {
     if found.prefix == length && (found.suffix == length || length >= RUN_MIN) {
         return Aligned::after(length, length, true);
     }
-    let kept = kept_by_erasure(known, file).max(found.suffix);
+    let (erased, is_as_it_was) = kept_by_erasure(known, file);
+    let kept = erased.max(found.suffix);
     let runs = Runs::new(known, file);
     // Where the file goes on where the known entries end, what it repeats after that was run again.
     let outweighs = if kept > 0 {
@@ -114,9 +115,9 @@ fn likeliest(known: &[u64], file: &[u64], origin: Origin) -> Aligned {
     if outweighs {
         return runs.aligned(known, file);
     }
-    let is_certain =
+    let is_plain =
         kept >= RUN_MIN || kept == known.len() || (kept == 0 && !have_common(known, file));
-    Aligned::after(kept, length, is_certain)
+    Aligned::after(kept, length, is_plain && (is_as_it_was || kept > erased))
 }
 
 /// Whether an entry is in both.
@@ -171,31 +172,59 @@ fn borders(file: &[u64]) -> Vec<u32> {
 }
 
 /// How many entries at the beginning of a file without equals (`erasedups`) are what is left of the known ones: the last of each known
-/// text, in order, without those that stand further down again.
-fn kept_by_erasure(known: &[u64], file: &[u64]) -> usize {
+/// text, in order, without those that stand further down again. And whether nothing else but that explains it.
+fn kept_by_erasure(known: &[u64], file: &[u64]) -> (usize, bool) {
     let mut last: HashMap<u64, Option<usize>, IdHasher> =
         file.iter().map(|entry| (*entry, None)).collect();
     if last.len() < file.len() {
-        return 0;
+        return (0, true);
     }
     // From the end back: what is not in the file any more was cut off, with all before it, but for what was used again since.
+    let mut cut = 0;
     for (place, entry) in known.iter().enumerate().rev() {
         match last.get_mut(entry) {
             Some(seen) => _ = seen.get_or_insert(place),
-            None => break,
+            None => cut = cut.max(place + 1),
         }
     }
-    let places = file
+    let places: Vec<usize> = file
         .iter()
-        .map_while(|entry| last.get(entry).copied().flatten());
+        .map_while(|entry| last.get(entry).copied().flatten())
+        .collect();
     let mut before = None;
-    places
-        .take_while(|place| {
-            let follows = before.is_none_or(|before| before < *place);
-            before = Some(*place);
-            follows
-        })
-        .count()
+    let is_next = |place: &&usize| {
+        let follows = **place >= cut && before.is_none_or(|before| before < **place);
+        before = Some(**place);
+        follows
+    };
+    let kept = places.iter().take_while(is_next).count();
+    let edited = kept_but_for_edits(&places);
+    (kept.max(edited), kept >= edited)
+}
+
+/// The same where lines were edited or taken out by hand: then one stands elsewhere than it is known, or what stood before it is known all
+/// the same. Nothing after it counts but a long stretch in order, for whatever was run again stands at the end of the file in any order.
+fn kept_but_for_edits(places: &[usize]) -> usize {
+    let pairs: Vec<(u32, u32)> = places
+        .iter()
+        .enumerate()
+        .map(|(at, place)| (at as u32, *place as u32))
+        .collect();
+    let chosen = in_order(&pairs);
+    let mut end = chosen.len();
+    while end > 0 {
+        let mut begin = end - 1;
+        while begin > 0 && chosen[begin - 1].0 + 1 == chosen[begin].0 {
+            begin -= 1;
+        }
+        if end - begin >= RUNS_BELIEVED {
+            let kept = chosen[end - 1].0 + 1;
+            // What is out of order before it has to be little.
+            return if 4 * (kept - end) < end { kept } else { 0 };
+        }
+        end = begin;
+    }
+    0
 }
 
 /// Stretches of a file that the known entries have too, in the same order.

@@ -68,6 +68,9 @@ pub(super) async fn enter(
         .check_epoch()
         .await
         .map_err(|error| failure_of(&error))?;
+    // Whoever made the key may have been cut off before it was announced.
+    let announced = vault.announce_epoch().await;
+    announced.map_err(|error| failure_of(&error))?;
     if opened.standing == Standing::GaveUp {
         publish_anew(context, history, &vault)?;
     }
@@ -76,7 +79,7 @@ pub(super) async fn enter(
         false => How::Joined,
     };
     Ok(Entered {
-        recovery: Words::of(&context.paths, file.vault).owed(file),
+        recovery: Words::of(&context.paths, file.vault).owed(file, &opened.keys),
         keys: opened.keys,
         how,
         had_key: opened.had_key,

@@ -229,6 +229,54 @@ fn a_history_that_was_cut_and_lost_a_line_near_its_beginning_adds_only_its_end()
     assert_eq!(report.added, 1, "{report:?}");
 }
 
+/// What `erasedups` makes of a history: each command once, where it was run last.
+fn erased(file: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for line in file.iter().rev() {
+        if !kept.contains(line) {
+            kept.push(line.clone());
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+fn adds(history: &mut History, file: &[String]) -> u64 {
+    import(history, ".bash_history", file.join("\n")).added
+}
+
+#[test]
+fn a_history_with_an_edited_line_adds_only_its_end_once_its_equals_are_erased() {
+    for seed in 0..20_u64 {
+        let number = |n: u64| (n + seed * 1000).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        let mut file: Vec<String> = (0..500)
+            .map(|n| format!("cmd {}", number(n) % 61))
+            .collect();
+        // One that is there once, and goes: nothing of what stands before it is unknown by that.
+        file[260] = "typed once, with a secret".into();
+        let mut history = History::in_memory().expect("open");
+        adds(&mut history, &file);
+        file[250 + seed as usize] = "redacted".into();
+        file.push("n5".into());
+        assert_eq!(adds(&mut history, &file), 2, "{seed}");
+        let mut file = erased(&file);
+        file.push("n6".into());
+        assert_eq!(adds(&mut history, &file), 1, "{seed}");
+        assert_eq!(adds(&mut history, &file), 0, "{seed}");
+    }
+}
+
+#[test]
+fn what_was_run_again_stays_although_the_known_ones_go_on_behind_it() {
+    let mut file: Vec<String> = (0..100).map(|n| format!("cmd {n}")).collect();
+    let mut history = History::in_memory().expect("open");
+    adds(&mut history, &file);
+    for again in [5, 99] {
+        file.push(format!("cmd {again}"));
+    }
+    assert_eq!(adds(&mut history, &erased(&file)), 2);
+}
+
 #[test]
 fn a_long_history_is_aligned_in_a_moment() {
     let line = |n: u32| format!("command {}\n", n.wrapping_mul(2_654_435_761) % 40_000);

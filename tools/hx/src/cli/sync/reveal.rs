@@ -1,0 +1,43 @@
+//! Showing recovery words: the one thing that a command must not take back once it is made.
+//!
+//! What must hold: words stay in their file until they have arrived where a person can read them, as far as that can be told; if they
+//! have not, the command fails and says how to see them.
+//! What it deliberately does not do: show them twice.
+
+use console::{Exit, Failure, Ui};
+
+use crate::sync::Words;
+
+/// Shows words on stderr, under a line that says what they are.
+pub(super) fn in_text(ui: &Ui, words: &Words, title: &str, phrase: &str) -> Result<(), Failure> {
+    let lines: Vec<_> = phrase.split(' ').collect();
+    let lines: Vec<_> = lines.chunks(6).map(|line| line.join(" ")).collect();
+    let text = format!("\n{title}\n\n    {}\n", lines.join("\n    "));
+    ui.reveal(text).map_err(|error| unseen(words, &error))?;
+    words.forget();
+    Ok(())
+}
+
+/// Shows the words that are in the JSON document.
+pub(super) fn in_json(ui: &Ui, words: &Words) -> Result<(), Failure> {
+    ui.reveal_json().map_err(|error| unseen(words, &error))?;
+    words.forget();
+    Ok(())
+}
+
+fn unseen(words: &Words, error: &std::io::Error) -> Failure {
+    let exit = match error.kind() {
+        std::io::ErrorKind::StorageFull => Exit::DiskFull,
+        _ => Exit::Partial,
+    };
+    Failure::new(
+        exit,
+        "the recovery words could not be shown; everything else was done",
+    )
+    .cause(error)
+    .kind("words-not-shown")
+    .hint(format!(
+        "Nothing is lost: they are kept in {} until they were shown. Run `hx sync init` on a terminal: it shows them.",
+        words.path().display()
+    ))
+}
