@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: copy, journal or switch. The engine does, over the plan and the ledger of this crate.
 
+pub mod again;
 pub mod apart;
 pub mod choose;
 pub mod command;

@@ -21,6 +21,7 @@ use crate::db::{Change, DbErrorKind, Switched};
 use crate::leftover;
 use crate::plan::Context;
 use crate::report::{show_exceptions, write_json};
+use crate::run::again;
 use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::failures::{database_failure, journal_failure, run_failure};
@@ -100,7 +101,11 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         .await
         .map_err(|error| run_failure(&error, &again(&session, &record)))?;
     watch.finish();
+    let changed = again::still_changed(&session, &journal).await?;
+    rows.checked += changed.len() as u64;
+    rows.differing += changed.len() as u64;
     let mut exceptions = rows.exceptions;
+    exceptions.extend(changed);
     exceptions.append(&mut objects.exceptions);
     let leftover = tokio::select! {
         biased;
@@ -272,7 +277,11 @@ async fn check_batch(
             key: blob.map(|blob| blob.key.clone()).unwrap_or_default(),
             kind,
             message,
-            remedy: "nothing, if the application or a person changed it on purpose; else --rollback mends what it can".into(),
+            remedy: match entry.state.is_switched() {
+                true => "nothing, if the application or a person changed it on purpose; else --rollback mends what it can",
+                false => "if an older state of the database was restored, roll this run back again: that brings each row back whose file is there, or whose object is",
+            }
+            .into(),
         });
     }
     Ok(())

@@ -237,7 +237,7 @@ fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
     Some(record.summary)
 }
 
-/// The newest run that has something to undo, else the newest at all. Where no run began in this state directory, also one of which only the bucket
+/// The newest run that has something to undo, else the newest that is undone, else the newest at all. Where no run began in this state directory, also one of which only the bucket
 /// keeps the journal: a directory that has runs of its own knows what is its own.
 async fn newest(session: &Session) -> Result<RunFiles, Failure> {
     let mut runs = all(session)?;
@@ -269,7 +269,14 @@ async fn newest(session: &Session) -> Result<RunFiles, Failure> {
         say_taken(session, &newer.files);
         return Ok(newer.files.clone());
     }
-    match with_work.or(runs.first()) {
+    // One that moved something and is undone: what its rollback left alone, or a restored database holds again, only its journal knows.
+    let has_undone = |(_, summary): &&(RunFiles, Option<Summary>)| {
+        summary
+            .as_ref()
+            .is_some_and(|summary| summary.counts.reverted > 0)
+    };
+    let undone = || runs.iter().find(has_undone);
+    match with_work.or_else(undone).or(runs.first()) {
         Some((files, _)) => Ok(files.clone()),
         None => Err(no_run(session, &in_bucket)),
     }

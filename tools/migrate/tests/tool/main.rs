@@ -19,6 +19,7 @@ mod newest;
 mod order;
 mod places;
 mod random;
+mod restored;
 mod snapshots;
 mod spelled;
 mod state;
