@@ -101,11 +101,7 @@ pub async fn run(mut session: Session, file: Option<&Path>) -> Result<Exit, Fail
         .await
         .map_err(|error| run_failure(&error, &again(&session, &record)))?;
     watch.finish();
-    let changed = again::still_changed(&session, &journal).await?;
-    rows.checked += changed.len() as u64;
-    rows.differing += changed.len() as u64;
     let mut exceptions = rows.exceptions;
-    exceptions.extend(changed);
     exceptions.append(&mut objects.exceptions);
     let leftover = tokio::select! {
         biased;
@@ -203,7 +199,7 @@ struct Rows {
     exceptions: Vec<Exception>,
 }
 
-/// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old.
+/// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old. What a rollback left alone differs.
 async fn check_rows(
     session: &Session,
     journal: &Journal,
@@ -225,7 +221,12 @@ async fn check_rows(
             return Ok(());
         }
     }
-    check_batch(session, &mut batch, rows).await
+    check_batch(session, &mut batch, rows).await?;
+    let changed = again::still_changed(session, journal).await?;
+    rows.checked += changed.len() as u64;
+    rows.differing += changed.len() as u64;
+    rows.exceptions.extend(changed);
+    Ok(())
 }
 
 /// The change of the item's own row, in the direction that is in effect.

@@ -1,4 +1,4 @@
-//! Rows of a run that is rolled back, or was to be: which of them hold its new path again, and which hold something else.
+//! Rows of a run that is rolled back, was to be, or was cut off: which of them hold its new path (again), and which hold something else.
 //!
 //! What must hold: a row counts as held again only if the journal of no other run, here or in the bucket, says that it brought it there; what a rollback
 //! found changed by hand is named each time until the row is back or gone.
@@ -123,6 +123,23 @@ pub async fn still_changed(
     });
     answered.await?;
     Ok(found)
+}
+
+/// Counts the items in the middle of a step by what their rows hold: how many are switched over, and how many are back or never were. After a process
+/// was killed the journal does not know.
+///
+/// # Errors
+/// If rows or journal cannot be read.
+pub async fn between(session: &Session, journal: &Journal) -> Result<(u64, u64), Failure> {
+    let (mut switched, mut back) = (0, 0);
+    let entries = journal.entries(|state| matches!(state, State::Committing | State::Reverting));
+    let answered = asked(session, entries, |entry, _, answer| match answer {
+        Switched::AlreadyDone => switched += 1,
+        _ if entry.state == State::Reverting => back += 1,
+        _ => {}
+    });
+    answered.await?;
+    Ok((switched, back))
 }
 
 /// Asks of each item what its own row holds.

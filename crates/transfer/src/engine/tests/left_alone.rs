@@ -247,7 +247,9 @@ async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
             objects: MadeObjects::Remove,
             ..RollbackOptions::default()
         };
-        let _ = Engine::new(parts(Steps::all()).await).rollback(undo).await;
+        let _ = Engine::new(parts(Steps::all()).await)
+            .rollback(undo.clone())
+            .await;
         store.heal();
         let report = Engine::new(parts(Steps::all()).await).rollback(undo).await;
         let report = report.expect("rolls back");
