@@ -57,7 +57,7 @@ pub enum RunErrorKind {
     Plan,
     /// The source failed as a whole: a full disk, a store that cannot be reached.
     Source,
-    /// The target store failed.
+    /// The target store failed, or the one that keeps the journal's copy.
     Store,
     /// The ledger failed.
     Ledger,
@@ -198,7 +198,7 @@ impl fmt::Display for RunError {
         f.write_str(match self.kind {
             RunErrorKind::Plan => "the run stopped: planning failed",
             RunErrorKind::Source => "the run stopped: the source failed",
-            RunErrorKind::Store => "the run stopped: the target store failed",
+            RunErrorKind::Store => "the run stopped: the store failed",
             RunErrorKind::Ledger => "the run stopped: the switch of a batch is not certain",
             RunErrorKind::Journal => "the run stopped: its journal failed",
             RunErrorKind::Mismatch => "the run stopped: the journal does not fit",

@@ -87,7 +87,7 @@ struct Known {
     settled: Settled,
 }
 
-/// The files that the journals here have moved and whose rows still name the objects. A journal that cannot be read tells nothing.
+/// The files that the journals here have moved and whose rows name the objects, still or again. A journal that cannot be read tells nothing.
 async fn migrated(session: &Session, listing: Option<Arc<Listing>>) -> Result<Known, Failure> {
     let mut known = Known {
         listing,
@@ -97,7 +97,13 @@ async fn migrated(session: &Session, listing: Option<Arc<Listing>>) -> Result<Kn
         let Ok(journal) = Journal::read_only(&files.journal) else {
             continue;
         };
-        let is_here = |state| matches!(state, State::Committed | State::Removing);
+        // What is undone the rows name again if an older state of the database was restored.
+        let is_here = |state| {
+            matches!(
+                state,
+                State::Committed | State::Removing | State::Reverted | State::Undone
+            )
+        };
         let mut entries = journal.entries(is_here);
         loop {
             let batch: Vec<Entry> = entries.by_ref().take(BATCH).flatten().collect();

@@ -7,6 +7,7 @@
 
 pub mod args;
 pub mod exits;
+mod pairs;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,8 @@ use crate::run::session::{self, Session};
 use crate::run::wording::Wording;
 use crate::settings::Settings;
 use crate::{
-    audit_files, delete, dry, quickstart, report, rollback, run, status, storage_test, verify,
+    audit_files, delete, dry, quickstart, report::place, rollback, run, status, storage_test,
+    verify,
 };
 use args::{ActionArgs, ColorArg, CommandLine, OutputArgs, QuickstartArgs, Word};
 
@@ -67,6 +69,7 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
             ),
         );
     }
+    pairs::check(&line)?;
     let level = if line.output.verbose { "info" } else { "warn" };
     // A second start within one process (tests) keeps the first log.
     let _ = init_logging(level, env);
@@ -97,7 +100,7 @@ async fn act(line: CommandLine, ui: Ui, settings: Settings) -> Result<Exit, Fail
     );
     let _hearing = run::hear(&ui, left)?;
     if let Some(path) = &line.run.report {
-        report::check_place(path)?;
+        place::check(path, &settings)?;
     }
     if line.action.test_storage {
         let mapping = session::mapping(&settings)?;
@@ -130,7 +133,7 @@ async fn act(line: CommandLine, ui: Ui, settings: Settings) -> Result<Exit, Fail
         ActionArgs {
             rollback_status: true,
             ..
-        } => status::rollback_status(&session),
+        } => status::rollback_status(&session).await,
         ActionArgs { status: true, .. } => status::run(&session).await,
         ActionArgs {
             delete_source: true,

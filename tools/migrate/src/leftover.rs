@@ -13,14 +13,15 @@ use std::sync::Arc;
 use console::{Failure, Ui, human};
 use transfer::{Exception, ExceptionKind, Journal, KeySet, State};
 
-use known::{Known, Undo};
+use known::{Known, Undo, Why};
 
 use crate::cli::args::DirectionArg;
 use crate::db::{Page, Row, Which};
 use crate::keys;
 use crate::mapping::Table;
 use crate::resolve::Paths;
-use crate::run::failures::database_failure;
+use crate::rollback::add_new;
+use crate::run::failures::{database_failure, journal_failure};
 use crate::run::session::Session;
 
 /// Rows are read so many at a time.
@@ -43,12 +44,7 @@ pub struct Leftover {
 impl Leftover {
     /// Adds the rows to a list of exceptions, those that are in it already left out; says how many others there are.
     pub fn add_to(self, exceptions: &mut Vec<Exception>, ui: &Ui) {
-        let named: std::collections::HashSet<String> = exceptions
-            .iter()
-            .map(|exception| exception.item.clone())
-            .collect();
-        let new = self.rows.into_iter();
-        exceptions.extend(new.filter(|row| !named.contains(&row.item)));
+        add_new(exceptions, self.rows);
         if self.unlisted > 0 {
             ui.warn(format!(
                 "{} in the bucket that no journal explains are listed, {} more are not",
@@ -70,9 +66,9 @@ impl Leftover {
         if others.brought.contains(&suspect.id) {
             return;
         }
-        let again = others.to_be_repeated(&suspect.id);
+        let why = others.why(&suspect.id);
         match self.rows.len() < LISTED_MAX {
-            true => self.rows.push(suspect.exception(again)),
+            true => self.rows.push(suspect.exception(why)),
             false => self.unlisted += 1,
         }
     }
@@ -121,7 +117,14 @@ async fn in_bucket(
             after = Some(last.key.clone());
             for row in rows.iter().filter(|row| paths_seen.insert(&row.path)) {
                 let id = session.mapping.row_name(table, &row.key);
-                match look_at(journal.state(&id), || local_file(table, paths, row)) {
+                let state = journal.state(&id);
+                let own = match state.is_some_and(may_be_back) {
+                    true => journaled_file(journal, &id)?,
+                    false => None,
+                };
+                match look_at(state, || {
+                    own.clone().or_else(|| local_file(table, paths, row))
+                }) {
                     Seen::Explained => {}
                     Seen::OfOthers => found.of_others += 1,
                     Seen::Suspect(source) => {
@@ -156,12 +159,25 @@ fn look_at(state: Option<State>, local_file: impl Fn() -> Option<String>) -> See
             Some(source) => Seen::Suspect(Some(source)),
             None => Seen::OfOthers,
         },
-        // By the journal it is back, or was never switched.
-        Some(State::Reverted | State::Undone | State::Planned | State::Stored) => {
-            Seen::Suspect(local_file())
-        }
+        Some(state) if may_be_back(state) => Seen::Suspect(local_file()),
         Some(_) => Seen::Explained,
     }
+}
+
+/// By the journal it is back, or was never switched.
+fn may_be_back(state: State) -> bool {
+    matches!(
+        state,
+        State::Reverted | State::Undone | State::Planned | State::Stored
+    )
+}
+
+/// The file that the journal says an object was made from, if it is there: the application may have named it otherwise than it does now.
+fn journaled_file(journal: &Journal, id: &str) -> Result<Option<String>, Failure> {
+    let entry = journal.find(id).map_err(|error| journal_failure(&error))?;
+    let blob = entry.and_then(|entry| entry.item.blobs.into_iter().next());
+    let is_there = |source: &String| std::fs::metadata(source).is_ok_and(|found| found.is_file());
+    Ok(blob.map(|blob| blob.source).filter(is_there))
 }
 
 /// The file from which the object was made, if it is there and as long as the row says.
@@ -181,14 +197,20 @@ struct Suspect {
 }
 
 impl Suspect {
-    fn exception(self, again: Option<&Undo>) -> Exception {
-        let file = self.source.as_deref().unwrap_or("gone");
-        let (why, remedy) = match again {
-            Some(undo) => (
-                format!(
-                    "the run {} moved it: when that was rolled back the row had been changed by hand",
-                    undo.run
-                ),
+    fn exception(self, why: Option<(Why, &Undo)>) -> Exception {
+        let file = self.source.as_deref().unwrap_or("not in its place");
+        let (why, remedy) = match why {
+            Some((why, undo)) => (
+                match why {
+                    Why::ChangedByHand => format!(
+                        "the run {} moved it: when that was rolled back the row had been changed by hand",
+                        undo.run
+                    ),
+                    Why::Undone => format!(
+                        "the run {} moved it and was rolled back: the database, it seems, was restored as it was between",
+                        undo.run
+                    ),
+                },
                 format!("roll that run back again: {}", undo.command),
             ),
             None => (

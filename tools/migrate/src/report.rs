@@ -4,6 +4,8 @@
 //!
 //! What it deliberately does not do: decide how the command ends.
 
+pub mod place;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -207,26 +209,7 @@ pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
             &error,
         )
     })?;
-    store::file::atomic_write(path, &bytes)
-        .map_err(|error| Failure::io("write the report", path, &error))
-}
-
-/// Makes sure, before anything is done, that the file of `--report` can be written.
-///
-/// # Errors
-/// If its directory is not there or takes no files, or a directory has the name.
-pub fn check_place(path: &Path) -> Result<(), Failure> {
-    const HINT: &str =
-        "name a file in a directory that is there and may be written; nothing was done yet";
-    if path.is_dir() {
-        return Err(
-            Failure::usage(format!("--report {} is a directory", path.display())).hint(HINT),
-        );
-    }
-    // A temporary file in its directory, which is gone again when this returns.
-    store::file::AtomicFile::create(path)
-        .map(drop)
-        .map_err(|error| Failure::io("write the report", path, &error).hint(HINT))
+    place::write(path, &bytes)
 }
 
 /// Shows exceptions by kind, each with its reason; a remedy once below those that it is for.

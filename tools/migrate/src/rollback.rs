@@ -2,7 +2,7 @@
 //!
 //! What must hold: a file that is gone is downloaded and checked before its row goes back; an object is deleted only while the
 //! local bytes are there and equal. An object, a copy in another bucket or a file on the disk goes only if it is still what the run made
-//! and no row names it. A run is not undone below a later one that moved the same rows. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
+//! and no row names it. What a run that is undone had switched and a restored older database holds again is undone once more. A run is not undone below a later one that moved the same rows. Undoing again goes on where it stopped. A row that is still switched is listed, whatever the
 //! journal knows of it, and then the command does not end with 0. Where another database may have the rows of the run, its objects stay.
 //!
 //! What it deliberately does not do: touch what the run did not make; remove the copies in another bucket unasked. No row says which bucket the
@@ -11,10 +11,11 @@
 use std::path::Path;
 
 use console::{Exit, Failure, human};
-use transfer::{Ended, MadeObjects, Report, RollbackOptions, State};
+use transfer::{Ended, Exception, KeySet, MadeObjects, Report, RollbackOptions, State};
 
 use crate::cli::args::DirectionArg;
 use crate::leftover;
+use crate::run::again;
 use crate::run::apart::check_apart;
 use crate::run::command;
 use crate::run::existing::{self, Named, OnlyInBucket, Purpose};
@@ -54,13 +55,17 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         check_apart(&bench.session).await?;
     }
     let next = go_on(&bench);
+    options.again = again::switched_again(&bench.session, &bench.journal).await?;
+    let objects = options.objects;
     let mut report = bench
         .work(RunState::RollingBack, &next, |engine| {
             engine.rollback(options)
         })
         .await?;
-    let state = state_after(&bench, &report, options);
+    let state = state_after(&bench, &report, objects);
     if report.ended == Ended::Complete {
+        let changed = again::still_changed(&bench.session, &bench.journal).await?;
+        add_new(&mut report.exceptions, changed);
         let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
         left.add_to(&mut report.exceptions, &bench.session.ui);
     }
@@ -82,11 +87,19 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     bench.show(report, state, exit, next)?;
     match doubt {
         Some(doubt) => name_kept(&bench, doubt, n_kept),
-        None if state == RunState::RolledBack => name_copies(&bench, options),
+        None if state == RunState::RolledBack => name_copies(&bench, objects),
         None => {}
     }
     name_earlier_runs(&bench).await?;
     Ok(exit)
+}
+
+/// Adds exceptions of items that have none yet.
+pub fn add_new(exceptions: &mut Vec<Exception>, more: Vec<Exception>) {
+    let named = exceptions.iter().map(|exception| exception.item.clone());
+    let named = std::collections::HashSet::<String>::from_iter(named);
+    let new = more.into_iter().filter(|one| !named.contains(&one.item));
+    exceptions.extend(new);
 }
 
 /// Finds why another database may have the rows of the run, if something says so. Copies between buckets go only by `--remove-copies`, by which a person
@@ -126,7 +139,10 @@ pub fn options(session: &Session) -> RollbackOptions {
             MadeObjects::Remove
         }
     };
-    RollbackOptions { objects }
+    RollbackOptions {
+        objects,
+        again: KeySet::new(),
+    }
 }
 
 /// Fails if `--remove-copies` is typed where nothing is between buckets.
@@ -144,9 +160,9 @@ pub fn check_between(session: &Session) -> Result<(), Failure> {
     )
 }
 
-fn name_copies(bench: &Workbench, options: RollbackOptions) {
+fn name_copies(bench: &Workbench, objects: MadeObjects) {
     let n = bench.journal.tally().of(State::Reverted);
-    if options.objects != MadeObjects::Keep || n == 0 {
+    if objects != MadeObjects::Keep || n == 0 {
         return;
     }
     let parameters = &bench.record.summary.parameters;
@@ -180,9 +196,9 @@ fn go_on(bench: &Workbench) -> String {
 
 /// A run of which something is left that the next rollback is to finish is not rolled back: without a file's name it would undo an older one. What
 /// is kept on purpose is not left.
-fn state_after(bench: &Workbench, report: &Report, options: RollbackOptions) -> RunState {
+fn state_after(bench: &Workbench, report: &Report, objects: MadeObjects) -> RunState {
     let n_open = bench.journal.tally().of(State::Reverted);
-    if report.ended != Ended::Complete || (options.objects != MadeObjects::Keep && n_open > 0) {
+    if report.ended != Ended::Complete || (objects != MadeObjects::Keep && n_open > 0) {
         return RunState::RollingBack;
     }
     match record::state_of(&bench.journal) {

@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: copy, journal or switch. The engine does, over the plan and the ledger of this crate.
 
+pub mod again;
 pub mod apart;
 pub mod choose;
 pub mod command;
@@ -39,6 +40,7 @@ use transfer::{
 use crate::cli::args::DirectionArg;
 use crate::reconcile::Balance;
 use crate::report::{self, RunReport};
+use crate::rollback::add_new;
 use crate::state::RunState;
 use crate::witness::Witness;
 use failures::{database_failure, journal_failure, run_failure};
@@ -68,6 +70,7 @@ pub async fn run(mut session: Session) -> Result<Exit, Failure> {
     parts::check_upload(&session, &parts::paths(&session)?)?;
     crate::rollback::check_between(&session)?;
     session.check_user().await?;
+    choose::check_bucket(&session).await?;
     // A store that cannot be reached is found out before a run begins that would have to be resumed.
     // It is asked for what probes of a killed process have left, which is cleared away.
     session.target().await?.clear_probes().await?;
@@ -210,7 +213,7 @@ impl Migration {
         if let Some(failure) = self.missing(balance.as_ref()) {
             let remedy =
                 "check the store, and what stands before it (--test-storage), then run again";
-            return Err(self.undo(failure, remedy).await?);
+            return Err(self.undo(failure, remedy, exceptions).await?);
         }
         let is_odd = exceptions
             .iter()
@@ -295,7 +298,9 @@ impl Migration {
             }
             _ => "see the exceptions of the report, mend their causes, then run again",
         };
-        Err(self.undo(failure, remedy).await?)
+        let mut why = exceptions;
+        add_new(&mut why, error.report().exceptions.clone());
+        Err(self.undo(failure, remedy, why).await?)
     }
 
     /// With `--enable-rollback`, says that objects are gone to which this run has switched rows: then they were never there, whatever the store said.
@@ -319,8 +324,13 @@ impl Migration {
         Some(Failure::new(Exit::Corrupt, message).kind("verification"))
     }
 
-    /// Rolls the run back for what is wrong with it; returns that, with how the rollback went.
-    async fn undo(&mut self, failure: Failure, remedy: &str) -> Result<Failure, Failure> {
+    /// Rolls the run back for what is wrong with it, and lists that with what the rollback left; returns the failure, with how that went.
+    async fn undo(
+        &mut self,
+        failure: Failure,
+        remedy: &str,
+        mut why: Vec<Exception>,
+    ) -> Result<Failure, Failure> {
         self.session.ui.warn(format!(
             "{failure}. The run is rolled back, as --enable-rollback asks."
         ));
@@ -337,9 +347,10 @@ impl Migration {
             Ended::Complete => record::state_of(&self.journal),
             _ => RunState::RollingBack,
         };
-        self.record.name(undone.exceptions.iter());
+        why.extend(undone.exceptions.iter().cloned());
+        self.record.name(why.iter());
         self.record.save(state, &self.journal)?;
-        let report = self.report(state, failure.exit(), undone.exceptions.clone());
+        let report = self.report(state, failure.exit(), why);
         let next = report.next.clone();
         self.show(report)?;
         let how = match (state, undone.is_clean()) {

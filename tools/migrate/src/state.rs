@@ -21,7 +21,7 @@ use transfer::Exception;
 use crate::run::command::quoted;
 
 /// What the names of all state files begin with: the guide's commands look for it.
-const STEM: &str = "migration_state_";
+pub(crate) const STEM: &str = "migration_state_";
 
 /// The copy of the newest summary.
 const LATEST: &str = "migration_state_LATEST.json";
@@ -207,8 +207,14 @@ impl StateDir {
             };
             failure.hint("name another with --state-dir or MIGRATION_STATE_DIR")
         })?;
+        Ok(Self::at(path))
+    }
+
+    /// Names the directory for who only looks: one that is missing stays so, and has no runs.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { path })
+        Self { path }
     }
 
     /// Returns the directory.
@@ -406,6 +412,19 @@ impl Parameters {
     #[must_use]
     pub fn differs_in_database_only(&self, other: &Parameters) -> bool {
         self.difference(other).is_some() && self.over_database_of(other).difference(other).is_none()
+    }
+
+    /// Tells whether both go the same way over one database, and nothing but a bucket differs.
+    #[must_use]
+    pub fn differs_in_bucket_only(&self, other: &Parameters) -> bool {
+        let mut there = self.clone();
+        if !self.is_from_disk() {
+            there.source.clone_from(&other.source);
+        }
+        if !self.is_to_disk() {
+            there.target.clone_from(&other.target);
+        }
+        self.difference(other).is_some() && there.difference(other).is_none()
     }
 
     /// Says in what another run's parameters differ; none if it may go on with this run.

@@ -9,11 +9,13 @@ use serde::Serialize;
 use transfer::Journal;
 
 use crate::db::Count;
+use crate::run::again;
 use crate::run::command;
 use crate::run::existing;
 use crate::run::failures::database_failure;
+use crate::run::record::Record;
 use crate::run::session::Session;
-use crate::state::{Flags, Summary};
+use crate::state::{Flags, RunState, Summary};
 
 #[derive(Serialize)]
 struct Status {
@@ -33,7 +35,7 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
         database: session.database.info().place.clone(),
         state_dir: session.state.path().display().to_string(),
         tables: counts.map_err(|error| database_failure(&error))?,
-        runs: summaries(session)?,
+        runs: summaries(session).await?,
     };
     if session.ui.is_json() {
         session.ui.json(&status);
@@ -61,12 +63,16 @@ pub async fn run(session: &Session) -> Result<Exit, Failure> {
 /// Runs `--rollback-status`.
 ///
 /// # Errors
-/// If the state directory cannot be read.
-pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
-    let mut runs = summaries(session)?;
+/// If database or state directory cannot be read.
+pub async fn rollback_status(session: &Session) -> Result<Exit, Failure> {
+    let mut runs = summaries(session).await?;
     let can_be_undone =
         |summary: &Summary| existing::can_be_undone(&session.state.files(&summary.run), summary);
-    runs.retain(|summary| can_be_undone(summary) || summary.counts.reverted > 0);
+    let was_undone = |summary: &Summary| {
+        let is_back = matches!(summary.state, RunState::RollingBack | RunState::RolledBack);
+        is_back || summary.counts.reverted > 0
+    };
+    runs.retain(|summary| can_be_undone(summary) || was_undone(summary));
     if session.ui.is_json() {
         session.ui.json(&serde_json::json!({ "runs": runs }));
         return Ok(Exit::Ok);
@@ -83,7 +89,8 @@ pub fn rollback_status(session: &Session) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn summaries(session: &Session) -> Result<Vec<Summary>, Failure> {
+/// The runs as they stand: of one that is not at its end the journal knows more than its summary, and of what was under way the rows.
+async fn summaries(session: &Session) -> Result<Vec<Summary>, Failure> {
     let mut found = vec![];
     for (files, summary) in existing::all(session)? {
         if let Err(error) = Journal::header_of(&files.journal) {
@@ -97,7 +104,18 @@ fn summaries(session: &Session) -> Result<Vec<Summary>, Failure> {
                 session.typed()
             ));
         }
-        found.extend(summary);
+        let Some(mut summary) = summary else { continue };
+        if summary.state.is_unfinished()
+            && let Ok(journal) = Journal::read_only(&files.journal)
+        {
+            let mut record = Record::open(session, &files, &journal)?;
+            record.count(&journal);
+            let (switched, back) = again::between(session, &journal).await?;
+            record.summary.counts.committed += switched;
+            record.summary.counts.reverted += back;
+            summary.counts = record.summary.counts;
+        }
+        found.push(summary);
     }
     Ok(found)
 }

@@ -21,6 +21,7 @@ use crate::db::{Change, DbErrorKind, Switched};
 use crate::leftover;
 use crate::plan::Context;
 use crate::report::{show_exceptions, write_json};
+use crate::run::again;
 use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
 use crate::run::failures::{database_failure, journal_failure, run_failure};
@@ -198,7 +199,7 @@ struct Rows {
     exceptions: Vec<Exception>,
 }
 
-/// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old.
+/// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old. What a rollback left alone differs.
 async fn check_rows(
     session: &Session,
     journal: &Journal,
@@ -220,7 +221,12 @@ async fn check_rows(
             return Ok(());
         }
     }
-    check_batch(session, &mut batch, rows).await
+    check_batch(session, &mut batch, rows).await?;
+    let changed = again::still_changed(session, journal).await?;
+    rows.checked += changed.len() as u64;
+    rows.differing += changed.len() as u64;
+    rows.exceptions.extend(changed);
+    Ok(())
 }
 
 /// The change of the item's own row, in the direction that is in effect.
@@ -272,7 +278,11 @@ async fn check_batch(
             key: blob.map(|blob| blob.key.clone()).unwrap_or_default(),
             kind,
             message,
-            remedy: "nothing, if the application or a person changed it on purpose; else --rollback mends what it can".into(),
+            remedy: match entry.state.is_switched() {
+                true => "nothing, if the application or a person changed it on purpose; else --rollback mends what it can",
+                false => "if an older state of the database was restored, roll this run back again: that brings each row back whose file is there, or whose object is",
+            }
+            .into(),
         });
     }
     Ok(())

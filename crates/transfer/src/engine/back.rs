@@ -32,7 +32,7 @@ pub(super) async fn rollback(
     shared: Arc<Shared>,
     options: RollbackOptions,
 ) -> Result<Report, RunError> {
-    let outcome = backward(&shared, options).await;
+    let outcome = backward(&shared, &options).await;
     match outcome {
         Ok(ended) => {
             shared.report().ended = ended;
@@ -43,7 +43,7 @@ pub(super) async fn rollback(
     .map_err(|error| error.with_report(shared.report_now()))
 }
 
-async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ended, RunError> {
+async fn backward(shared: &Arc<Shared>, options: &RollbackOptions) -> Result<Ended, RunError> {
     shared.begin("rollback")?;
     plan::abort_uploads(shared).await?;
     shared.observer.event(Event::Phase("switching back"));
@@ -57,16 +57,25 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
     let unsettled = shared.journal.places(unsettled);
     let size = shared.limits.batch.max(1);
     let lost = shared.journal.places_lost_on_the_way_back();
-    let batches = unsettled.chunks(size).map(|places| (places, false));
-    let again = lost.chunks(size).map(|places| (places, true));
-    for (places, was_lost) in batches.chain(again) {
+    let undone = match options.again.is_empty() {
+        true => Vec::new(),
+        false => shared
+            .journal
+            .places(|state| matches!(state, State::Reverted | State::Undone)),
+    };
+    let batches = unsettled.chunks(size).map(|places| (places, Was::Open));
+    let batches = batches.chain(lost.chunks(size).map(|places| (places, Was::Lost)));
+    let batches = batches.chain(undone.chunks(size).map(|places| (places, Was::Undone)));
+    for (places, was) in batches {
         if shared.stop.is_raised() {
             return Ok(Ended::Stopped);
         }
-        let mut entries = read(shared, places.to_vec()).await?;
-        if was_lost {
-            entries = only_named(shared, entries).await?;
-        }
+        let entries = read(shared, places.to_vec()).await?;
+        let entries = match was {
+            Was::Open => entries,
+            Was::Lost => only_named(shared, entries).await?,
+            Was::Undone => only_again(shared, entries, &options.again).await?,
+        };
         let good = make_good(shared, entries).await?;
         switch_back(shared, good, &mut checked).await?;
     }
@@ -76,6 +85,28 @@ async fn backward(shared: &Arc<Shared>, options: RollbackOptions) -> Result<Ende
     }
     shared.observer.event(Event::Phase("removing objects"));
     remove_objects(shared, &checked).await
+}
+
+/// How far an item was when a rollback began.
+#[derive(Clone, Copy)]
+enum Was {
+    Open,
+    Lost,
+    Undone,
+}
+
+/// Leaves only items that are switched over again and of which it is known what was stored.
+async fn only_again(
+    shared: &Shared,
+    mut entries: Vec<Entry>,
+    again: &KeySet,
+) -> Result<Vec<Entry>, RunError> {
+    let is_known = |entry: &Entry| entry.stored.iter().any(Option::is_some);
+    entries.retain(|entry| again.contains(&entry.item.id) && is_known(entry));
+    let standing = shared.standing(&items_of(&entries)).await?;
+    let entries = entries.into_iter().zip(standing);
+    let switched = entries.filter(|(_, standing)| *standing == Standing::Switched);
+    Ok(switched.map(|(entry, _)| entry).collect())
 }
 
 /// Leaves only items whose objects a row names: of those that somebody had changed, which were told then, these are not settled.

@@ -29,6 +29,7 @@ pub use steps::Steps;
 use crate::error::{PlanError, RunError};
 use crate::item::Item;
 use crate::journal::Journal;
+use crate::keyset::KeySet;
 use crate::ledger::Ledger;
 use crate::limits::{Limits, Proof};
 use crate::observer::Observer;
@@ -88,10 +89,13 @@ pub struct Mirror {
 }
 
 /// How a run is undone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct RollbackOptions {
     /// What becomes of the objects that the run made.
     pub objects: MadeObjects,
+    /// Items that are undone and that were switched over again since, by no other run: an older state of the ledger was restored. They are
+    /// undone once more, each only if its sources are there and equal, or can be restored from its objects.
+    pub again: KeySet,
 }
 
 /// What a rollback does with the objects that the run made, once nothing is switched to them and their sources are there and equal.

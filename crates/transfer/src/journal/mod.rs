@@ -158,6 +158,8 @@ struct Core {
     uploads: BTreeMap<String, String>,
     /// Items, by the hash of their ids, that were lost when they were to be switched back.
     lost_on_the_way_back: HashSet<u64>,
+    /// Those that count as switched back and had only been planned.
+    given_up: HashSet<u64>,
     torn_bytes: u64,
     ended: Option<String>,
     custody: Custody,
@@ -251,6 +253,17 @@ impl Journal {
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.lock().index.tally()
+    }
+
+    /// Returns how many of the items that count as switched back had only been planned.
+    #[must_use]
+    pub fn given_up(&self) -> u64 {
+        let core = self.lock();
+        let is_back = |item: &&u64| {
+            let state = core.index.get(**item).map(|(state, _)| state);
+            matches!(state, Some(State::Reverted | State::Undone))
+        };
+        core.given_up.iter().filter(is_back).count() as u64
     }
 
     /// Returns how many bytes of a torn tail were cut off when the journal was opened.
@@ -415,6 +428,7 @@ impl Core {
             Head::Planned { item, .. } => {
                 // What is planned anew has another history.
                 self.lost_on_the_way_back.remove(&hash(&item.id));
+                self.given_up.remove(&hash(&item.id));
                 self.index.set(hash(&item.id), State::Planned, place);
             }
             Head::Stored { id, .. } => self.index.set(hash(id), State::Stored, place),
@@ -434,6 +448,13 @@ impl Core {
             Head::Reverting { ids } => self.advance_all(ids, State::Reverting),
             Head::Reverted { outcomes, .. } => {
                 for (id, outcome) in outcomes {
+                    if self
+                        .index
+                        .get(hash(id))
+                        .is_some_and(|(was, _)| was == State::Planned)
+                    {
+                        self.given_up.insert(hash(id));
+                    }
                     // One that is gone refers to nothing; its objects may go as well.
                     let state = match outcome {
                         Outcome::Changed(_) => {

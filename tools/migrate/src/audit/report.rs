@@ -191,10 +191,10 @@ impl FindingKind {
                 "Compare it with the object, which the application reads: a rollback and --delete-source leave both alone until they are equal."
             }
             Kind::OnlyCopy => {
-                "Keep it. Roll the run back that moved it (`migrate_to_s3 --rollback`), and the row names it again."
+                "Keep it. Roll the run back that moved it (`migrate_to_s3 --rollback`, also if it is rolled back already and the rows are from an older dump), and the row names it again."
             }
             Kind::FileWithoutRow => {
-                "Keep it until its origin is clear: it may belong to a run that is not finished, or to a deleted document."
+                "Keep it until its origin is clear: it may belong to a run that is not finished, to a row that names an object which is gone, or to a deleted document."
             }
             Kind::ObjectWithoutRow => {
                 "Keep it until its origin is clear: it may belong to a run that is not finished, be what a rollback left where it is (`--rollback` says so again), or belong to a deleted document."

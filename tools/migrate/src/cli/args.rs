@@ -93,7 +93,8 @@ pub struct ActionArgs {
         long,
         value_name = "N",
         requires = "verify_state",
-        conflicts_with = "full"
+        conflicts_with = "full",
+        value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub sample_size: Option<u64>,
     /// With --verify-state: read back and hash every object
@@ -180,10 +181,10 @@ pub struct RunArgs {
     /// Send files from this size on in parts [default: 50MB]
     #[arg(long, value_name = "SIZE")]
     pub multipart_threshold: Option<String>,
-    /// Stop after this many documents
+    /// Stop after this many documents; a migration or its dry run only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Only the documents of this user
+    /// Only the documents of this user; a migration or its dry run only
     #[arg(long, value_name = "UUID")]
     pub user_id: Option<String>,
     /// Send at most this much a second, such as 20MB
@@ -198,7 +199,7 @@ pub struct RunArgs {
     /// How a copy is proved [default: checksum]
     #[arg(long, value_enum, value_name = "HOW")]
     pub verify: Option<ProofArg>,
-    /// Write the report to this file, as JSON; its directory must be there
+    /// Write the report to this file, as JSON; its directory must be there. Into a device, a pipe or /dev/stdout it is written straight
     #[arg(long, value_name = "FILE", conflicts_with_all = ["status", "rollback_status", "test_storage"])]
     pub report: Option<PathBuf>,
 }

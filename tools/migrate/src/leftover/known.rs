@@ -41,7 +41,7 @@ pub(super) async fn to_others(session: &Session, journal: &Journal) -> Result<Kn
     let own = &journal.header().run_id;
     journals::newest_first(session, &mirror, Some(own), "explains no row", take_in).await?;
     known
-        .take_in_lost(journal, undo(journal))
+        .take_in_undone(journal, undo(journal))
         .map_err(|error| journal_failure(&error))?;
     Ok(known)
 }
@@ -68,26 +68,50 @@ pub(super) struct Known {
     pub(super) brought: KeySet,
     /// Items that somebody had changed when they were to be put back: the place of their run among those below.
     lost: HashMap<String, usize>,
+    /// Items that were switched and are undone, of the run at the same place below.
+    undone: Vec<KeySet>,
     undo: Vec<Undo>,
 }
 
+/// Why a row that is in the bucket should not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// When its run was rolled back somebody had changed it.
+    ChangedByHand,
+    /// Its run is undone.
+    Undone,
+}
+
 impl Known {
-    /// Returns the run whose rollback found an item changed, and is to be repeated.
-    pub(super) fn to_be_repeated(&self, id: &str) -> Option<&Undo> {
-        self.undo.get(*self.lost.get(id)?)
+    /// Returns the run whose rollback is to be repeated for an item, and why.
+    pub(super) fn why(&self, id: &str) -> Option<(Why, &Undo)> {
+        if let Some(place) = self.lost.get(id) {
+            return Some((Why::ChangedByHand, self.undo.get(*place)?));
+        }
+        let place = self.undone.iter().position(|of| of.contains(id))?;
+        Some((Why::Undone, self.undo.get(place)?))
     }
 
-    fn take_in_lost(&mut self, journal: &Journal, undo: Undo) -> Result<(), JournalError> {
+    fn take_in_undone(&mut self, journal: &Journal, undo: Undo) -> Result<(), JournalError> {
         for entry in journal.entries_lost_on_the_way_back() {
             self.lost.entry(entry?.item.id).or_insert(self.undo.len());
         }
+        let mut undone = KeySet::new();
+        for entry in journal.entries(|state| matches!(state, State::Reverted | State::Undone)) {
+            let entry = entry?;
+            // One that was only planned this run has not moved.
+            if !entry.stored.is_empty() {
+                undone.insert(&entry.item.id);
+            }
+        }
+        self.undone.push(undone);
         self.undo.push(undo);
         Ok(())
     }
 
     fn take_in(&mut self, journal: &Journal, way: Way, undo: Undo) -> Result<(), JournalError> {
         if way == Way::Into {
-            self.take_in_lost(journal, undo)?;
+            self.take_in_undone(journal, undo)?;
         }
         for entry in journal.entries(|state| tells_where(state, way)) {
             let id = entry?.item.id;

@@ -17,7 +17,7 @@ use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session};
 use super::sound;
 use super::upon::moved_since;
-use crate::state::{Flags, Parameters, RunFiles, RunState};
+use crate::state::{Flags, Parameters, RunFiles, RunState, Summary};
 
 /// Finds the run that the command line means, and opens its journal for writing.
 ///
@@ -63,6 +63,60 @@ pub async fn choose(session: &mut Session) -> Result<(Record, Journal), Failure>
         return resume(session, &files, &parameters).await;
     }
     Err(undecided(session, &files, &parameters))
+}
+
+/// Fails if an unfinished run of the same database goes to, or comes from, another bucket: a new one would split the documents over both.
+///
+/// # Errors
+/// Of kind `other-bucket`, or if a journal cannot be read.
+pub async fn check_bucket(session: &Session) -> Result<(), Failure> {
+    let run = &session.line.run;
+    if run.fresh_start || run.resume_from.is_some() {
+        return Ok(());
+    }
+    let here = session.parameters()?;
+    for files in session.state.runs()? {
+        // What cannot be read is not nothing; the run that it is of is asked about when it is chosen.
+        let journal = Journal::read_only(&files.journal).ok();
+        let of_summary = |summary: Summary| (summary.state, summary.parameters);
+        let of_journal = |journal: &Journal| {
+            let of = serde_json::from_value(journal.parameters()).ok()?;
+            Some((state_of(journal), of))
+        };
+        let summary = session.state.read(&files).map(of_summary);
+        let Some((state, of)) = summary.or_else(|| of_journal(journal.as_ref()?)) else {
+            continue;
+        };
+        let custody = Journal::custody_of(&files.journal).unwrap_or_default();
+        let is_open = journal.is_none_or(|journal| existing::has_open(&journal));
+        let is_in_question = state.is_unfinished() && !custody.is_taken && is_open;
+        if is_in_question
+            && of.differs_in_bucket_only(&here)
+            && moved_since(session, &files, &of).await?.is_none()
+        {
+            return Err(other_bucket(session, &files, &of, &here));
+        }
+    }
+    Ok(())
+}
+
+fn other_bucket(
+    session: &Session,
+    files: &RunFiles,
+    of: &Parameters,
+    here: &Parameters,
+) -> Failure {
+    let what = of.difference(here).unwrap_or_default();
+    Failure::new(
+        Exit::Conflict,
+        format!("the run {} did not come to its end, and was over {what}", files.run),
+    )
+    .kind("other-bucket")
+    .hint(format!(
+        "nothing was done, for a new run would split the documents over two buckets. Name that bucket (S3_BUCKET_NAME and the other S3_… variables, or \
+         --store) and go on with the run by --resume, or undo it by --rollback. Only if the split is meant:\n      {}",
+        session.command(" --fresh-start", here, Flags::New)
+    ))
 }
 
 /// Finds the newest unfinished run over the same database, files and store.

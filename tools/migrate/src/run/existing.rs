@@ -14,7 +14,7 @@ use super::command;
 use super::failures::journal_failure;
 use super::owning;
 use super::record::{Record, of_header, state_of};
-use super::session::{MIRROR, Session, direction_named};
+use super::session::{MIRROR, Session, direction_name, direction_named};
 use super::sound;
 use crate::cli::args::DirectionArg;
 use crate::state::{Flags, Parameters, RunFiles, RunState, Summary, run_age, run_named};
@@ -56,6 +56,7 @@ pub async fn take_up(
     let custody = Journal::custody_of(&files.journal).map_err(|error| journal_failure(&error))?;
     let of: Parameters = of_header(&files, &header, &custody)?;
     if let Some(direction) = direction_named(&of.direction) {
+        check_direction(session, &files, direction)?;
         session.settings.direction = direction;
     }
     session.line.run.user_id.clone_from(&of.user);
@@ -87,6 +88,22 @@ pub async fn take_up(
         record.follow(&journal);
     }
     Ok((record, journal))
+}
+
+/// A run has its own direction. What was typed beside it may mean another run; the default is as good as nothing typed.
+fn check_direction(session: &Session, files: &RunFiles, of: DirectionArg) -> Result<(), Failure> {
+    let typed = session.settings.direction;
+    if typed == of || typed == DirectionArg::default() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the run {} went {}, not {}",
+        files.run,
+        direction_name(of),
+        direction_name(typed)
+    ))
+    .kind("other-direction")
+    .hint("nothing was touched; leave --direction out, or name the run that is meant (`--status` lists them)"))
 }
 
 /// The run may have been taken up by itself, so it is named, and so is the store.
@@ -237,10 +254,22 @@ fn described(session: &Session, files: &RunFiles) -> Option<Summary> {
     Some(record.summary)
 }
 
-/// The newest run that has something to undo, else the newest at all. Where no run began in this state directory, also one of which only the bucket
+/// The newest run that has something to undo, else the newest that is undone, else the newest at all. Where no run began in this state directory, also one of which only the bucket
 /// keeps the journal: a directory that has runs of its own knows what is its own.
 async fn newest(session: &Session) -> Result<RunFiles, Failure> {
     let mut runs = all(session)?;
+    // Two databases may share a directory. Where none is of this one, it may have been restored: then the newest says whose it is.
+    let is_other = |(files, summary): &(RunFiles, Option<Summary>)| {
+        // What a person said of the run since counts before what its summary says.
+        let custody = Journal::custody_of(&files.journal).unwrap_or_default();
+        let said = custody.parameters.map(serde_json::from_value);
+        let of = said.and_then(Result::ok);
+        let of = of.or_else(|| summary.as_ref().map(|summary| summary.parameters.clone()));
+        of.is_some_and(|of| is_of_another(session, &of))
+    };
+    if !runs.iter().all(is_other) {
+        runs.retain(|run| !is_other(run));
+    }
     for (files, summary) in runs.iter_mut().filter(|(_, summary)| summary.is_none()) {
         // An older run must not be taken for the newest because this one cannot be read.
         if sound::open_other(session, files).await?.is_some() {
@@ -269,7 +298,22 @@ async fn newest(session: &Session) -> Result<RunFiles, Failure> {
         say_taken(session, &newer.files);
         return Ok(newer.files.clone());
     }
-    match with_work.or(runs.first()) {
+    // One that moved something and is undone: what its rollback left alone, or a restored database holds again, only its journal knows.
+    let has_undone = |(_, summary): &&(RunFiles, Option<Summary>)| {
+        summary
+            .as_ref()
+            .is_some_and(|summary| summary.counts.reverted > 0)
+    };
+    let undone = || runs.iter().find(has_undone);
+    // One that was cut off before it took anything on is closed by this.
+    let is_unfinished = |(_, summary): &&(RunFiles, Option<Summary>)| {
+        summary
+            .as_ref()
+            .is_some_and(|summary| summary.state.is_unfinished())
+    };
+    let cut_off = || runs.first().filter(is_unfinished);
+    let found = with_work.or_else(cut_off).or_else(undone);
+    match found.or(runs.first()) {
         Some((files, _)) => Ok(files.clone()),
         None => Err(no_run(session, &in_bucket)),
     }
@@ -316,6 +360,17 @@ pub async fn only_in_bucket(
     }
     found.sort_by_key(|one| std::cmp::Reverse(run_age(&one.files.run)));
     Ok(found)
+}
+
+/// Tells whether a run was over another database or application for certain.
+fn is_of_another(session: &Session, of: &Parameters) -> bool {
+    let info = session.database.info();
+    let here = Parameters {
+        database: info.identity.clone(),
+        origin: Some(info.origin.clone()),
+        ..of.clone()
+    };
+    of.is_surely_other(&here) || of.application != session.mapping.name
 }
 
 fn undoable(

@@ -6,7 +6,7 @@
 //! What it deliberately does not do: run anything.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use console::{Exit, Failure, FailureExt};
@@ -28,6 +28,7 @@ use crate::listing::Listing;
 use crate::plan::{Direction, Notes, PlanOptions, Planner};
 use crate::reconcile::{Balance, ReconcileError, ReconcileOptions, reconcile};
 use crate::resolve::{PathMap, Paths, Symlinks};
+use crate::settings::Settings;
 use crate::state::Parameters;
 
 /// Names the step at which a test ends the process, counted from 1; it does nothing in release builds.
@@ -329,9 +330,15 @@ pub fn notes(ends: &Ends) -> Notes {
 pub fn paths(session: &Session) -> Result<Paths, Failure> {
     let base = std::env::current_dir()
         .or_fail(Exit::Failed, "the working directory could not be found")?;
-    let maps = session.settings.path_map.iter();
-    Ok(Paths {
-        upload: session.settings.upload_path.value.display().to_string(),
+    Ok(paths_of(&session.settings, base))
+}
+
+/// Returns how these settings have local paths looked up; relative ones lie below `base`.
+#[must_use]
+pub fn paths_of(settings: &Settings, base: PathBuf) -> Paths {
+    let maps = settings.path_map.iter();
+    Paths {
+        upload: settings.upload_path.value.display().to_string(),
         base,
         maps: maps
             .map(|(from, to)| PathMap {
@@ -339,12 +346,12 @@ pub fn paths(session: &Session) -> Result<Paths, Failure> {
                 to: to.clone(),
             })
             .collect(),
-        symlinks: match session.settings.symlinks {
+        symlinks: match settings.symlinks {
             SymlinksArg::None => Symlinks::Refuse,
             SymlinksArg::Inside => Symlinks::Inside,
             SymlinksArg::All => Symlinks::All,
         },
-    })
+    }
 }
 
 /// Clears away, below the upload path, the halves of files that a process left which was cut off. Only who holds the lock calls this; what another

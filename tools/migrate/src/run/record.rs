@@ -78,7 +78,7 @@ impl Record {
         let tally = journal.tally();
         self.summary.counts.planned = tally.total();
         self.summary.counts.committed = tally.switched();
-        self.summary.counts.reverted = reverted(&tally);
+        self.summary.counts.reverted = reverted(&tally).saturating_sub(journal.given_up());
         // Only what is on the disk for certain: a crash must not make a journal look cut off.
         let durable = journal.durable_length();
         self.summary.journal_bytes = self.summary.journal_bytes.max(durable);

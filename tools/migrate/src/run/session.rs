@@ -51,7 +51,13 @@ impl Session {
         let database = open_database(&settings.database_url.value, &options, &mapping)
             .await
             .map_err(|error| database_failure(&error))?;
-        let state = StateDir::open(&settings.state_dir.value)?;
+        let action = &line.action;
+        let only_looks =
+            action.dry_run || action.audit_files || action.status || action.rollback_status;
+        let state = match only_looks {
+            true => StateDir::at(&settings.state_dir.value),
+            false => StateDir::open(&settings.state_dir.value)?,
+        };
         Ok(Self {
             ui,
             line,

@@ -127,13 +127,26 @@ fn comes_first(session: &Session, files: &RunFiles, later: &RunFiles, of: &Param
         "the run {} cannot be rolled back yet: the run {} has moved the same rows since",
         files.run, later.run
     );
+    let mut hint = format!(
+        "nothing was touched; roll the later one back first, then this one\n      {}\n      {}",
+        undo(later),
+        undo(files)
+    );
+    let custody = Journal::custody_of(&later.journal);
+    if custody.map_or(true, |custody| custody.is_taken) {
+        let force = format!(
+            " --force-rollback --state-file {}",
+            command::path(&files.summary)
+        );
+        hint.push_str(&format!(
+            "\n      The later one did not begin in this state directory. If it is the run of a copy of this database, over the copy's own rows, it stays \
+             in the way whatever is done here; then this undoes only the one that was asked for, and takes no object that the copy needs:\n      {}",
+            session.command(&force, of, Flags::Known)
+        ));
+    }
     Failure::new(Exit::Conflict, message)
         .kind("later-run")
-        .hint(format!(
-            "nothing was touched; roll the later one back first, then this one\n      {}\n      {}",
-            undo(later),
-            undo(files)
-        ))
+        .hint(hint)
 }
 
 /// Tells whether both runs may move the same rows. One between buckets moves none.

@@ -56,6 +56,12 @@ impl Wording {
     }
 
     fn remedy(self, kind: &str) -> Option<&'static str> {
+        if kind == "not-found" {
+            // The store's own speaks of another tool's files.
+            return Some(
+                "it was deleted, or has not arrived yet: run the command again; if it stays missing, --audit-files says whose it was",
+            );
+        }
         if self == Wording::Url && kind != "timeout" {
             return None;
         }

@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: look into the bucket.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,11 @@ impl StateDir {
     pub fn runs(&self) -> Result<Vec<RunFiles>, Failure> {
         let failed = |error: &std::io::Error| Failure::io("list", &self.path, error);
         let mut runs = vec![];
-        for entry in std::fs::read_dir(&self.path).map_err(|error| failed(&error))? {
+        let entries = match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(runs),
+            entries => entries.map_err(|error| failed(&error))?,
+        };
+        for entry in entries {
             let name = entry.map_err(|error| failed(&error))?.file_name();
             let run = name
                 .to_str()

@@ -179,7 +179,8 @@ fn a_name_that_leads_nowhere_is_said() {
     ])
     .assert_code(10)
     .assert_says(&["leads to no journal", "there is", "hint:"]);
-    site.run(&["--force-rollback"]).assert_code(0);
+    site.run(&["--force-rollback", "--state-file", &site.latest()])
+        .assert_code(0);
 }
 
 #[test]

@@ -125,6 +125,7 @@ async fn copies_that_others_may_read_go_only_when_that_is_allowed_and_only_if_th
     world.target.delete(&gone).await.expect("deletes");
     let keep = RollbackOptions {
         objects: MadeObjects::Keep,
+        ..RollbackOptions::default()
     };
     let report = Engine::new(parts().await).rollback(keep).await;
     let report = report.expect("rolls back");
@@ -137,6 +138,7 @@ async fn copies_that_others_may_read_go_only_when_that_is_allowed_and_only_if_th
     world.target.delete(&gone).await.expect("deletes");
     let remove = RollbackOptions {
         objects: MadeObjects::Remove,
+        ..RollbackOptions::default()
     };
     let report = Engine::new(parts().await).rollback(remove).await;
     let report = report.expect("rolls back");
@@ -243,8 +245,11 @@ async fn a_source_that_cannot_be_asked_is_not_taken_for_one_that_is_gone() {
         store.set_faults(always());
         let undo = RollbackOptions {
             objects: MadeObjects::Remove,
+            ..RollbackOptions::default()
         };
-        let _ = Engine::new(parts(Steps::all()).await).rollback(undo).await;
+        let _ = Engine::new(parts(Steps::all()).await)
+            .rollback(undo.clone())
+            .await;
         store.heal();
         let report = Engine::new(parts(Steps::all()).await).rollback(undo).await;
         let report = report.expect("rolls back");
