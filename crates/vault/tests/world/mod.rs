@@ -389,8 +389,7 @@ impl World {
         copy.fuse = None;
         let keys = self.machines[index].keys.imaged();
         let clone = self.join(copy, keys);
-        self.log
-            .push(format!("{clone} is made from a copy of {index}"));
+        self.log.push(format!("{clone} {} {index}", checks::A_COPY));
     }
 
     fn die(&mut self, index: usize) {
