@@ -1,9 +1,10 @@
 //! Taking away what no kept generation needs.
 //!
-//! What must hold: what a kept generation names stays; a file of the API goes before the bottles that it names; nothing goes that was needed within the grace period, because clients refresh their API
-//! files at their leisure; what another run has just stored and not published yet is younger than that. Times are those of the store's clock.
-//! A prune says in the log that it is at work before it reads the log: who publishes or goes back at the same moment writes first and reads
-//! then, so that one of the two sees the other. A prune that sees a rollback removes nothing: what is current is about to change, or not.
+//! What must hold: what a kept generation names stays; a file of the API goes before the bottles that it names; nothing goes that was needed
+//! within the grace period, because clients refresh their API files at their leisure; what another run has just stored and not published yet is
+//! younger than that. Times are those of the store's clock. A prune says in the log that it is at work before it reads the log: who publishes or
+//! goes back at the same moment writes first and reads then, so that one of the two sees the other. A prune that sees a rollback removes nothing:
+//! what is current is about to change, or not.
 
 use crate::log::{self, GenerationId, Log, LogError, OWN};
 use crate::plan::api_key;

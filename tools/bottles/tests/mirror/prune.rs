@@ -17,6 +17,19 @@ fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
     }
 }
 
+/// A mirror of two generations, and the first one's name.
+async fn two_generations() -> (World, GenerationId) {
+    let world = World::small(bottles::sample::Sample::embedded()).await;
+    world.handle.set_clock_ms(FIRST as u64 * 1000);
+    world.sync(&["jq"], FIRST).await;
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    world.sync(&[], FIRST + 1).await;
+    let first = numbered(&world, 1).await;
+    (world, first)
+}
+
 async fn numbered(world: &World, number: u64) -> GenerationId {
     let log = Log::read(&world.store).await.expect("listed");
     let [id] = log.named(&number.to_string())[..] else {
@@ -192,14 +205,7 @@ async fn a_rollback_that_dies_anywhere_is_whole_or_has_not_been() {
 #[tokio::test]
 async fn a_rollback_during_a_prune_is_refused_or_spares_what_is_gone_back_to() {
     for at in 0.. {
-        let world = World::small(bottles::sample::Sample::embedded()).await;
-        world.handle.set_clock_ms(FIRST as u64 * 1000);
-        world.sync(&["jq"], FIRST).await;
-        world
-            .server
-            .replace(bottles::sample::Sample::a_week_later());
-        world.sync(&[], FIRST + 1).await;
-        let first = numbered(&world, 1).await;
+        let (world, first) = two_generations().await;
         world.handle.set_clock_ms((FIRST + 864_000) as u64 * 1000);
         let other = world.beside(1, bottles::sample::Sample::embedded()).await;
         world.handle.hold_at(at);
@@ -237,17 +243,11 @@ async fn a_rollback_during_a_prune_is_refused_or_spares_what_is_gone_back_to() {
     }
 }
 
-/// Goes back, and prunes once the rollback has made so many operations. The prune stops after some of its own until the rollback has ended.
+/// Goes back, and prunes once the rollback has made so many operations. The prune says that it is there and reads the log, which is where it
+/// decides, and stops until the rollback has ended.
 /// Returns whether the rollback came as far as that.
-async fn prune_in_the_middle(at: u64, inner: u64) -> bool {
-    let world = World::small(bottles::sample::Sample::embedded()).await;
-    world.handle.set_clock_ms(FIRST as u64 * 1000);
-    world.sync(&["jq"], FIRST).await;
-    world
-        .server
-        .replace(bottles::sample::Sample::a_week_later());
-    world.sync(&[], FIRST + 1).await;
-    let first = numbered(&world, 1).await;
+async fn prune_in_the_middle(at: u64) -> bool {
+    let (world, first) = two_generations().await;
     let other = world.beside(1, bottles::sample::Sample::embedded()).await;
     world.handle.hold_at(at);
     let is_done = std::cell::Cell::new([false; 2]);
@@ -261,7 +261,7 @@ async fn prune_in_the_middle(at: u64, inner: u64) -> bool {
             tokio::task::yield_now().await;
         }
         let was_held = world.handle.is_held();
-        other.handle.hold_at(inner);
+        other.handle.hold_at(2);
         let outcome = prune(&other.store, options(1, FIRST, 0)).await;
         is_done.set([is_done.get()[0], true]);
         (outcome, was_held)
@@ -283,7 +283,7 @@ async fn prune_in_the_middle(at: u64, inner: u64) -> bool {
     let generation = world.check_files().await;
     assert_eq!(
         generation.number, expected,
-        "met at {at}, {inner}: {returned:?}, {pruned:?}"
+        "met at {at}: {returned:?}, {pruned:?}"
     );
     world.check_static(&["jq"]);
     was_held
@@ -291,9 +291,8 @@ async fn prune_in_the_middle(at: u64, inner: u64) -> bool {
 
 #[tokio::test]
 async fn a_prune_during_a_rollback_takes_nothing_of_what_is_current_then() {
-    // It says that it is there, and reads the log: that is where it decides, and stops.
     let mut at = 0;
-    while prune_in_the_middle(at, 2).await {
+    while prune_in_the_middle(at).await {
         at += 1;
     }
     assert!(at > 5, "{at} operations are too few for a rollback");
@@ -301,14 +300,7 @@ async fn a_prune_during_a_rollback_takes_nothing_of_what_is_current_then() {
 
 #[tokio::test]
 async fn a_prune_that_was_killed_stands_in_nobodys_way_for_ever() {
-    let world = World::small(bottles::sample::Sample::embedded()).await;
-    world.handle.set_clock_ms(FIRST as u64 * 1000);
-    world.sync(&["jq"], FIRST).await;
-    world
-        .server
-        .replace(bottles::sample::Sample::a_week_later());
-    world.sync(&[], FIRST + 1).await;
-    let first = numbered(&world, 1).await;
+    let (world, first) = two_generations().await;
     world.handle.crash_at(1, CrashPoint::BeforeEffect);
     prune(&world.store, options(1, FIRST, 86_400))
         .await
