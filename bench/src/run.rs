@@ -23,6 +23,8 @@ pub struct Measured {
     pub cpu: Duration,
     /// What it printed.
     pub stdout: String,
+    /// What it said beside that.
+    pub stderr: String,
     /// Its exit code.
     pub code: i32,
 }
@@ -38,6 +40,8 @@ pub fn measure(
 ) -> Result<Measured, String> {
     let say = |error: std::io::Error| format!("{}: {error}", program.display());
     let output = tempfile::NamedTempFile::new().map_err(say)?;
+    // Not the null device: a program that shows a secret only once does not count it as shown there.
+    let said = tempfile::NamedTempFile::new().map_err(say)?;
     let begun = Instant::now();
     let mut child = Command::new(program)
         .args(arguments)
@@ -45,7 +49,7 @@ pub fn measure(
         .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(output.reopen().map_err(say)?)
-        .stderr(Stdio::null())
+        .stderr(said.reopen().map_err(say)?)
         .spawn()
         .map_err(say)?;
     let status_file = format!("/proc/{}/status", child.id());
@@ -68,11 +72,13 @@ pub fn measure(
     };
     let took = begun.elapsed();
     let stdout = std::fs::read_to_string(output.path()).map_err(say)?;
+    let stderr = std::fs::read_to_string(said.path()).map_err(say)?;
     Ok(Measured {
         took,
         peak_bytes,
         cpu,
         stdout,
+        stderr,
         code: status.code().unwrap_or(-1),
     })
 }
@@ -152,8 +158,8 @@ pub fn require(measured: &Measured, what: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "{what} ended with {}: {}",
-            measured.code, measured.stdout
+            "{what} ended with {}: {}\n{}",
+            measured.code, measured.stdout, measured.stderr
         ))
     }
 }

@@ -4,11 +4,15 @@
 //! one over. A copy of this machine may have written a first manifest too, and its line may have been taken over and removed since:
 //! nobody would read what begins there anew, for its numbers are those that were taken over. All that may happen between the look and
 //! the manifest, while a push stalls; so it is asked once more afterwards, before the manifest counts as written.
+//! Segments that were uploaded long before their manifest are looked for once it is written: those that are gone are published again.
 //! What it deliberately does not do: ask for later manifests, which the line itself vouches for, unless the push took long.
+
+use std::collections::BTreeSet;
 
 use super::Draft;
 use crate::device::{Device, Listing};
 use crate::error::VaultError;
+use crate::ids::ObjectHash;
 use crate::replica::Replica;
 use crate::state::OwnState;
 
@@ -47,14 +51,44 @@ impl<R: Replica> Device<'_, R> {
         listing: &Listing,
     ) -> Result<bool, VaultError> {
         let begins = own.newest.is_none();
-        // Whichever way the clock was set.
-        let has_stalled = self.now_ms().abs_diff(listing.at_ms) >= STALLED_MS;
-        if !begins && !has_stalled {
+        if !begins && !self.has_stalled(listing) {
             return Ok(true);
         }
         // A first manifest had all lines asked before it.
         let asked = begins.then_some(listing);
         let (now, _) = self.look_at_own_line(own.clone(), true, asked).await?;
         Ok(now.node == own.node)
+    }
+
+    /// Whether it is so long since `listing` that others may have done anything.
+    pub(super) fn has_stalled(&self, listing: &Listing) -> bool {
+        // Whichever way the clock was set.
+        self.now_ms().abs_diff(listing.at_ms) >= STALLED_MS
+    }
+
+    /// Whether the segments that a manifest names for the first time are there. A copy of this machine that gave the identity up clears away
+    /// what no manifest named for a grace period: what an interrupted push left, or one that stalls for so long. It has the records
+    /// on its own account by then; but a manifest is not to name what is gone. Asked after the manifest was written: from then on nobody
+    /// takes them for abandoned.
+    pub(super) async fn is_all_there(
+        &self,
+        before: &OwnState,
+        then: &OwnState,
+    ) -> Result<bool, VaultError> {
+        let named: BTreeSet<ObjectHash> = before
+            .live
+            .iter()
+            .map(|segment| segment.entry.hash)
+            .collect();
+        let mut new = then
+            .live
+            .iter()
+            .filter(|segment| !named.contains(&segment.entry.hash))
+            .peekable();
+        if new.peek().is_none() {
+            return Ok(true);
+        }
+        let present = self.segments_of(then.node).await?;
+        Ok(new.all(|segment| present.contains_key(&segment.entry.key(then.node))))
     }
 }

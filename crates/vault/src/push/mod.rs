@@ -67,6 +67,21 @@ impl PushReport {
         let changes = self.records + self.segments + self.merged + self.rewritten;
         self.published && changes + self.removed + self.resumed + self.retired == 0
     }
+
+    /// What two pushes did, one after the other. Records that the second publishes again count once.
+    fn and(self, next: Self) -> Self {
+        Self {
+            records: self.records.max(next.records),
+            segments: self.segments + next.segments,
+            bytes: self.bytes + next.bytes,
+            merged: self.merged + next.merged,
+            rewritten: self.rewritten + next.rewritten,
+            removed: self.removed + next.removed,
+            resumed: self.resumed,
+            retired: self.retired + next.retired,
+            published: self.published || next.published,
+        }
+    }
 }
 
 /// Manifests are always compressed, whatever is chosen for records: they repeat themselves.
@@ -137,6 +152,10 @@ impl<R: Replica> Device<'_, R> {
             if !self.publish(&mut draft, &listing).await? {
                 return Box::pin(self.push(PushMode::Pending)).await;
             }
+            if draft.own.lacking {
+                let again = Box::pin(self.push(PushMode::Pending)).await?;
+                return Ok(draft.report.and(again));
+            }
         } else if draft.forgets {
             // Nothing live of this device held what was forgotten.
             draft.own.hasten();
@@ -184,24 +203,30 @@ impl<R: Replica> Device<'_, R> {
             // Nothing here shows that this is the place.
             self.vault.check_file().await?;
         }
-        self.deliver(&own, &intent, &listing).await.map(drop)
+        self.deliver(&own, intent, &listing, true).await.map(drop)
     }
 
     /// Writes a manifest, and counts it as written unless another device turns out to have the line by now: then this one has a new
-    /// identity. Returns whether it counts.
+    /// identity, and the outcome is none. Where it names what an earlier push uploaded (`resumes`), or took long, it is asked whether that is
+    /// still there.
     async fn deliver(
         &mut self,
         own: &OwnState,
-        intent: &Intent,
+        intent: Intent,
         listing: &Listing,
-    ) -> Result<bool, VaultError> {
+        resumes: bool,
+    ) -> Result<Option<OwnState>, VaultError> {
         let object = from_hex(&intent.object).unwrap_or_default();
         self.put(&intent.key, object.into()).await?;
-        let is_heard = self.is_heard(own, listing).await?;
-        if is_heard {
-            self.commit(&intent.then, &intent.erased)?;
+        if !self.is_heard(own, listing).await? {
+            return Ok(None);
         }
-        Ok(is_heard)
+        let mut then = intent.then;
+        if resumes || self.has_stalled(listing) {
+            then.lacking |= !self.is_all_there(own, &then).await?;
+        }
+        self.commit(&then, &intent.erased)?;
+        Ok(Some(then))
     }
 
     /// This device's line as it may be by now: a manifest whose answer was lost is its own too.
@@ -413,10 +438,11 @@ impl<R: Replica> Device<'_, R> {
             self.replica,
             &[state::keep(self.state_keys.intent(), &intent)],
         )?;
-        if !self.deliver(&draft.own, &intent, listing).await? {
+        let resumes = draft.report.resumed > 0;
+        let Some(then) = self.deliver(&draft.own, intent, listing, resumes).await? else {
             return Ok(false);
-        }
-        draft.own = intent.then;
+        };
+        draft.own = then;
         draft.report.bytes += sealed.bytes.len() as u64;
         draft.report.published = true;
         Ok(true)

@@ -333,3 +333,42 @@ fn a_copy_that_stalls_until_its_segments_were_swept_is_told_and_nothing_is_lost(
     let wanted = everything.into_iter().filter(|n| *n != 21);
     assert_eq!(newcomer(&store), (wanted.collect(), BTreeSet::new()));
 }
+
+/// A push dies at its `dying`th operation, a copy is made, the original gives the identity up and clears away what was uploaded, and
+/// the copy goes on with the push.
+fn go_on_with_what_was_cleared_away(records: u64, dying: u64) {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..records);
+    let handle = store.for_device(1);
+    handle.crash_at(
+        handle.operations() + dying,
+        testkit::CrashPoint::BeforeEffect,
+    );
+    wait(one.push()).expect_err("it died");
+    handle.revive();
+    let shared = one.own().node;
+    assert!(!line(&store, "objects/segments", shared).is_empty());
+    assert!(line(&store, "manifests", shared).is_empty());
+    let mut copy = one.copied_to(2, &store);
+    one.reset(ResetMode::NewIdentity);
+    weeks_pass(&mut one);
+    assert!(line(&store, "objects/segments", shared).is_empty());
+    copy.days_pass(WEEK_DAYS);
+    let report = wait(copy.push()).expect("a perfect store");
+    assert!(report.published);
+    let own = copy.own();
+    for segment in &own.live {
+        let key = segment.entry.key(own.node);
+        assert!(store.objects().contains_key(&key), "{key} is named");
+    }
+    assert_eq!(newcomer(&store), ((0..records).collect(), BTreeSet::new()));
+}
+
+#[test]
+fn an_interrupted_push_whose_segments_were_cleared_away_names_nothing_that_is_gone() {
+    // Its manifest was under way.
+    go_on_with_what_was_cleared_away(3, 3);
+    // A part of its segments was uploaded.
+    go_on_with_what_was_cleared_away(40_000, 4);
+}

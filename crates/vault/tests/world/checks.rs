@@ -16,8 +16,6 @@ const SEASONS: usize = 5;
 const STORMS: usize = 3;
 /// Whatever was under way has arrived after so many ticks: a folder is late, but not by a grace period.
 const DELIVERED_TICKS: u64 = 1_000;
-/// What the log says of a device that is a copy of another.
-pub(super) const A_COPY: &str = "is made from a copy of";
 /// So often a device may run into a conflict before it must be out of it.
 const ATTEMPTS_MAX: usize = 6;
 
@@ -298,28 +296,8 @@ impl World {
         })
     }
 
-    /// Where a device was copied and one of the two was reset, that one clears away what the other then publishes. Nothing is lost by it,
-    /// because it publishes everything under its new name; everybody who pulls is told, and a repair by the other must mend it.
-    fn mend_what_a_copy_took(&mut self, living: &[usize]) -> Result<(), String> {
-        if !self.log.iter().any(|step| step.contains(A_COPY)) {
-            return Ok(());
-        }
-        for index in living.iter().copied() {
-            let objects = self.store.objects();
-            let is_gone = self.own(index).is_some_and(|own| {
-                let mut live = own.live.iter();
-                live.any(|segment| !objects.contains_key(&segment.entry.key(own.node)))
-            });
-            if is_gone {
-                self.perform(index, Act::Repair)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What was forgotten is in no live segment of a device that still works.
     fn check_erasure(&mut self, living: &[usize]) -> Result<(), String> {
-        self.mend_what_a_copy_took(living)?;
         let forgotten = self.machines[living[0]].replica.content().1;
         let objects = self.store.objects();
         for other in living {

@@ -389,7 +389,8 @@ impl World {
         copy.fuse = None;
         let keys = self.machines[index].keys.imaged();
         let clone = self.join(copy, keys);
-        self.log.push(format!("{clone} {} {index}", checks::A_COPY));
+        self.log
+            .push(format!("{clone} is made from a copy of {index}"));
     }
 
     fn die(&mut self, index: usize) {
