@@ -40,13 +40,14 @@ pub(crate) enum Tool {
 impl Tool {
     /// Whether the tool exists, so that its lines are run.
     pub(crate) fn is_built(self) -> bool {
-        matches!(self, Tool::Hx | Tool::Migrate)
+        !matches!(self, Tool::Memory)
     }
 
     /// What the names of its set-ups begin with.
     pub(crate) fn prefix(self) -> &'static str {
         match self {
             Tool::Migrate => "readur-",
+            Tool::Bottles => "bottles-",
             _ => "",
         }
     }
@@ -145,12 +146,22 @@ pub(crate) enum Kind {
     Setting,
     /// A command of the AWS client on things our tool makes.
     Aws,
+    /// A command on a tool's cloud side, which does not exist yet: counted, and not run.
+    Cloud,
     /// A command by which the reader looks at what our tool works on, such as `psql`, `find` or `docker logs`.
     Check,
     /// The shell's part of a procedure: run, and not counted.
     Step,
     /// A command on the world outside, such as the reader's own server: neither run nor counted; its note says why.
     Outside,
+}
+
+impl Block {
+    /// Whether any of its lines is run, so that it needs a world.
+    pub(crate) fn is_run(&self) -> bool {
+        let is_run = |line: &Line| !matches!(line.kind, Kind::Cloud | Kind::Outside);
+        self.lines.iter().any(is_run)
+    }
 }
 
 impl Line {
@@ -199,7 +210,7 @@ fn check(guide: &Guide) -> Outcome {
     for block in &guide.blocks {
         let script = format!("{}{}.sh", guide.tool.prefix(), block.setup);
         let script = folder().join("setup").join(script);
-        if guide.tool.is_built() && !script.exists() {
+        if guide.tool.is_built() && block.is_run() && !script.exists() {
             return Err(format!(
                 "section {}: there is no set-up {}",
                 block.section, block.setup

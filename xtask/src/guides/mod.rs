@@ -5,6 +5,7 @@
 //! line of a tool that exists fails, when fewer lines work than the floor says, or when the guides
 //! beside the checkout print a line of ours that the data lacks.
 
+mod bottles;
 mod data;
 mod extract;
 mod play;
@@ -79,9 +80,11 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 /// Builds the programs.
 fn build() -> Outcome {
     build_programs(&["hx", "testkit-proxy", "testkit-s3", "testkit-readur"])?;
-    if let Err(why) = build_programs(&["migrate_to_s3"]) {
-        // Its lines fail then, and the floor says whether that matters; the other tools' lines are still worth running.
-        eprintln!("warning: {why}");
+    for program in ["migrate_to_s3", "homebrew-sync"] {
+        if let Err(why) = build_programs(&[program]) {
+            // Its lines fail then, and the floor says whether that matters; the other tools' lines are still worth running.
+            eprintln!("warning: {why}");
+        }
     }
     Ok(())
 }
@@ -221,7 +224,12 @@ fn print_totals(guides: &[Guide], counts: &BTreeMap<String, (usize, usize)>) {
             .filter_map(|guide| counts.get(&guide.guide))
             .fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1))
     };
-    for (name, tool) in [("hx", Tool::Hx), ("migrate_to_s3", Tool::Migrate)] {
+    let tools = [
+        ("hx", Tool::Hx),
+        ("migrate_to_s3", Tool::Migrate),
+        ("homebrew-sync", Tool::Bottles),
+    ];
+    for (name, tool) in tools {
         let (works, all) = sum(Some(tool));
         println!("{name}: {works} of {all} lines work as printed");
     }

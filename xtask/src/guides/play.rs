@@ -35,6 +35,9 @@ struct Played {
 /// Plays a block; returns a verdict for each of its counted lines, in order.
 pub(crate) fn block(world: &World, tool: Tool, block: &Block) -> Vec<Verdict> {
     let counted = block.lines.iter().filter(|line| line.is_counted()).count();
+    if !block.is_run() {
+        return vec![Verdict::NotBuilt; counted];
+    }
     let all_fail = |why: String| vec![Verdict::Fails(why); counted];
     let scene = match world.scene(tool, block) {
         Ok(scene) => scene,
@@ -68,6 +71,7 @@ fn lines(world: &World, scene: &Scene, block: &Block) -> Vec<Verdict> {
     for line in block.lines.iter().filter(|line| line.kind != Kind::Outside) {
         let text = world.fill(&line.run, scene, block);
         let verdict = match &broken {
+            _ if line.kind == Kind::Cloud => Verdict::NotBuilt,
             Some(why) => Verdict::Fails(why.clone()),
             None => play(scene, line, &settings, &text, &environment),
         };

@@ -280,9 +280,10 @@ fn furnish(folder: &Path) -> std::io::Result<()> {
         fs::create_dir_all(folder.join(name))?;
     }
     let readur = data::folder().join("readur");
-    for name in ["docker", "aws", "readur-check"] {
+    for name in ["docker", "readur-check"] {
         fs::copy(readur.join(name), folder.join("bin").join(name))?;
     }
+    fs::copy(data::folder().join("aws"), folder.join("bin").join("aws"))?;
     let image = run::root().join("tools/migrate/docker");
     fs::copy(image.join("cargo"), folder.join("container/cargo"))?;
     for entry in fs::read_dir(data::folder().join("setup"))? {

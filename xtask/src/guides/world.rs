@@ -4,6 +4,7 @@
 //! environment is made from nothing, so that the developer's own settings neither help nor harm; a
 //! block finds empty buckets, whatever ran before it.
 
+use super::bottles::{self, Upstream};
 use super::data::{Block, Credentials, Tool};
 use super::readur::{Container, INSIDE, Servers};
 use crate::http;
@@ -18,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// The buckets the guides name.
-const BUCKETS: [&str; 9] = [
+const BUCKETS: [&str; 10] = [
     "your-hx-sync-bucket",
     "my-hx-sync",
     "my-bucket",
@@ -28,6 +29,7 @@ const BUCKETS: [&str; 9] = [
     "shared-bucket",
     "hx-sync",
     "my-wasabi-bucket",
+    bottles::BUCKET,
 ];
 
 /// Domains below which a bucket may stand as a sub-domain.
@@ -45,7 +47,9 @@ pub(crate) struct World {
     s3_address: String,
     proxy_url: String,
     ca: PathBuf,
-    hx: PathBuf,
+    programs: PathBuf,
+    /// What only the bottles' guide needs; started with its first block.
+    upstream: RefCell<Option<Upstream>>,
     /// What only the migration guide needs; started with its first block.
     readur: RefCell<Option<Servers>>,
 }
@@ -54,6 +58,7 @@ pub(crate) struct World {
 pub(crate) struct Scene {
     // Before the folder: what still runs in it must end first.
     container: Option<Container>,
+    tool: Tool,
     folder: TempDir,
     environment: BTreeMap<String, String>,
 }
@@ -87,15 +92,19 @@ impl World {
             s3_address,
             proxy_url,
             ca,
-            hx: programs.join("hx"),
+            programs,
+            upstream: RefCell::new(None),
             readur: RefCell::new(None),
         })
     }
 
     /// Makes a world for a block of a tool's guide.
     pub(crate) fn scene(&self, tool: Tool, block: &Block) -> Outcome<Scene> {
+        if tool == Tool::Bottles {
+            return self.scene_of_bottles(block);
+        }
         if tool != Tool::Migrate {
-            return self.scene_of_hx(block);
+            return self.scene_on_moto(tool, block);
         }
         let mut readur = self.readur.borrow_mut();
         let servers = match readur.take() {
@@ -105,18 +114,32 @@ impl World {
         readur.insert(servers).scene(block)
     }
 
+    /// As [`World::scene_on_moto`], with the AWS client and an upstream to mirror.
+    fn scene_of_bottles(&self, block: &Block) -> Outcome<Scene> {
+        let mut scene = self.scene_on_moto(Tool::Bottles, block)?;
+        let mut upstream = self.upstream.borrow_mut();
+        let started = match upstream.take() {
+            Some(started) => started,
+            None => Upstream::start(&self.programs)?,
+        };
+        let environment = upstream.insert(started).environment();
+        scene.environment.extend(environment);
+        Ok(scene)
+    }
+
     /// Empties the S3 server and makes a scratch folder.
-    fn scene_of_hx(&self, block: &Block) -> Outcome<Scene> {
+    fn scene_on_moto(&self, tool: Tool, block: &Block) -> Outcome<Scene> {
         self.reset()?;
         let folder = tempfile::Builder::new().prefix("syncline-guide-").tempdir();
         let folder = folder.map_err(|error| format!("a scratch folder: {error}"))?;
         let scene = Scene {
             container: None,
+            tool,
             environment: self.environment(folder.path(), block),
             folder,
         };
         scene
-            .furnish(&self.hx)
+            .furnish(&self.programs)
             .map_err(|error| format!("{}: {error}", scene.folder.path().display()))?;
         Ok(scene)
     }
@@ -182,6 +205,7 @@ impl World {
             ("/path/to/token", token),
             ("/path/to/ca-bundle.crt", self.ca.display().to_string()),
             ("http://proxy.company.com:8080", self.proxy_url.clone()),
+            ("VERSION_ID", scene.noted("version-id")),
         ];
         let wanted = values
             .iter()
@@ -227,6 +251,7 @@ impl Scene {
     ) -> Scene {
         Scene {
             container: Some(container),
+            tool: Tool::Migrate,
             folder,
             environment,
         }
@@ -246,16 +271,23 @@ impl Scene {
 
     /// The scripts that set a block up: what all may use, and the block's own, as the shell sees them.
     pub(crate) fn setup_scripts(&self, block: &Block) -> [PathBuf; 2] {
-        let (folder, prefix) = match self.container {
-            Some(_) => (Path::new(INSIDE).join("setup"), Tool::Migrate.prefix()),
-            None => (super::data::folder().join("setup"), Tool::Hx.prefix()),
+        let folder = match self.container {
+            Some(_) => Path::new(INSIDE).join("setup"),
+            None => super::data::folder().join("setup"),
         };
+        let prefix = self.tool.prefix();
         ["prelude", &block.setup].map(|name| folder.join(format!("{prefix}{name}.sh")))
     }
 
     /// The scratch folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What the set-up noted for the lines under a name, if it did.
+    fn noted(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.folder().join(name)).unwrap_or_default();
+        text.trim().to_owned()
     }
 
     /// The environment of the set-up.
@@ -295,12 +327,18 @@ impl Scene {
         write().map_err(|error| format!("{}: {error}", folder.display()))
     }
 
-    fn furnish(&self, hx: &Path) -> std::io::Result<()> {
+    fn furnish(&self, programs: &Path) -> std::io::Result<()> {
         let folder = self.folder();
         for name in ["home", "bin", "watched", "tmp", "work"] {
             fs::create_dir_all(folder.join(name))?;
         }
-        std::os::unix::fs::symlink(hx, folder.join("bin").join("hx"))?;
+        for name in ["hx", "homebrew-sync"] {
+            std::os::unix::fs::symlink(programs.join(name), folder.join("bin").join(name))?;
+        }
+        fs::copy(
+            super::data::folder().join("aws"),
+            folder.join("bin").join("aws"),
+        )?;
         let watched = folder.join("watched").join("hx");
         fs::write(&watched, WATCHED)?;
         fs::set_permissions(
