@@ -23,8 +23,11 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::RollingBack => Failure::from_error(Exit::Failed, error).hint(
             "nothing was removed; run again when `homebrew-sync rollback` has ended; one that was killed stands in the way for ten minutes",
         ),
+        LogError::HeldUp => Failure::from_error(Exit::Failed, error).hint(
+            "what it has removed until then nobody needs; run it again: the machine, or the store, must not stand still for ten minutes meanwhile",
+        ),
         LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
-            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a day",
+            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a quarter of an hour",
         ),
     }
 }
@@ -36,7 +39,7 @@ pub(super) fn of_rollback(error: &RollbackError) -> Failure {
         RollbackError::Gone { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("choose another generation; `homebrew-sync generations` lists those that are there"),
         RollbackError::Pruning => Failure::from_error(Exit::Failed, error)
-            .hint("nothing was changed; run again when it has ended; one that was killed stands in the way for a day"),
+            .hint("nothing was changed; run again when it has ended; one that was killed stands in the way for a quarter of an hour"),
         RollbackError::Overtaken => Failure::from_error(Exit::Failed, error)
             .hint("run again when they have ended; see `homebrew-sync generations` for what is current"),
     }

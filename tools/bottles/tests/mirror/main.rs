@@ -1,5 +1,6 @@
 //! The mirror as a whole, against the sample upstream over real HTTP: runs, crashes at every store operation, two runs at once, serving.
 
+mod asleep;
 mod browser;
 mod bundle;
 mod crash;
