@@ -6,9 +6,11 @@
 //!
 //! It deliberately uses no conditional write, rename or lock: not every store has them.
 
+mod full;
 mod notes;
 mod sequence;
 
+pub(crate) use full::keep_reserve;
 pub use notes::{PruneNote, PruneSign, RollbackNote, announce_rollback, store_time};
 pub(crate) use sequence::is_mirror;
 pub use sequence::note_import;

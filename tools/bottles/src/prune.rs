@@ -75,6 +75,8 @@ pub async fn prune_by(
     let outcome = heart::beat_during(store, &sign, begun, clock, work).await;
     // Whatever happened: while the note is there, nobody goes back.
     sign.remove(store).await?;
+    // Now there is room for it, if it was given up.
+    log::keep_reserve(store).await;
     outcome
 }
 

@@ -7,7 +7,7 @@
 //! It deliberately locks nobody out for ever: the note of a prune that died counts for a quarter of an hour, that of a rollback for some
 //! minutes.
 
-use super::{LOG, Log, OWN};
+use super::{LOG, Log, OWN, full};
 use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
 
@@ -103,7 +103,7 @@ impl PruneSign {
     pub async fn set(store: &Store, grace: Duration) -> Result<PruneSign, StoreError> {
         let stem = format!("{}-{:016x}", grace.as_secs(), random());
         let sign = PruneSign { stem };
-        store.put(&sign.key("began"), TEXT.into()).await?;
+        full::put(store, &sign.key("began"), TEXT).await?;
         Ok(sign)
     }
 
@@ -113,7 +113,7 @@ impl PruneSign {
     /// If it is not certain that the note was written.
     pub async fn beat(&self, store: &Store, count: u64) -> Result<(), StoreError> {
         let key = self.key(BEATS[usize::from(count % 2 == 1)]);
-        store.put(&key, TEXT.into()).await
+        full::put(store, &key, TEXT).await
     }
 
     /// Says no more that it is at work.

@@ -5,6 +5,7 @@ mod browser;
 mod bundle;
 mod crash;
 mod daemon;
+mod full;
 mod keeping;
 mod kill;
 mod layouts;
