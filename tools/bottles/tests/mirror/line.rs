@@ -336,3 +336,39 @@ async fn a_secret_in_the_address_of_the_api_is_in_nothing_that_is_said() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_over_by_nobody_is_named_with_what_may_be_meant() {
+    let world = World::new().await;
+    let names = |skipped: &[&str]| {
+        let mut arguments = vec!["--formula", "jq", "--platform", "x86_64_linux"];
+        arguments.extend(skipped.iter().flat_map(|name| ["--skip", name]));
+        sync(&world, &arguments)
+    };
+    // Passed over by somebody, though perhaps by nobody in the selection.
+    let (code, _, err) = run(names(&["wget", "cask.jws.json", "portable-ruby"])).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(!err.contains("--skip"), "{err}");
+    let (code, _, err) = run(names(&["wgte", "homebrew/core/tree", "zzzzzzzz"])).await;
+    assert_eq!(code, 0, "{err}");
+    for expected in [
+        "--skip wgte passes nothing over: no formula or API file has that name; is wget meant?",
+        "--skip homebrew/core/tree passes nothing over: no formula or API file has that name; is tree meant?",
+        "--skip zzzzzzzz passes nothing over: no formula or API file has that name\n",
+    ] {
+        assert!(err.contains(expected), "{expected}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_not_split_into_a_heap_of_files() {
+    let world = World::new().await;
+    for (size, says) in [("1", "1MiB"), ("1023KiB", "1MiB"), ("0", "1MiB")] {
+        let mut command = program(&world);
+        command.args(["bundle", "export", "--out", "out", "--key", "key"]);
+        command.args(["--split", size]);
+        let (code, _, err) = run(command).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("--split") && err.contains(says), "{err}");
+    }
+}
