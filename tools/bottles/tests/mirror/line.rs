@@ -372,3 +372,27 @@ async fn a_bundle_is_not_split_into_a_heap_of_files() {
         assert!(err.contains("--split") && err.contains(says), "{err}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_said_once_and_stdout_holds_nothing_but_the_document() {
+    let world = World::new().await;
+    let api = ["--formula", "jq", "--api", "http://127.0.0.1:1/api"];
+    for more in [&[][..], &["--json"], &["--quiet"], &["-v"]] {
+        let (code, out, err) = run(sync(&world, &[&api, more].concat())).await;
+        assert_eq!(code, 14, "{out}{err}");
+        let said = "the upstream could not be asked";
+        let on_stdout = usize::from(more == ["--json"]);
+        assert_eq!(out.matches(said).count(), 2 * on_stdout, "{more:?}: {out}");
+        assert_eq!(
+            err.lines()
+                .filter(|line| line.contains(said) && !line.starts_with('{'))
+                .count(),
+            1,
+            "{more:?}: {err}"
+        );
+        assert_eq!(out.is_empty(), on_stdout == 0, "{more:?}: {out}");
+        if on_stdout == 0 {
+            assert!(err.contains("check the network"), "{more:?}: {err}");
+        }
+    }
+}
