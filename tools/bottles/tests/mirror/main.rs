@@ -13,6 +13,7 @@ mod line;
 mod looking;
 mod meeting;
 mod notices;
+mod planning;
 mod prune;
 mod receiver;
 mod runs;
