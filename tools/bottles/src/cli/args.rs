@@ -256,6 +256,9 @@ pub struct ServeArgs {
     /// How often a new generation is looked for
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub refresh: Duration,
+    /// Write a line for each request to the end of a file, in the combined form of web servers; `-` is standard output [env: HOMEBREW_SYNC_ACCESS_LOG]
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
 }
 
 /// Arguments of `client-env`.
