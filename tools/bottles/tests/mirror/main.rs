@@ -12,6 +12,7 @@ mod layouts;
 mod line;
 mod looking;
 mod meeting;
+mod mending;
 mod notices;
 mod planning;
 mod prune;
