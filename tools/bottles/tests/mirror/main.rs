@@ -17,6 +17,7 @@ mod notices;
 mod planning;
 mod prune;
 mod receiver;
+mod replay;
 mod runs;
 mod serve;
 mod shrinking;
