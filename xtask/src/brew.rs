@@ -2,16 +2,19 @@
 //! loopback and nothing else.
 //!
 //! What must hold: the client is the checkout's own code; only its public key is another one, because the sample upstream cannot sign
-//! with Homebrew's. What a case expects is looked for in what the client did, not in what it said, where that can be.
+//! with Homebrew's. With `--record FILE` it writes down what the client asks, literally: `tools/bottles/tests/mirror/requests.jsonl` was
+//! made so, and tests replay it where no client is. What a case expects is looked for in what the client did, not in what it said, where that can be.
 //!
 //! It deliberately changes nothing in the checkout: it works on a copy.
 
+mod recorder;
 mod site;
 
 use crate::guides::world;
 use crate::packages;
 use crate::run::{self, Outcome};
 use crate::{http, tools};
+use recorder::Recorder;
 use site::{Mirror, Server, Site};
 use std::fs;
 use std::path::Path;
@@ -26,13 +29,16 @@ const INSIDE: &str = "--inside";
 /// Runs all cases.
 pub(crate) fn run(args: &[String]) -> Outcome {
     match args {
-        [flag, dir] if flag == "--checkout" => prepare(Path::new(dir)),
+        [flag, dir] if flag == "--checkout" => prepare(Path::new(dir), None),
+        [flag, dir, record, file] if flag == "--checkout" && record == "--record" => {
+            prepare(Path::new(dir), Some(Path::new(file)))
+        }
         [flag, scratch] if flag == INSIDE => cases(Path::new(scratch)),
-        _ => Err("say where the client is: cargo xtask brew --checkout DIR (a checkout of Homebrew/brew, of a version that the Ruby here is right for: 4.3.0 for 3.1, 4.4.0 for 3.3, 5.0.0 for 3.4)".to_owned()),
+        _ => Err("say where the client is: cargo xtask brew --checkout DIR [--record FILE] (a checkout of Homebrew/brew, of a version that the Ruby here is right for: 4.3.0 for 3.1, 4.4.0 for 3.3, 5.0.0 for 3.4)".to_owned()),
     }
 }
 
-fn prepare(checkout: &Path) -> Outcome {
+fn prepare(checkout: &Path, record: Option<&Path>) -> Outcome {
     if !checkout.join("Library/Homebrew/brew.sh").is_file() {
         return Err(format!(
             "{} is no checkout of Homebrew/brew",
@@ -74,7 +80,13 @@ fn prepare(checkout: &Path) -> Outcome {
             .arg(own)
             .args(["brew", INSIDE])
             .arg(place),
-    )
+    )?;
+    let Some(file) = record else {
+        return Ok(());
+    };
+    fs::copy(place.join(REQUESTS), file)
+        .map(drop)
+        .map_err(|error| format!("{}: {error}", file.display()))
 }
 
 fn cases(scratch: &Path) -> Outcome {
@@ -93,6 +105,7 @@ fn cases(scratch: &Path) -> Outcome {
         &format!("{text}\n{misses}"),
     );
     generations(&mut site)?;
+    recorded(&mut site, &server.url(), scratch)?;
     drop(server);
     elsewhere(&mut site, scratch)?;
 
@@ -137,6 +150,40 @@ fn installs(site: &mut Site, how: &str) -> Outcome {
         &text,
     );
     Ok(())
+}
+
+/// Where what the client asked is written down, below the scratch directory.
+const REQUESTS: &str = "requests.jsonl";
+
+/// What the client asks in the registry's layout, when its API is old, and in the flat layout.
+fn recorded(site: &mut Site, url: &str, scratch: &Path) -> Outcome {
+    let recorder = Recorder::in_front_of(url)?;
+    let folder = site.mirror.clone();
+    site.turn_to(&folder, recorder.url(), INSTALLED)?;
+    // Its key is another one, and it says so.
+    let client = site.version().trim_end_matches("-dirty").to_owned();
+    let mut lines = Vec::new();
+    let (is_ok, text) = site.brew(&["install", "wget", "gtk+"])?;
+    lines.extend(recorder.take(&client, "registry"));
+    site.expect("while what it asks is written down", is_ok, &text);
+    site.forget(INSTALLED)?;
+    site.age_api()?;
+    recorder.take(&client, "");
+    let (is_ok, text) = site.brew(&["install", "wget"])?;
+    lines.extend(recorder.take(&client, "old API"));
+    site.expect("the same with an API that has grown old", is_ok, &text);
+    site.forget(INSTALLED)?;
+    recorder.take(&client, "");
+    let flat = format!("{}/flat", recorder.url());
+    let (is_ok, text) = site.brew_with(
+        &["install", "wget", "gtk+"],
+        &[("HOMEBREW_BOTTLE_DOMAIN", flat)],
+    )?;
+    lines.extend(recorder.take(&client, "flat"));
+    site.expect("the same in the flat layout", is_ok, &text);
+    fs::write(scratch.join(REQUESTS), lines.join("\n") + "\n")
+        .map_err(|error| error.to_string())?;
+    site.turn_to(&folder, url.to_owned(), INSTALLED)
 }
 
 /// The same from a web server that knows nothing of mirrors, and from a bucket.

@@ -6,10 +6,12 @@
 //!
 //! It deliberately uses no conditional write, rename or lock: not every store has them.
 
+mod full;
 mod notes;
 mod sequence;
 
-pub use notes::{PruneNote, RollbackNote, announce_prune, announce_rollback, store_time};
+pub(crate) use full::keep_reserve;
+pub use notes::{PruneNote, PruneSign, RollbackNote, announce_rollback, store_time};
 pub(crate) use sequence::is_mirror;
 pub use sequence::note_import;
 
@@ -20,7 +22,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use store::{ErrorKind, Store, StoreError};
 use transfer::Digest;
 
@@ -245,6 +247,11 @@ pub enum LogError {
     /// What is current may change at any moment.
     #[error("a rollback is under way, so it is not certain what is needed")]
     RollingBack,
+    /// Others may have taken it for dead, and rely on what it was about to remove.
+    #[error(
+        "this prune was held up for minutes, so others may rely by now on what it was to remove"
+    )]
+    HeldUp,
     /// What a generation needs may go at any moment.
     #[error("{key} may be removed at any moment: a prune is under way")]
     Pruning {
@@ -318,15 +325,8 @@ impl Log {
                 if let Some(id) = GenerationId::parse(id) {
                     log.generations.insert(id, entry.modified);
                 }
-            } else if let Some(grace) = name
-                .strip_prefix("pruning-")
-                .and_then(|rest| rest.split('-').next()?.parse().ok())
-            {
-                log.prunes.push(PruneNote {
-                    key: entry.key,
-                    written: entry.modified,
-                    grace: Duration::from_secs(grace),
-                });
+            } else if log.take_prune(name, &entry.key, entry.modified) {
+                continue;
             } else if name.starts_with("returning-") {
                 let (key, written) = (entry.key, entry.modified);
                 log.rollbacks.push(RollbackNote { key, written });

@@ -7,6 +7,7 @@
 mod api_files;
 mod bottles;
 mod removed;
+mod skipped;
 
 pub use removed::{Removed, Why};
 
@@ -20,6 +21,7 @@ use api_files::ApiFiles;
 use bottles::Present;
 use bytes::Bytes;
 use futures::StreamExt;
+use skipped::Unmet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::{Honesty, Store, StoreError};
@@ -176,6 +178,7 @@ impl Planner<'_> {
             removed: Vec::new(),
             warnings: files.warnings,
         };
+        plan.warnings.extend(wanted.unmet.warnings());
         plan.failures
             .extend(wanted.unusable.into_iter().map(unusable));
         plan.failures.extend(wanted.unknown.into_iter().map(gone));
@@ -226,7 +229,10 @@ impl Planner<'_> {
         if selection.platforms.is_empty() {
             return Err(no_api());
         }
-        let mut wanted = Wanted::default();
+        let mut wanted = Wanted {
+            unmet: Unmet::of(self, selection),
+            ..Wanted::default()
+        };
         let mut platforms = Vec::new();
         for tag in &selection.platforms {
             // What the mirror remembers was checked when it was typed.
@@ -248,6 +254,7 @@ impl Planner<'_> {
             if catalogues.is_empty() {
                 return Err(no_api());
             }
+            wanted.unmet.meet(&catalogues);
             self.take(selection, &catalogues, &platform, &mut wanted)?;
             platforms.push(platform);
         }
@@ -307,7 +314,7 @@ impl Planner<'_> {
     }
 }
 
-/// Tells whether the store's word for a digest proves anything: whether it refuses an object whose digest is wrong.
+/// Tells whether the store's word for a digest proves anything: whether it refuses an object whose digest is wrong. To find out, something is written.
 pub async fn trusts_checksums(store: &Store) -> bool {
     match store.checksum_honesty().await {
         Ok(honesty) => matches!(honesty, Honesty::Honest | Honesty::OnlyWhole),
@@ -351,6 +358,8 @@ struct Wanted {
     unknown: BTreeSet<String>,
     /// By platform.
     without_bottle: BTreeMap<String, BTreeSet<String>>,
+    /// Names that are passed over and are nobody's.
+    unmet: Unmet,
     /// What becomes of what the mirror has, by platform.
     fates: BTreeMap<String, removed::Fate>,
 }

@@ -4,9 +4,14 @@
 //! within the grace period, because clients refresh their API files at their leisure; what another run has just stored and not published yet is
 //! younger than that. Times are those of the store's clock. A prune says in the log that it is at work before it reads the log: who publishes or
 //! goes back at the same moment writes first and reads then, so that one of the two sees the other. A prune that sees a rollback removes nothing:
-//! what is current is about to change, or not.
+//! what is current is about to change, or not. It goes on saying that it is at work, and removes nothing more once it could not say so for
+//! minutes ([`heart`]).
 
-use crate::log::{self, GenerationId, Log, LogError, OWN};
+mod heart;
+
+pub use heart::Moment;
+
+use crate::log::{self, GenerationId, Log, LogError, OWN, PruneSign};
 use crate::plan::api_key;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -43,8 +48,20 @@ pub struct Pruned {
 /// Prunes.
 ///
 /// # Errors
-/// If the store fails, or a generation that is kept cannot be read: then nothing is known to be needless.
+/// If the store fails, a generation that is kept cannot be read (then nothing is known to be needless), or it was held up.
 pub async fn prune(store: &Store, options: PruneOptions) -> Result<Pruned, LogError> {
+    prune_by(store, options, Moment::now).await
+}
+
+/// Prunes, and sees by a clock whether it was held up.
+///
+/// # Errors
+/// As [`prune`].
+pub async fn prune_by(
+    store: &Store,
+    options: PruneOptions,
+    clock: impl Fn() -> Moment,
+) -> Result<Pruned, LogError> {
     if options.dry_run {
         let log = Log::read(store).await?;
         let now = SystemTime::from(options.now);
@@ -52,26 +69,30 @@ pub async fn prune(store: &Store, options: PruneOptions) -> Result<Pruned, LogEr
         let doomed = find(store, &log, options.keep, edge.unwrap_or(UNIX_EPOCH)).await?;
         return Ok(doomed.pruned);
     }
-    let note = log::announce_prune(store, options.grace).await?;
-    let outcome = prune_announced(store, options, &note).await;
+    let begun = clock();
+    let sign = PruneSign::set(store, options.grace).await?;
+    let work = prune_announced(store, options, &sign);
+    let outcome = heart::beat_during(store, &sign, begun, clock, work).await;
     // Whatever happened: while the note is there, nobody goes back.
-    store.delete(&[note]).await?;
+    sign.remove(store).await?;
+    // Now there is room for it, if it was given up.
+    log::keep_reserve(store).await;
     outcome
 }
 
 async fn prune_announced(
     store: &Store,
     options: PruneOptions,
-    note: &str,
+    sign: &PruneSign,
 ) -> Result<Pruned, LogError> {
     let log = Log::read(store).await?;
-    let own = log.prunes.iter().find(|found| found.key == note);
+    let own = log.prunes.iter().find(|note| sign.is(note));
     let (now, edge) = own.map_or((UNIX_EPOCH, UNIX_EPOCH), |own| (own.written, own.edge()));
     if log.rollbacks.iter().any(|note| note.is_alive(now)) {
         return Err(LogError::RollingBack);
     }
     let stale = log.prunes.iter().filter(|note| !note.is_alive(now));
-    let mut stale: Vec<String> = stale.map(|note| note.key.clone()).collect();
+    let mut stale: Vec<String> = stale.flat_map(|note| note.keys.clone()).collect();
     stale.extend(log.rollbacks.iter().map(|note| note.key.clone()));
     store.delete(&stale).await?;
     let doomed = find(store, &log, options.keep, edge).await?;

@@ -28,6 +28,18 @@ pub enum RollbackError {
         /// What is not there.
         key: String,
     },
+    /// It is current now, and files of it are nowhere.
+    #[error(
+        "generation {id} is the current one now, but {} of it cannot be had any more: {}",
+        files(keys),
+        named(keys)
+    )]
+    Lost {
+        /// The generation.
+        id: GenerationId,
+        /// The keys of the files.
+        keys: Vec<String>,
+    },
     /// Somebody removes things.
     #[error("a prune is under way, which may remove what this generation needs")]
     Pruning,
@@ -36,10 +48,30 @@ pub enum RollbackError {
     Overtaken,
 }
 
+/// So many files are named.
+const NAMED: usize = 10;
+
+fn files(keys: &[String]) -> String {
+    match keys.len() {
+        1 => "one file".to_owned(),
+        count => format!("{count} files"),
+    }
+}
+
+fn named(keys: &[String]) -> String {
+    let more = keys.len().saturating_sub(NAMED);
+    let named = keys[..keys.len() - more].join(", ");
+    match more {
+        0 => named,
+        more => format!("{named}, and {more} more"),
+    }
+}
+
 /// Makes a published generation the current one.
 ///
 /// # Errors
-/// If something of it is nowhere any more, somebody prunes, or the store fails.
+/// If something of it is nowhere any more, somebody prunes, or the store fails. Nothing was changed then, but where files are
+/// [lost](RollbackError::Lost).
 pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, RollbackError> {
     let log = Log::read(store).await?;
     if log.current() != Some(to) {
@@ -56,9 +88,13 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
     }
     let whole = publish::settle_whole(store, &mut Seen::default(), None, None, None).await?;
     let settled = whole.ok_or(RollbackError::Overtaken)?.settled;
-    match settled.lost.first() {
-        Some(key) => Err(RollbackError::Gone { key: key.clone() }),
-        None => Ok(settled),
+    // All of it was there when it was looked at; what was kept of it is damaged, or went since.
+    match settled.lost.is_empty() {
+        true => Ok(settled),
+        false => Err(RollbackError::Lost {
+            id: settled.id,
+            keys: settled.lost,
+        }),
     }
 }
 

@@ -136,6 +136,9 @@ pub struct RunRecord {
     pub manifests: u64,
     /// API files that changed.
     pub api_files: u64,
+    /// Formulae that it took out of the mirror, wholly or for some platforms. Records of earlier programs do not say it.
+    #[serde(default)]
+    pub removed: u64,
     /// Requests to the store.
     pub store_requests: u64,
     /// Requests to the upstream.
@@ -187,6 +190,7 @@ impl RunRecord {
             fetched_bytes: 0,
             manifests: 0,
             api_files: 0,
+            removed: 0,
             store_requests: 0,
             upstream_requests: 0,
             failed: 0,
@@ -212,6 +216,11 @@ impl RunRecord {
         self.fetched_bytes = report.fetched_bytes;
         self.manifests = report.manifests;
         self.api_files = report.api_files;
+        // What is not published takes nothing away.
+        self.removed = match report.published {
+            Some(_) => report.removed.len() as u64,
+            None => 0,
+        };
         self.failed = report.failures.len() as u64;
         let named = report.failures.iter().take(FAILURES_NAMED);
         self.failures = named.map(FailedName::of).collect();

@@ -144,16 +144,37 @@ fn plain(name: &str) -> &str {
     name.strip_prefix("homebrew/core/").unwrap_or(name)
 }
 
+fn nearest(name: &str, catalogues: &[Catalogue]) -> Option<String> {
+    let names = catalogues
+        .iter()
+        .flat_map(|catalogue| catalogue.offers.keys().chain(catalogue.aliases.keys()));
+    console::nearest(plain(name), names.map(String::as_str)).map(str::to_owned)
+}
+
+/// Returns the formula that may be meant by a name that is none: the one that it is another name of, or the nearest one.
+#[must_use]
+pub fn meant_by(name: &str, catalogues: &[Catalogue]) -> Option<String> {
+    let name = match plain(name) {
+        plain if catalogues.iter().any(|one| one.offers.contains_key(plain)) => plain.to_owned(),
+        plain => {
+            let is_other = catalogues.iter().any(|one| one.aliases.contains_key(plain));
+            match is_other {
+                true => plain.to_owned(),
+                false => nearest(name, catalogues)?,
+            }
+        }
+    };
+    let mut targets = catalogues.iter().filter_map(|one| one.aliases.get(&name));
+    Some(targets.next().cloned().unwrap_or(name))
+}
+
 impl SelectionError {
     /// Says that none of some catalogues has a name.
     #[must_use]
     pub fn unknown(name: &str, catalogues: &[Catalogue]) -> SelectionError {
-        let names = catalogues
-            .iter()
-            .flat_map(|catalogue| catalogue.offers.keys().chain(catalogue.aliases.keys()));
         SelectionError::Unknown {
             name: name.to_owned(),
-            nearest: console::nearest(plain(name), names.map(String::as_str)).map(str::to_owned),
+            nearest: nearest(name, catalogues),
         }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! It deliberately asks no other server: a mirror that falls back is none.
 
+mod access;
 mod answer;
 mod figures;
 mod listening;
@@ -15,10 +16,14 @@ mod view;
 
 use crate::log::LogError;
 use crate::runs::{self, RunRecord};
+pub use access::AccessLog;
+use access::{Access, Peer};
 use answer::Asked;
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 pub use listening::Limits;
@@ -52,6 +57,8 @@ pub struct ServeOptions {
     pub refresh: Duration,
     /// Where misses are written down, a JSON line each.
     pub misses: Option<PathBuf>,
+    /// Where requests are written down.
+    pub access: Option<Arc<AccessLog>>,
     /// What it bears from its clients.
     pub limits: Limits,
 }
@@ -180,7 +187,7 @@ pub async fn serve(
     options: ServeOptions,
     stop: StopSignal,
 ) -> Result<(), LogError> {
-    let (every, limits) = (options.refresh, options.limits);
+    let (every, limits, access) = (options.refresh, options.limits, options.access.clone());
     let view = View::newer(&store, &View::default(), every)
         .await?
         .unwrap_or_default();
@@ -205,17 +212,56 @@ pub async fn serve(
     let router = Router::new().fallback(answer_request).with_state(shared);
     listening::run(listener, router, limits, stop).await;
     refresher.abort();
+    if let Some(access) = access {
+        // It panics only if its thread did, which has said so.
+        let _ = tokio::task::spawn_blocking(move || access.finish()).await;
+    }
     Ok(())
 }
 
 async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (request, _body) = request.into_parts();
+    let answer = answer(&shared, &request).await;
+    if let Some(access) = &shared.options.access {
+        let length = answer.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = length.or_else(|| answer.body().size_hint().exact());
+        let target = request.uri.path_and_query();
+        let access_of = Access {
+            peer: request.extensions.get::<Peer>().copied(),
+            method: request.method.as_str(),
+            target: target.map_or("*", |target| target.as_str()),
+            version: version(request.version),
+            status: answer.status().as_u16(),
+            bytes: length.filter(|_| request.method != Method::HEAD),
+            agent: agent(&request),
+        };
+        access.note(&access_of, Timestamp::now());
+    }
+    answer
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Who asks, as it calls itself.
+fn agent(request: &Parts) -> &str {
+    let agent = request.headers.get(header::USER_AGENT);
+    agent.and_then(|agent| agent.to_str().ok()).unwrap_or("")
+}
+
+async fn answer(shared: &Shared, request: &Parts) -> Response {
     shared.counts.requests.fetch_add(1, Ordering::Relaxed);
-    let is_head = request.method() == Method::HEAD;
-    if !is_head && request.method() != Method::GET {
+    let is_head = request.method == Method::HEAD;
+    if !is_head && request.method != Method::GET {
         let allowed = [(header::ALLOW, "GET, HEAD")];
         return (StatusCode::METHOD_NOT_ALLOWED, allowed).into_response();
     }
-    let path = folded(request.uri().path());
+    let path = folded(request.uri.path());
     let view = shared.view();
     match path.as_str() {
         "/" => return shared.page().await,
@@ -227,12 +273,8 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         "/v2/" | "/v2" => return "{}".into_response(),
         _ => {}
     }
-    let agent = request.headers().get(header::USER_AGENT);
-    let agent = agent
-        .and_then(|agent| agent.to_str().ok())
-        .unwrap_or("")
-        .to_owned();
-    let asked = Asked::new(request.headers(), is_head);
+    let agent = agent(request);
+    let asked = Asked::new(&request.headers, is_head);
     match shared.look_up(&asked, &path).await {
         Ok(Some((answer, bytes))) => {
             shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -248,10 +290,10 @@ async fn answer_request(State(shared): State<Arc<Shared>>, request: Request) -> 
         Ok(None) => {
             tracing::warn!(path, agent, "not mirrored");
             shared.counts.misses.fetch_add(1, Ordering::Relaxed);
-            shared.misses.note(&path, &agent).await;
+            shared.misses.note(&path, agent).await;
             (StatusCode::NOT_FOUND, "not mirrored\n").into_response()
         }
-        Err(error) => failed(&shared, &path, &error),
+        Err(error) => failed(shared, &path, &error),
     }
 }
 

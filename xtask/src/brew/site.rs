@@ -225,14 +225,29 @@ impl Site {
         set.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
+    /// Returns the client's version.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
     /// Runs the client with exactly the environment that `client-env` prints; returns whether it succeeded, and what it said.
     pub(super) fn brew(&self, args: &[&str]) -> Outcome<(bool, String)> {
+        self.brew_with(args, &[])
+    }
+
+    /// As `brew`, with more variables.
+    pub(super) fn brew_with(
+        &self,
+        args: &[&str],
+        more: &[(&str, String)],
+    ) -> Outcome<(bool, String)> {
         let asked = ["client-env", "--json", "--url", &self.url, "--client"];
         let printed = run::output(self.mirror.tool(&asked).arg(&self.version))?;
         let variables: BTreeMap<String, String> =
             serde_json::from_str(&printed).map_err(|error| format!("client-env: {error}"))?;
         let mut command = self.as_user(args);
         command.env_clear().envs(self.basic()).envs(variables);
+        command.envs(more.iter().map(|(name, value)| (*name, value)));
         let ran = command
             .output()
             .map_err(|error| format!("brew cannot be run: {error}"))?;

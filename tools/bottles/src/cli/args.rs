@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// No file of a bundle is made smaller than that by its size alone.
+const PART_MIN: u64 = 1 << 20;
+
 /// Mirror Homebrew's bottles into a bucket or a folder, and serve them to brew without internet.
 #[derive(Debug, Parser)]
 #[command(name = "homebrew-sync", version, after_help = console::exit::help_table(), max_term_width = 100)]
@@ -253,6 +256,9 @@ pub struct ServeArgs {
     /// How often a new generation is looked for
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub refresh: Duration,
+    /// Write a line for each request to the end of a file, in the combined form of web servers; `-` is standard output [env: HOMEBREW_SYNC_ACCESS_LOG]
+    #[arg(long, value_name = "FILE")]
+    pub access_log: Option<PathBuf>,
 }
 
 /// Arguments of `client-env`.
@@ -290,8 +296,8 @@ pub struct BundleExportArgs {
     /// The directory that the bundle is written into
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The largest file
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size)]
+    /// The largest file, at least 1 MiB
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = part_size)]
     pub split: u64,
     /// The private key that signs
     #[arg(long, value_name = "FILE")]
@@ -350,10 +356,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     console::parse::duration(text).map_err(|error| error.to_string())
 }
 
-fn size(text: &str) -> Result<u64, String> {
+fn part_size(text: &str) -> Result<u64, String> {
     let size = console::parse::size(text).map_err(|error| error.to_string())?;
-    match size {
-        0 => Err("a file of no bytes holds nothing".to_owned()),
-        size => Ok(size),
+    match size < PART_MIN {
+        true => Err("smaller than 1MiB: a bundle would be a heap of files that nobody can carry; no medium needs that".to_owned()),
+        false => Ok(size),
     }
 }

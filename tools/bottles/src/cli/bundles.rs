@@ -2,7 +2,7 @@
 
 use super::args::{BundleCommand, BundleExportArgs, BundleImportArgs};
 use super::mirror::Place;
-use super::recording::Recording;
+use super::recording::{Recorded, Recording};
 use super::{failures, signals, sync_run};
 use crate::bundle::{
     self, BundleError, ExportOptions, ImportOptions, Imported, SigningKey, TrustedKey,
@@ -124,10 +124,11 @@ async fn import(
         tell_import(taken, args.dry_run, ui);
     }
     let report = taken.map(|taken| report_of(&taken));
-    if let Some(recording) = recording {
-        recording.end(Some(&store), &report, 0, ui).await;
-    }
-    report.map(|_| Exit::Ok)
+    let recorded = match recording {
+        Some(recording) => recording.end(Some(&store), &report, 0, ui).await,
+        None => Recorded::default(),
+    };
+    Ok(recorded.exit(report)?.err().unwrap_or(Exit::Ok))
 }
 
 fn tell_import(taken: &Imported, dry_run: bool, ui: &Ui) {

@@ -15,6 +15,9 @@ const NO_FALLBACK_SINCE: [u64; 3] = [4, 3, 1];
 /// (`auto-update` in `brew.sh`).
 const FORCE_API_SINCE: [u64; 3] = [4, 4, 16];
 
+/// The first release for which `none` means no Authorization header; earlier ones take it for a token, and send it.
+const NO_HEADER_SINCE: [u64; 3] = [5, 0, 8];
+
 /// The client that is meant where none is named.
 const CLIENT: &str = "6.0.18";
 
@@ -31,6 +34,12 @@ pub(super) fn run(args: &ClientEnvArgs, ui: &Ui) -> Result<Exit, Failure> {
     for (name, value, why) in pairs {
         ui.out(format!("# {why}"));
         ui.out(format!("export {name}='{}'", value.replace('\'', r"'\''")));
+    }
+    if version(&args.client).is_some_and(|version| version < NO_HEADER_SINCE) {
+        ui.hint(
+            "A brew before 5.0.8 always sends an Authorization header with portable-ruby, and one before 4.5.3 with every bottle: \
+             a bucket that clients ask directly may refuse it; `homebrew-sync serve` does not.",
+        );
     }
     Ok(Exit::Ok)
 }
@@ -87,11 +96,13 @@ fn variables(url: &Url, version: [u64; 3]) -> Vec<(&'static str, String, &'stati
             "What the mirror lacks fails at once instead of going to the internet",
         ));
     }
-    found.extend([(
-        "HOMEBREW_DOCKER_REGISTRY_BASIC_AUTH_TOKEN",
-        "none".to_owned(),
-        "No Authorization header, which plain buckets refuse",
-    )]);
+    if version >= NO_HEADER_SINCE {
+        found.push((
+            "HOMEBREW_DOCKER_REGISTRY_BASIC_AUTH_TOKEN",
+            "none".to_owned(),
+            "No Authorization header, which plain buckets refuse",
+        ));
+    }
     found.extend(refreshing(version));
     found.extend([
         (
@@ -144,6 +155,8 @@ mod tests {
             named.join(" ")
         };
         let has = |text: &str, name: &str| names(text).split(' ').any(|found| found == name);
+        let header = "HOMEBREW_DOCKER_REGISTRY_BASIC_AUTH_TOKEN";
+        assert!(!has("4.3.0", header) && !has("5.0.7", header) && has("5.0.8", header));
         let fallback = "HOMEBREW_ARTIFACT_DOMAIN_NO_FALLBACK";
         assert!(!has("4.3.0", fallback) && has("4.3.1", fallback));
         assert!(has("Homebrew 6.0.18-157-gabc", fallback));

@@ -23,8 +23,11 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::RollingBack => Failure::from_error(Exit::Failed, error).hint(
             "nothing was removed; run again when `homebrew-sync rollback` has ended; one that was killed stands in the way for ten minutes",
         ),
+        LogError::HeldUp => Failure::from_error(Exit::Failed, error).hint(
+            "what it has removed until then nobody needs; run it again: the machine, or the store, must not stand still for ten minutes meanwhile",
+        ),
         LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
-            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a day",
+            "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a quarter of an hour",
         ),
     }
 }
@@ -34,9 +37,12 @@ pub(super) fn of_rollback(error: &RollbackError) -> Failure {
         RollbackError::Log(error) => of_log(error),
         RollbackError::Store(error) => of_store(error),
         RollbackError::Gone { .. } => Failure::from_error(Exit::Corrupt, error)
-            .hint("choose another generation; `homebrew-sync generations` lists those that are there"),
+            .hint("nothing was changed; choose another generation; `homebrew-sync generations` lists those that are there"),
+        RollbackError::Lost { .. } => Failure::from_error(Exit::Corrupt, error).hint(
+            "clients of these files get none, or a wrong one: go on to another generation with `homebrew-sync rollback N`, or bring the mirror up to date with `homebrew-sync sync`, which fetches what the upstream has",
+        ),
         RollbackError::Pruning => Failure::from_error(Exit::Failed, error)
-            .hint("nothing was changed; run again when it has ended; one that was killed stands in the way for a day"),
+            .hint("nothing was changed; run again when it has ended; one that was killed stands in the way for a quarter of an hour"),
         RollbackError::Overtaken => Failure::from_error(Exit::Failed, error)
             .hint("run again when they have ended; see `homebrew-sync generations` for what is current"),
     }

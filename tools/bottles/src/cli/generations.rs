@@ -307,7 +307,7 @@ pub(super) async fn scrub(
     if wrong.is_empty() {
         return Ok(Exit::Ok);
     }
-    ui.hint("Remove the bottles that are damaged, then `homebrew-sync sync --check` fetches what is gone; it puts files of the API right by itself.");
+    ui.hint("Remove the bottles and manifests that are named here from the store, then `homebrew-sync sync --check` fetches them again; files of the API it puts right by itself.");
     Ok(Exit::Corrupt)
 }
 

@@ -159,6 +159,7 @@ async fn ask_as_brew(store: &Store, path: &Path) -> Result<u64, Failure> {
     let options = ServeOptions {
         refresh: Duration::from_secs(60),
         misses: Some(path.join("misses.jsonl")),
+        access: None,
         limits: Limits::default(),
     };
     let serving = tokio::spawn(serve::serve(store.clone(), listener, options, stop.clone()));

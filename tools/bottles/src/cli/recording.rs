@@ -61,14 +61,14 @@ impl Recording {
         self.killed.iter().map(told).collect()
     }
 
-    /// Ends it: the record is completed, written, and logged as one line. Returns nothing for who typed something that is no run.
+    /// Ends it: the record is completed, written, and logged as one line.
     pub(super) async fn end(
         mut self,
         store: Option<&Store>,
         outcome: &Result<SyncReport, Failure>,
         upstream_requests: u64,
         ui: &Ui,
-    ) -> Option<RunRecord> {
+    ) -> Recorded {
         let record = &mut self.record;
         record.upstream_requests = upstream_requests;
         record.store_requests = store.map_or(0, |store| store.usage().requests());
@@ -94,13 +94,16 @@ impl Recording {
             None => {}
         }
         if !is_run {
-            return None;
+            return Recorded::default();
         }
-        self.log(ui);
+        let is_told = self.log(outcome.as_ref().err(), ui);
         if let Some(store) = store {
             self.write(store, ui).await;
         }
-        Some(self.record)
+        Recorded {
+            record: Some(self.record),
+            is_told,
+        }
     }
 
     /// Writes the records of this run, and of those that were killed, into the store.
@@ -124,16 +127,44 @@ impl Recording {
         ));
     }
 
-    fn log(&self, ui: &Ui) {
+    /// Writes what came of it into the log, if there is one. Tells whether that says all there is to say of a failure: it is not to be said twice.
+    fn log(&self, failure: Option<&Failure>, ui: &Ui) -> bool {
         let record = &self.record;
-        if !record.outcome.is_good() && record.outcome != RunOutcome::Interrupted {
-            tracing::error!("Sync {}: {}", record.outcome.as_str(), why(record));
+        let is_log = tracing::enabled!(tracing::Level::INFO);
+        if is_log && !record.outcome.is_good() && record.outcome != RunOutcome::Interrupted {
+            let (why, remedy) = match failure {
+                Some(failure) => (whole(failure), failure.hint_text()),
+                None => (why(record), None),
+            };
+            let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+            tracing::error!("Sync {}: {why}{remedy}", record.outcome.as_str());
         }
         if ui.is_json() {
             ui.json(&serde_json::json!({"run": record}));
-        } else if tracing::enabled!(tracing::Level::INFO) {
+        } else if is_log {
             // The line that figures are read from.
             ui.status(record.encode());
+        }
+        is_log && !ui.is_json()
+    }
+}
+
+/// What came of a record.
+#[derive(Default)]
+pub(super) struct Recorded {
+    /// The record; nothing for who typed something that is no run.
+    pub(super) record: Option<RunRecord>,
+    /// Whether the log has said why the run failed.
+    pub(super) is_told: bool,
+}
+
+impl Recorded {
+    /// Turns what came of a run into its exit code: what the log has said is said by nobody else.
+    pub(super) fn exit<T>(&self, outcome: Result<T, Failure>) -> Result<Result<T, Exit>, Failure> {
+        match outcome {
+            Ok(outcome) => Ok(Ok(outcome)),
+            Err(failure) if self.is_told => Ok(Err(failure.exit())),
+            Err(failure) => Err(failure),
         }
     }
 }

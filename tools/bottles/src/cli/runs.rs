@@ -66,7 +66,9 @@ pub(super) async fn last(
 }
 
 fn table(found: &[RunRecord]) -> String {
-    let mut table = Table::new(["began", "took", "by", "outcome", "fetched", "size", "why"]);
+    let mut table = Table::new([
+        "began", "took", "by", "outcome", "fetched", "size", "removed", "why",
+    ]);
     for record in found.iter().rev() {
         let took = record.took().map_or_else(String::new, human::duration);
         let is_told = record.failed > 0 || record.error.is_some();
@@ -82,6 +84,7 @@ fn table(found: &[RunRecord]) -> String {
             record.outcome.as_str().to_owned(),
             human::number(record.fetched),
             human::bytes(record.fetched_bytes),
+            human::number(record.removed),
             why,
         ]);
     }

@@ -4,7 +4,7 @@ use super::args::{SampleUpstreamArgs, ServeArgs};
 use super::mirror::Place;
 use super::{failures, signals};
 use crate::sample::{self, Sample, SampleServer};
-use crate::serve::{self, Limits, Miss, ServeOptions};
+use crate::serve::{self, AccessLog, Limits, Miss, ServeOptions};
 use console::{Env, Exit, Failure, FailureExt, Table, Ui, human};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeMap;
@@ -24,6 +24,12 @@ pub(super) async fn run(
     let store = place.open(env).await?;
     store::file::create_dir_durably(&place.state_dir)
         .map_err(|error| Failure::io("make", &place.state_dir, &error))?;
+    let typed = args.access_log.clone();
+    let access_log = typed.or_else(|| env.get("HOMEBREW_SYNC_ACCESS_LOG").map(PathBuf::from));
+    let access = access_log.map(|path| {
+        AccessLog::open(&path).map_err(|error| Failure::io("write the access log", &path, &error))
+    });
+    let access = access.transpose()?;
     let listener = tokio::net::TcpListener::bind(&args.listen).await;
     let listener = listener.map_err(|error| {
         Failure::wrap(
@@ -43,6 +49,7 @@ pub(super) async fn run(
     let options = ServeOptions {
         refresh: args.refresh,
         misses: Some(misses_file(place)),
+        access,
         limits: limits(),
     };
     let served = serve::serve(store, listener, options, stop).await;

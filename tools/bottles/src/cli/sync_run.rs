@@ -3,7 +3,7 @@
 use super::args::SyncArgs;
 use super::mirror::{Place, tuning};
 use super::notices::Settings;
-use super::recording::Recording;
+use super::recording::{Recorded, Recording};
 use super::telling::Telling;
 use super::{external_hash, failures, signals};
 use crate::api::jws::PublicKey;
@@ -102,14 +102,19 @@ pub(super) async fn once(
     if let Ok(report) = &outcome {
         tell(report, args.dry_run, begun.elapsed(), ui);
     }
+    let mut recorded = Recorded::default();
     if let Some(recording) = recording {
         let mut warnings = recording.warnings();
-        if let Some(record) = recording.end(store.as_ref(), &outcome, asked, ui).await {
+        recorded = recording.end(store.as_ref(), &outcome, asked, ui).await;
+        if let Some(record) = &recorded.record {
             warnings.extend(outcome.iter().flat_map(|report| report.warnings.clone()));
-            telling.end(&record, &warnings).await;
+            telling.end(record, &warnings).await;
         }
     }
-    let report = outcome?;
+    let report = match recorded.exit(outcome)? {
+        Ok(report) => report,
+        Err(exit) => return Ok(exit),
+    };
     Ok(match () {
         () if report.stopped => Exit::Interrupted,
         () if !report.failures.is_empty() => Exit::Partial,

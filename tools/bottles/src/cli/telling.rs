@@ -120,6 +120,9 @@ impl Telling {
         if let Some(generation) = &record.generation {
             notice = notice.field("Generation", generation);
         }
+        if record.removed > 0 {
+            notice = notice.field("Removed", human::count(record.removed, "formula"));
+        }
         if record.failed > 0 {
             notice = notice.field("Failed", human::number(record.failed));
         }

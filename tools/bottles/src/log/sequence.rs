@@ -3,7 +3,7 @@
 //! What must hold: no number is given out twice, also after the generations that had the highest ones were gone back from and pruned: who has
 //! carried such a one away would take a new one for it. What was imported once is known for good, whatever is pruned.
 
-use super::{Generation, GenerationId, LOG, Log};
+use super::{Generation, GenerationId, LOG, Log, full};
 use store::{Store, StoreError};
 use transfer::Digest;
 
@@ -100,7 +100,7 @@ pub(super) async fn note_highest(
     };
     let key = |number: &u64| format!("{LOG}/highest-{number:08}");
     let text = "no generation gets this number again\n";
-    store.put(&key(&highest), text.into()).await?;
+    full::put(store, &key(&highest), text).await?;
     let older: Vec<String> = log.highest.iter().map(key).collect();
     store.delete(&older).await
 }

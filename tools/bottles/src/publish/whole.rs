@@ -5,7 +5,7 @@
 
 use super::{Seen, Settled, settle};
 use crate::hashfile::{self, HashFile, Merged};
-use crate::log::{Generation, Log, LogError};
+use crate::log::{self, Generation, Log, LogError};
 use jiff::Timestamp;
 use store::{Store, StoreError};
 
@@ -51,7 +51,12 @@ pub async fn settle_whole(
         let others = merged.iter().filter(|merged| !merged.others.is_empty());
         warnings.extend(others.map(Merged::warning));
         let lost = settled.lost.iter();
-        warnings.extend(lost.map(|key| format!("{key} is gone, and its bytes are kept nowhere")));
+        log::keep_reserve(store).await;
+        warnings.extend(lost.map(|key| {
+            format!(
+                "{key} is gone or damaged, and its bytes are kept nowhere: run `homebrew-sync sync`, which fetches what the upstream has, or carry a bundle here that holds everything"
+            )
+        }));
         return Ok(Some(Whole {
             settled,
             external: merged,

@@ -5,7 +5,8 @@
 //!
 //! It deliberately knows nothing of what is served.
 
-use axum::Router;
+use super::access::Peer;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -66,8 +67,8 @@ pub(super) async fn run(listener: TcpListener, router: Router, limits: Limits, s
             () = stop.raised() => break,
         };
         while connections.try_join_next().is_some() {}
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_of_one_client(&error) => continue,
             Err(error) => {
                 tracing::error!(%error, "no connection can be taken");
@@ -75,7 +76,8 @@ pub(super) async fn run(listener: TcpListener, router: Router, limits: Limits, s
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let router = router.clone().layer(Extension(Peer(peer)));
+        let service = TowerToHyperService::new(router);
         let connection = http.serve_connection(TokioIo::new(bounded(stream, limits)), service);
         let connection = graceful.watch(connection);
         connections.spawn(async move {

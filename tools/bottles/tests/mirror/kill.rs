@@ -109,6 +109,10 @@ impl Mirror<'_> {
         let mut entries = store.list_stream("");
         while let Some(entry) = entries.next().await {
             let key = entry.expect("it is listed").key;
+            // Only a folder keeps room for a prune of a full disk.
+            if key == crate::full::RESERVE {
+                continue;
+            }
             let bytes = store.get(&key).await.expect("it is read");
             found.insert(key, Digest::of(&bytes));
         }

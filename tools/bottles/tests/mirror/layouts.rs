@@ -22,14 +22,14 @@ async fn open(url: &str) -> Store {
 }
 
 /// A world whose mirror is a real folder.
-async fn in_folder(sample: Sample, root: &Path) -> World {
+pub async fn in_folder(sample: Sample, root: &Path) -> World {
     World {
         store: open(&root.display().to_string()).await,
         ..World::small(sample).await
     }
 }
 
-fn asking_flat(world: &World, formulae: &[&str], now: i64) -> SyncOptions {
+pub fn asking_flat(world: &World, formulae: &[&str], now: i64) -> SyncOptions {
     let mut options = world.options(formulae, now);
     options.selection.flat = true;
     options

@@ -336,3 +336,63 @@ async fn a_secret_in_the_address_of_the_api_is_in_nothing_that_is_said() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_over_by_nobody_is_named_with_what_may_be_meant() {
+    let world = World::new().await;
+    let names = |skipped: &[&str]| {
+        let mut arguments = vec!["--formula", "jq", "--platform", "x86_64_linux"];
+        arguments.extend(skipped.iter().flat_map(|name| ["--skip", name]));
+        sync(&world, &arguments)
+    };
+    // Passed over by somebody, though perhaps by nobody in the selection.
+    let (code, _, err) = run(names(&["wget", "cask.jws.json", "portable-ruby"])).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(!err.contains("--skip"), "{err}");
+    let (code, _, err) = run(names(&["wgte", "homebrew/core/tree", "zzzzzzzz"])).await;
+    assert_eq!(code, 0, "{err}");
+    for expected in [
+        "--skip wgte passes nothing over: no formula or API file has that name; is wget meant?",
+        "--skip homebrew/core/tree passes nothing over: no formula or API file has that name; is tree meant?",
+        "--skip zzzzzzzz passes nothing over: no formula or API file has that name\n",
+    ] {
+        assert!(err.contains(expected), "{expected}: {err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_not_split_into_a_heap_of_files() {
+    let world = World::new().await;
+    for (size, says) in [("1", "1MiB"), ("1023KiB", "1MiB"), ("0", "1MiB")] {
+        let mut command = program(&world);
+        command.args(["bundle", "export", "--out", "out", "--key", "key"]);
+        command.args(["--split", size]);
+        let (code, _, err) = run(command).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("--split") && err.contains(says), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_said_once_and_stdout_holds_nothing_but_the_document() {
+    let world = World::new().await;
+    let api = ["--formula", "jq", "--api", "http://127.0.0.1:1/api"];
+    for more in [&[][..], &["--json"], &["--quiet"], &["-v"]] {
+        let (code, out, err) = run(sync(&world, &[&api, more].concat())).await;
+        assert_eq!(code, 14, "{out}{err}");
+        let said = "the upstream could not be asked";
+        let on_stdout = usize::from(more == ["--json"]);
+        assert_eq!(out.matches(said).count(), 2 * on_stdout, "{more:?}: {out}");
+        assert_eq!(
+            err.lines()
+                .filter(|line| line.contains(said) && !line.starts_with('{'))
+                .count(),
+            1,
+            "{more:?}: {err}"
+        );
+        assert_eq!(out.is_empty(), on_stdout == 0, "{more:?}: {out}");
+        if on_stdout == 0 {
+            assert!(err.contains("check the network"), "{more:?}: {err}");
+        }
+    }
+}

@@ -33,7 +33,7 @@ fn at_time(time: usize) -> Sample {
     times[time].clone()
 }
 
-fn has(generation: &Generation, name: &str) -> bool {
+pub fn has(generation: &Generation, name: &str) -> bool {
     let mut bottles = generation.bottles.iter();
     bottles.any(|held| held.formula == name)
 }
@@ -209,7 +209,7 @@ async fn files_that_somebody_wrote_over_are_put_right_though_there_is_nothing_ne
 }
 
 /// A mirror in which a run that died has left bottles behind, long ago; another machine, and how that one prunes.
-async fn with_leftovers() -> (World, SyncOptions, World, PruneOptions) {
+pub async fn with_leftovers() -> (World, SyncOptions, World, PruneOptions) {
     let week = 7 * 86_400;
     let (early, options) = early().await;
     early.handle.set_clock_ms(FIRST as u64 * 1000);

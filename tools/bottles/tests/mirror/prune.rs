@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 use testkit::CrashPoint;
 
-fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
+pub fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
     PruneOptions {
         keep,
         grace: Duration::from_secs(grace),
@@ -18,7 +18,7 @@ fn options(keep: usize, now: i64, grace: u64) -> PruneOptions {
 }
 
 /// A mirror of two generations, and the first one's name.
-async fn two_generations() -> (World, GenerationId) {
+pub async fn two_generations() -> (World, GenerationId) {
     let world = World::small(bottles::sample::Sample::embedded()).await;
     world.handle.set_clock_ms(FIRST as u64 * 1000);
     world.sync(&["jq"], FIRST).await;
@@ -309,7 +309,21 @@ async fn a_prune_that_was_killed_stands_in_nobodys_way_for_ever() {
     let outcome = roll_back(&world.store, &first).await;
     assert!(matches!(outcome, Err(RollbackError::Pruning)));
     assert_eq!(world.check_settled().await.number, 2);
+    world.handle.set_clock_ms((FIRST + 840) as u64 * 1000);
+    let outcome = roll_back(&world.store, &first).await;
+    assert!(matches!(outcome, Err(RollbackError::Pruning)));
+    // A quarter of an hour later.
+    world.handle.set_clock_ms((FIRST + 900) as u64 * 1000);
+    go_to(&world, 1).await;
+    // A prune of an earlier program says only once that it is at work.
+    let earlier = ".syncline/mirror/log/pruning-86400-0123456789abcdef";
+    world.handle.put_raw(earlier, "a prune is under way");
+    world.handle.set_clock_ms((FIRST + 80_000) as u64 * 1000);
+    let second = numbered(&world, 2).await;
+    let outcome = roll_back(&world.store, &second).await;
+    assert!(matches!(outcome, Err(RollbackError::Pruning)));
     world.handle.set_clock_ms((FIRST + 90_000) as u64 * 1000);
+    go_to(&world, 2).await;
     go_to(&world, 1).await;
     prune(&world.store, options(2, FIRST, 86_400))
         .await

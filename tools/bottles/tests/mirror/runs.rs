@@ -209,3 +209,31 @@ async fn two_mirrors_under_a_fixed_clock_come_out_the_same() {
     );
     assert_eq!(outcomes(&listed(&world).await), ["published"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_counts_what_went_from_the_mirror() {
+    let world = World::new().await;
+    let everything = ["--all", "--platform", "x86_64_linux"];
+    let (code, _, log) = run(sync(&world, &everything)).await;
+    assert_eq!((code, &totals(&log)["removed"]), (0, &0.into()), "{log}");
+    let fewer = crate::shrinking::without(&["tree", "jq", "gtk+"]);
+    world.server.replace(bottles::sample::Sample::of(&fewer));
+    // What is not published has taken nothing away.
+    run(sync(&world, &["--dry-run"])).await;
+    let (code, _, log) = run(sync(&world, &[])).await;
+    assert_eq!((code, &totals(&log)["removed"]), (0, &3.into()), "{log}");
+    let removed = listed(&world).await;
+    let removed: Vec<&Value> = removed.iter().map(|run| &run["removed"]).collect();
+    assert_eq!(removed, [0, 3]);
+    let mut runs = program(&world);
+    let mirror = world.state.path().join("mirror");
+    runs.arg("runs").arg("--store").arg(mirror);
+    let (_, out, _) = run(runs).await;
+    assert!(out.contains("removed"), "{out}");
+    // One of an earlier program does not say it, and is read.
+    let mut earlier = listed(&world).await.remove(0);
+    let fields = earlier.as_object_mut().expect("fields");
+    fields.remove("removed").expect("it was there");
+    let read = bottles::runs::RunRecord::parse(earlier.to_string().as_bytes());
+    assert_eq!(read.expect("it is read").removed, 0);
+}

@@ -2,7 +2,7 @@
 
 use crate::world::{FIRST, World};
 use bottles::sample::Sample;
-use bottles::serve::{Limits, ServeOptions, serve};
+use bottles::serve::{AccessLog, Limits, ServeOptions, serve};
 use reqwest::{Method, StatusCode};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,9 +28,11 @@ async fn start_with(world: &World, refresh: Duration, limits: Limits) -> Serving
     let root = format!("http://{}", listener.local_addr().expect("an address"));
     let stop = StopSignal::new();
     let misses = world.state.path().join("misses.jsonl");
+    let access = world.state.path().join("access.log");
     let options = ServeOptions {
         refresh,
         misses: Some(misses.clone()),
+        access: Some(AccessLog::open(&access).expect("it is opened")),
         limits,
     };
     let (store, signal) = (world.store.clone(), stop.clone());
@@ -528,4 +530,36 @@ async fn clients_that_do_not_go_on_cost_the_others_nothing_and_hold_up_no_stop()
     let _ = tokio::time::timeout(Duration::from_millis(200), asking).await;
     let stopping = tokio::time::timeout(Duration::from_mins(1), serving.end());
     stopping.await.expect("the stop ends by itself");
+}
+
+#[tokio::test]
+async fn the_access_log_has_a_line_for_each_request_in_the_form_of_web_servers() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    let serving = start(&world, Duration::from_secs(60)).await;
+    let manifest = "/v2/homebrew/core/jq/manifests/1.7.1";
+    let agent = [("user-agent", "Homebrew/4.3.0 \"x\"")];
+    let (_, _, body) = serving.ask(Method::GET, manifest, &agent).await;
+    serving.ask(Method::HEAD, manifest, &agent).await;
+    serving.get("/v2/nowhere?a=b").await;
+    serving.ask(Method::PUT, "/health", &[]).await;
+    serving.end().await;
+    let log = std::fs::read_to_string(world.state.path().join("access.log")).expect("read");
+    let lines: Vec<&str> = log.lines().collect();
+    let ends = [
+        format!(
+            "\"GET {manifest} HTTP/1.1\" 200 {} \"-\" \"Homebrew/4.3.0 \\x22x\\x22\"",
+            body.len()
+        ),
+        format!("\"HEAD {manifest} HTTP/1.1\" 200 - \"-\" \"Homebrew/4.3.0 \\x22x\\x22\""),
+        "\"GET /v2/nowhere?a=b HTTP/1.1\" 404 13 \"-\" \"syncline/0.1.0\"".to_owned(),
+        "\"PUT /health HTTP/1.1\" 405 0 \"-\" \"syncline/0.1.0\"".to_owned(),
+    ];
+    assert_eq!(lines.len(), ends.len(), "{log}");
+    for (line, end) in lines.iter().zip(&ends) {
+        assert!(
+            line.starts_with("127.0.0.1 - - [") && line.ends_with(end),
+            "{end}: {line}"
+        );
+    }
 }

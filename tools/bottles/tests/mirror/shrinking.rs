@@ -13,7 +13,7 @@ fn all(world: &World, now: i64) -> SyncOptions {
     options
 }
 
-fn without(names: &[&str]) -> Vec<SampleFormula> {
+pub fn without(names: &[&str]) -> Vec<SampleFormula> {
     let mut left = formulae();
     left.retain(|formula| !names.contains(&formula.name.as_str()));
     left

@@ -1,0 +1,107 @@
+//! What is said to do about damage, done.
+
+use crate::line::{program, run, sync};
+use crate::world::World;
+use std::path::{Path, PathBuf};
+
+const JQ: [&str; 4] = ["--formula", "jq", "--platform", "x86_64_linux"];
+
+/// Runs a command over the mirror of a world; returns its code and all that it said.
+async fn does(world: &World, arguments: &[&str]) -> (i32, String) {
+    let mut command = program(world);
+    let mirror = world.state.path().join("mirror");
+    command.args(arguments).arg("--store").arg(mirror);
+    let (code, out, err) = run(command).await;
+    (code, out + &err)
+}
+
+/// Turns the last byte of a file.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("it is there");
+    *bytes.last_mut().expect("it has bytes") ^= 1;
+    std::fs::write(path, bytes).expect("written");
+}
+
+/// The files in a folder of the mirror's.
+fn within(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("it is there");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_scrub_says_to_do_mends_bottles_manifests_and_files_of_the_api() {
+    let world = World::new().await;
+    let (code, _, err) = run(sync(&world, &JQ)).await;
+    assert_eq!(code, 0, "{err}");
+    let mirror = world.state.path().join("mirror");
+    let image = mirror.join("v2/homebrew/core/jq");
+    let bottle = within(&image.join("blobs")).remove(0);
+    let manifest = within(&image.join("manifests")).remove(0);
+    let api = mirror.join("api/cask.jws.json");
+    let damaged = [&bottle, &manifest, &api];
+    let whole = damaged.map(|path| std::fs::read(path).expect("it is there"));
+    for path in damaged {
+        damage(path);
+    }
+    let (code, said) = does(&world, &["scrub"]).await;
+    assert_eq!(code, 16, "{said}");
+    let named = |path: &Path| {
+        let key = path.strip_prefix(&mirror).expect("it is of the mirror");
+        let name = format!("warning: {}: ", key.display());
+        said.lines().any(|line| line.starts_with(&name))
+    };
+    assert!(damaged.iter().all(|path| named(path)), "{said}");
+    assert!(
+        said.contains("Remove the bottles and manifests")
+            && said.contains("`homebrew-sync sync --check`"),
+        "{said}"
+    );
+    // As it is said.
+    std::fs::remove_file(&bottle).expect("removed");
+    std::fs::remove_file(&manifest).expect("removed");
+    let (code, _, err) = run(sync(&world, &["--check"])).await;
+    assert_eq!(code, 0, "{err}");
+    for (path, whole) in damaged.iter().zip(&whole) {
+        let found = std::fs::read(path).expect("it is there again");
+        assert!(found == *whole, "{} is not mended", path.display());
+    }
+    let (code, said) = does(&world, &["scrub"]).await;
+    assert_eq!(code, 0, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_after_a_rollback_is_named_and_a_sync_mends_it() {
+    let world = World::new().await;
+    let (code, _, err) = run(sync(&world, &JQ)).await;
+    assert_eq!(code, 0, "{err}");
+    let kept = world.state.path().join("mirror/.syncline/mirror/files");
+    let files = within(&kept);
+    world
+        .server
+        .replace(bottles::sample::Sample::a_week_later());
+    let (code, _, err) = run(sync(&world, &[])).await;
+    assert_eq!(code, 0, "{err}");
+    // Only reading it would tell.
+    for path in files {
+        damage(&path);
+    }
+    let (code, said) = does(&world, &["rollback"]).await;
+    assert_eq!(code, 16, "{said}");
+    for part in [
+        "generation 00000001-",
+        "is the current one now",
+        "api/internal/packages.x86_64_linux.jws.json",
+        "`homebrew-sync sync`",
+        "`homebrew-sync rollback N`",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (_, said) = does(&world, &["status"]).await;
+    assert!(said.contains("Generation   1 "), "{said}");
+    let (code, _, err) = run(sync(&world, &[])).await;
+    assert_eq!(code, 0, "{err}");
+    let (code, said) = does(&world, &["scrub"]).await;
+    assert_eq!(code, 0, "{said}");
+}
