@@ -76,6 +76,8 @@ pub enum Step {
         /// Its records.
         records: u64,
     },
+    /// This device goes on under a new identity: another machine wrote under the one that it had, which both began to use.
+    Parted,
 }
 
 /// Hears what happens during a run.

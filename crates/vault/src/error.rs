@@ -173,8 +173,10 @@ pub enum ProblemKind {
     NewerFormat,
     /// The store shows an older state of a device than was seen before.
     Regression,
-    /// One device has two histories.
+    /// One device has two histories, of which this store shows one; or this device's own line has.
     Conflict,
+    /// Two machines wrote under one identity, which is not this device's. What both wrote is read.
+    Twins,
     /// It cannot be used, and this device goes on without it: it belongs to an earlier identity of this device, or was accepted.
     Accepted,
     /// Another device saw a newer state of a device than this store shows.
@@ -186,7 +188,7 @@ impl ProblemKind {
     pub fn is_serious(self) -> bool {
         !matches!(
             self,
-            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Accepted
+            Self::Foreign | Self::Orphan | Self::Forgotten | Self::Accepted | Self::Twins
         )
     }
 
@@ -216,6 +218,9 @@ impl ProblemKind {
             Self::NewerFormat => "update Syncline on this device",
             Self::Regression | Self::Conflict => {
                 "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push"
+            }
+            Self::Twins => {
+                "run `sync` on both machines (an image of one was started twice, or a backup of it put back): each goes on under an identity of its own, or says how, and about a week later nothing is left of the shared one; if neither will ever sync again, `sync devices remove` takes over what both wrote"
             }
             Self::Accepted => {
                 "nothing: what this device has of it, its next push publishes again; another device's next push replaces its manifest"

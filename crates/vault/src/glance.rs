@@ -114,6 +114,9 @@ impl<R: Replica> Device<'_, R> {
         let Err(error) = check_line(&self.with_intended(own)?, found) else {
             return Ok(None);
         };
+        if self.is_twin(own, listing)? {
+            return Ok(None);
+        }
         let now: Option<OwnState> = state::load(self.replica, &self.state_keys.own())?;
         let has_moved = now.as_ref() != Some(own);
         let goes_on = has_moved || self.taken_over(own.node, listing, None).await?.is_some();

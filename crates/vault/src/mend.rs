@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::device::Device;
+use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, ObjectHash, RecordId};
 use crate::maintain::{Removal, RepairReport};
@@ -53,6 +53,9 @@ impl<R: Replica> Device<'_, R> {
         let mut seen = VerifyReport::default();
         let survey = self.survey(&mut seen).await?;
         let fate = self.fate(&own, &survey)?;
+        if fate == Fate::Disputed {
+            self.observer.step(Step::Parted);
+        }
         let itself = Removal {
             node: own.node,
             gives_up_unreadable: true,

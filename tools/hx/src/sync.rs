@@ -19,6 +19,7 @@ pub use lock::SyncLock;
 pub use observe::Watcher;
 pub use past::{DayUsage, LastSync, Membership, Month, Past};
 pub use run::{
-    Link, failure_of, hidden_failure, history_failure, problems_failure, vault_options, worst,
+    Link, failure_of, hidden_failure, history_failure, problems_failure, remark, vault_options,
+    worst,
 };
 pub use words::Words;

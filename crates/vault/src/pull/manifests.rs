@@ -14,6 +14,7 @@ use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::NodeId;
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, forks};
 use crate::replica::{Replica, Source};
+use crate::seal::Place;
 use crate::state::{NodeState, OwnState};
 
 impl<R: Replica> Device<'_, R> {
@@ -33,6 +34,11 @@ impl<R: Replica> Device<'_, R> {
             }
             wanted.extend(new_manifests(*node, refs, known.get(node), mode, report));
         }
+        // What became of its own earlier lines this device was told when it left them, and the other machine is told in turn.
+        report.problems.retain(|problem| {
+            let of = Place::parse(&problem.key).map(|(place, _)| place.node);
+            problem.kind != ProblemKind::Twins || of.is_none_or(|of| !own.earlier.contains(&of))
+        });
         if !wanted.is_empty() {
             self.observer.step(Step::Phase("manifests"));
         }
@@ -53,10 +59,11 @@ impl<R: Replica> Device<'_, R> {
             let Some((manifest_ref, manifest, forks)) = found else {
                 continue;
             };
+            let listed = listing.nodes.get(&node).map_or(&[][..], Vec::as_slice);
             report.problems.extend(
-                known
-                    .get(&node)
-                    .and_then(|before| other_history(node, before, manifest_ref, &manifest)),
+                known.get(&node).and_then(|before| {
+                    other_history((node, listed), before, manifest_ref, &manifest)
+                }),
             );
             // What this device has of a line that is disputed, or that it took over, it keeps publishing itself.
             let is_ours_too = own.is_ours_too(node);
@@ -64,6 +71,7 @@ impl<R: Replica> Device<'_, R> {
                 unpublished_above: if is_ours_too { u64::MAX } else { floor },
             };
             let mut share = Work::new(manifest_ref, &manifest, &forks, known.get(&node), source);
+            share.keep_end_seen(known.get(&node), listed);
             share.failed = failed;
             known.insert(node, share.state.clone());
             work.insert(node, (share, manifest));
@@ -135,15 +143,28 @@ impl Work {
             failed: false,
         }
     }
+
+    /// Where the newest manifest that was read before turns out to be one of two with its number, it is not to be read again.
+    fn keep_end_seen(&mut self, before: Option<&NodeState>, listed: &[ManifestRef]) {
+        let seen = before.filter(|before| before.complete);
+        let seen = seen.map(|before| before.newest);
+        let is_fork = |seen: &ManifestRef| forks(listed).contains(seen);
+        let seen = seen.filter(is_fork).map(|seen| seen.hash);
+        self.state.forks.extend(seen);
+    }
 }
 
-/// Whether a manifest does not go on from the one that was seen before: then there is a second history, of which this store shows one.
+/// Whether a manifest does not go on from the one that was seen before, and that is not shown any more: then there is a second history,
+/// of which this store shows one. Where it shows both, that was said already.
 fn other_history(
-    node: NodeId,
+    (node, listed): (NodeId, &[ManifestRef]),
     before: &NodeState,
     newest: ManifestRef,
     manifest: &Manifest,
 ) -> Option<Problem> {
+    if listed.contains(&before.newest) {
+        return None;
+    }
     let [seen, shown] = [
         Some(before.newest),
         manifest
@@ -178,6 +199,42 @@ struct NewManifests {
     forks: Vec<ManifestRef>,
 }
 
+/// What is said of manifests that share their number with another, or come from a history that the newest has left far behind, where not
+/// all of them were `read` yet.
+fn second_histories(
+    node: NodeId,
+    refs: &[ManifestRef],
+    read: impl Fn(&ManifestRef) -> bool,
+) -> Vec<Problem> {
+    let forks = forks(refs);
+    let of = |number: u64| refs.iter().filter(move |one| one.sequence == number);
+    let numbers: BTreeSet<u64> = forks.iter().map(|fork| fork.sequence).collect();
+    let told = numbers.into_iter().filter_map(|number| {
+        let unread = of(number).rfind(|one| !read(one))?;
+        Some(match of(number).count() {
+            1 => Problem {
+                key: unread.key(node),
+                kind: ProblemKind::Conflict,
+                detail: format!("sequence number conflict: device {node} has a second history that ends with manifest {number}; the records of both were read"),
+            },
+            _ => twins(node, *unread),
+        })
+    });
+    told.collect()
+}
+
+/// What is said of one of two manifests with one number.
+pub(crate) fn twins(node: NodeId, one: ManifestRef) -> Problem {
+    Problem {
+        key: one.key(node),
+        kind: ProblemKind::Twins,
+        detail: format!(
+            "two machines write as device {node}: both have a manifest {}; what both wrote is read",
+            one.sequence
+        ),
+    }
+}
+
 fn new_manifests(
     node: NodeId,
     refs: &[ManifestRef],
@@ -195,13 +252,7 @@ fn new_manifests(
         .into_iter()
         .filter(|manifest| !read(manifest))
         .collect();
-    for fork in &forks {
-        report.problems.push(Problem {
-            key: fork.key(node),
-            kind: ProblemKind::Conflict,
-            detail: format!("sequence number conflict: device {node} has two histories at manifest {}; the records of both were read", fork.sequence),
-        });
-    }
+    report.problems.extend(second_histories(node, refs, read));
     let mut floor = 0;
     if let Some(state) = known {
         if state.is_removed(refs) {

@@ -12,6 +12,7 @@ mod relearn;
 mod removals;
 mod segments;
 
+pub(crate) use manifests::twins;
 pub(crate) use removals::regression;
 pub(crate) use segments::decode;
 
@@ -174,6 +175,7 @@ impl<R: Replica> Device<'_, R> {
         let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
         match check_line(&self.with_intended(&own)?, found) {
             Ok(()) => Ok(own),
+            Err(_) if self.is_twin(&own, listing)? => self.part(own),
             Err(error) if mode == PullMode::Force || own.is_unclaimed() => {
                 let lacking = own.lacking || matches!(error, VaultError::Regression { .. });
                 self.reborn(OwnState { lacking, ..own }, true)

@@ -12,9 +12,12 @@ mod idle;
 mod retire;
 mod rewrite;
 mod strays;
+mod twins;
 mod upload;
 
 use std::collections::BTreeSet;
+
+pub(crate) use twins::is_begun_twice;
 
 use serde::{Deserialize, Serialize};
 
@@ -282,7 +285,7 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// Sees whether somebody else wrote under this identity, or the store lost what this device wrote. An identity that was never used,
-    /// or that another device says it took over, is given up for a new one at once. Whether one did is asked also of a line that `begins`,
+    /// that another machine began to use as well, or that another device says it took over, is given up for a new one at once. Whether one did is asked also of a line that `begins`,
     /// but not of those that are as in `asked`.
     async fn look_at_own_line(
         &mut self,
@@ -298,13 +301,26 @@ impl<R: Replica> Device<'_, R> {
             return Ok((own, listing));
         }
         if checked.is_err() && own.is_unclaimed() {
-            return Ok((self.reborn(own, true)?, listing));
+            return Ok((self.part(own)?, listing));
         }
         let taken = self.taken_over(own.node, &listing, asked).await?;
-        let Some((by, takeover)) = taken else {
-            return checked.map(|()| (own, listing));
-        };
-        Ok((self.yield_line(own, &listing, by, takeover)?, listing))
+        match taken {
+            Some((by, takeover)) => Ok((self.yield_line(own, &listing, by, takeover)?, listing)),
+            None if self.is_twin(&own, &listing)? => Ok((self.part(own)?, listing)),
+            None => checked.map(|()| (own, listing)),
+        }
+    }
+
+    /// Whether another machine began this device's line as well.
+    pub(crate) fn is_twin(&self, own: &OwnState, listing: &Listing) -> Result<bool, VaultError> {
+        let found = listing.nodes.get(&own.node).map_or(&[][..], Vec::as_slice);
+        Ok(is_begun_twice(&self.with_intended(own)?, found))
+    }
+
+    /// Goes on under a new identity, since another machine has this one too.
+    pub(crate) fn part(&mut self, own: OwnState) -> Result<OwnState, VaultError> {
+        self.observer.step(Step::Parted);
+        self.reborn(own, true)
     }
 
     /// Goes on under a new identity after `by` took this one's line over.
@@ -529,17 +545,7 @@ fn replaced(draft: &Draft) -> Vec<String> {
 /// Compares what this device wrote with what the store shows of it.
 pub(crate) fn check_line(own: &OwnState, found: &[ManifestRef]) -> Result<(), VaultError> {
     let node = own.node;
-    let mine =
-        |manifest: &ManifestRef| own.newest == Some(*manifest) || own.older.contains(manifest);
-    let retired = |manifest: &ManifestRef| {
-        own.retired
-            .iter()
-            .any(|retired| retired.manifest == *manifest)
-    };
-    if let Some(stranger) = found
-        .iter()
-        .find(|manifest| !mine(manifest) && !retired(manifest))
-    {
+    if let Some(stranger) = twins::strangers(own, found).next() {
         let what = format!(
             "the store has manifest {} ({}) of this device, which it did not write: another machine uses the same identity, or this one was restored from a backup",
             stranger.sequence, stranger.hash

@@ -15,6 +15,8 @@ use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, ObjectHash};
 use crate::lineage::Lineage;
 use crate::manifest::{Manifest, ManifestRef, SegmentEntry, Takeover, forks, join_takeovers};
+use crate::pull::twins;
+use crate::push::is_begun_twice;
 use crate::replica::Replica;
 use crate::seal::{ObjectKind, Place};
 use crate::state::{self, OwnState};
@@ -53,6 +55,13 @@ impl<R: Replica> Device<'_, R> {
         }
         report.problems.extend(self.still_withheld(&own, &survey)?);
         survey.leave_out_removed(&own);
+        // Of a line that both machines began, this device's next sync goes on elsewhere by itself.
+        let disputed = self.with_intended(&own)?;
+        for (node, refs) in survey.standing() {
+            let is_disputed = node == own.node && !is_begun_twice(&disputed, refs);
+            let told = numbered_twice(node, refs, is_disputed);
+            report.problems.extend(told);
+        }
         report.devices = survey.lines.len() as u64;
         report.segments = survey
             .lines
@@ -87,9 +96,11 @@ impl<R: Replica> Device<'_, R> {
             report.manifests += 1;
             lineage.add(*manifest_ref, &manifest);
             heads.extend(is_head.then_some(*manifest_ref));
+            // Where both of two histories are shown, that is said by their numbers.
             if let Some((newer, previous)) = newer
                 && newer.sequence == manifest_ref.sequence + 1
                 && previous != Some(*manifest_ref)
+                && previous.is_none_or(|previous| !refs.contains(&previous))
             {
                 report.problems.push(conflict(
                     newer.key(node),
@@ -116,7 +127,6 @@ impl<R: Replica> Device<'_, R> {
                 join_takeovers(&mut line.removed, manifest.removed);
             }
         }
-        report.problems.extend(numbered_twice(node, refs));
         if let Some(line) = &mut line {
             line.live.extend(of_forks);
             line.live
@@ -243,6 +253,13 @@ impl Survey {
         })
     }
 
+    /// The manifests that are there of the lines that nobody took over.
+    fn standing(&self) -> impl Iterator<Item = (NodeId, &[ManifestRef])> {
+        let all = self.manifests.iter();
+        all.filter(|(node, _)| self.lines.contains_key(node))
+            .map(|(node, refs)| (*node, refs.as_slice()))
+    }
+
     /// Leaves the lines out that somebody took over: what is left of them speaks for nobody.
     fn leave_out_removed(&mut self, own: &OwnState) {
         let said: Vec<(NodeId, Takeover)> = self
@@ -264,14 +281,24 @@ impl Survey {
     }
 }
 
-/// The numbers that two manifests of a line share.
-fn numbered_twice(node: NodeId, refs: &[ManifestRef]) -> impl Iterator<Item = Problem> {
+/// The numbers that two manifests of a line share. Of this device's own line (`is_disputed`) its person has to decide; of another's, that
+/// one's.
+fn numbered_twice(
+    node: NodeId,
+    refs: &[ManifestRef],
+    is_disputed: bool,
+) -> impl Iterator<Item = Problem> {
     let pairs = refs.windows(2);
-    let twins = pairs.filter(|pair| pair[0].sequence == pair[1].sequence);
-    twins.map(move |pair| {
+    let pairs = pairs.filter(|pair| pair[0].sequence == pair[1].sequence);
+    pairs.map(move |pair| {
         let number = pair[1].sequence;
-        let what = format!("device {node} has two manifests numbered {number}");
-        conflict(pair[1].key(node), what)
+        match is_disputed {
+            true => conflict(
+                pair[1].key(node),
+                format!("this device has two manifests numbered {number}: another machine writes under the same identity"),
+            ),
+            false => twins(node, pair[1]),
+        }
     })
 }
 

@@ -12,6 +12,7 @@ mod forced;
 mod glance;
 mod golden;
 mod hidden;
+mod images;
 mod mean;
 mod races;
 mod removal;

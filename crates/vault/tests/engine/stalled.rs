@@ -312,7 +312,7 @@ fn a_copy_that_stalls_until_its_segments_were_swept_is_told_and_nothing_is_lost(
     let everything: BTreeSet<u64> = (0..10).chain([11]).chain(20..25).collect();
     let (kept, problems) = newcomer(&store);
     assert_eq!(kept, everything);
-    assert!(problems.contains(&ProblemKind::Conflict), "{problems:?}");
+    assert!(problems.contains(&ProblemKind::Twins), "{problems:?}");
     for desk in [&mut one, &mut copy] {
         let told = wait(desk.push()).expect_err("somebody else wrote there");
         assert!(

@@ -10,8 +10,12 @@ use vault::{Observer, Step};
 
 use crate::settings::Paths;
 
+/// What a person is told whose machine goes on under a new identity by itself.
+const PARTED: &str = "another machine writes under the identity of this one: an image of it was started twice, or a backup of it put back. This one goes on under a new identity and publishes everything it has under that; nothing is lost, and nothing is to be done here";
+
 /// Hears a sync's steps.
 pub struct Watcher {
+    ui: Option<Ui>,
     progress: Progress,
     begun: Instant,
     phase: Option<(&'static str, Instant)>,
@@ -28,6 +32,7 @@ impl Watcher {
             Err(_) => progress,
         };
         Self {
+            ui: Some(ui.clone()),
             progress,
             begun: Instant::now(),
             phase: None,
@@ -38,6 +43,7 @@ impl Watcher {
     /// Shows nothing; only measures.
     pub fn silent() -> Self {
         Self {
+            ui: None,
             progress: Progress::hidden(),
             begun: Instant::now(),
             phase: None,
@@ -79,6 +85,11 @@ impl Observer for Watcher {
             Step::Moved { bytes, records } => {
                 self.progress.add_bytes(bytes);
                 self.progress.inc(records.max(1));
+            }
+            Step::Parted => {
+                if let Some(ui) = &self.ui {
+                    ui.warn(PARTED);
+                }
             }
         }
     }

@@ -353,6 +353,15 @@ pub fn hidden_failure(problems: &[Problem], kind: StoreKind) -> Option<Failure> 
     )
 }
 
+/// A problem in words. One that is no failure, and that somebody can do something about, brings its remedy along.
+pub fn remark(problem: &Problem) -> String {
+    let text = format!("{}: {}", problem.key, problem.detail);
+    match problem.kind {
+        ProblemKind::Twins => format!("{text}. {}", remedy(problem.kind)),
+        _ => text,
+    }
+}
+
 fn exit_of(problem: ProblemKind, kind: StoreKind) -> Exit {
     match problem {
         ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
@@ -389,6 +398,7 @@ fn remedy(kind: ProblemKind) -> String {
     let text = kind.remedy();
     let mut chars = text
         .replace("`sync ", "`hx sync ")
+        .replace("`sync`", "`hx sync`")
         .chars()
         .collect::<Vec<_>>();
     if let Some(first) = chars.first_mut() {

@@ -2,7 +2,7 @@
 //!
 //! Each of the guide's ways out is walked to its end, where every device has every command.
 
-use crate::world::{Device, World, copy_tree};
+use crate::world::{Device, FOLDER, World, copy_tree};
 
 /// A machine and its clone, which both published; the clone was first.
 fn cloned(world: &World) -> (Device<'_>, Device<'_>) {
@@ -208,4 +208,67 @@ fn a_copy_that_goes_on_is_not_called_this_device() {
         run.out.contains("a copy of this machine") && !run.out.contains("before a reset"),
         "{run}"
     );
+}
+
+/// A machine that came into the vault and published nothing, and one that was made from its image.
+fn started_twice(world: &World) -> (Device<'_>, Device<'_>) {
+    let image = world.device("image");
+    image.init(FOLDER).run().ok();
+    image.hx("sync").run().ok();
+    let twin = image.clone_to("twin");
+    image.types("typed on the laptop");
+    twin.types("typed on the clone");
+    (image, twin)
+}
+
+const PARTED: &str = "another machine writes under the identity of this one";
+
+#[test]
+fn an_image_that_was_started_twice() {
+    let world = World::on_folder();
+    let (image, twin) = started_twice(&world);
+    image.hx("sync").run().ok();
+    twin.hx("sync status").run().ok();
+    twin.hx("sync").run().ok().says(PARTED);
+    let run = image.hx("sync").run().ok();
+    assert!(!run.err.contains("warning"), "{run}");
+    all_is_well(&world);
+}
+
+#[test]
+fn an_image_that_was_started_twice_and_both_published_at_once() {
+    for by_push in [false, true] {
+        let world = World::on_folder();
+        let (image, twin) = started_twice(&world);
+        let (before, aside) = (world.home().join("before"), world.home().join("aside"));
+        copy_tree(&world.vault(), &before);
+        image.hx("sync push").run().ok();
+        std::fs::rename(world.vault(), &aside).expect("moved");
+        copy_tree(&before, &world.vault());
+        twin.hx("sync push").run().ok();
+        copy_tree(&aside, &world.vault());
+        let told = "two machines write as device";
+        let desktop = world.desktop();
+        desktop
+            .hx("sync pull")
+            .run()
+            .ok()
+            .says(told)
+            .says("hx sync` on both machines");
+        desktop
+            .hx("sync verify")
+            .run()
+            .ok()
+            .shows("Sound")
+            .says(told);
+        let sync = if by_push { "sync push" } else { "sync" };
+        for device in [image, twin] {
+            device.hx(sync).run().ok().says(PARTED);
+            let run = device.hx("sync").run().ok();
+            assert!(!run.err.contains("warning"), "{run}");
+        }
+        let run = desktop.hx("sync pull").run().ok();
+        assert!(!run.err.contains("warning"), "{run}");
+        all_is_well(&world);
+    }
 }

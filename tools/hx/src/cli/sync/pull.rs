@@ -11,7 +11,7 @@ use vault::{PullMode, PullReport};
 use super::cost;
 use crate::cli::Context;
 use crate::history::History;
-use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure, worst};
+use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure, remark, worst};
 
 /// Arguments of `hx sync pull`.
 #[derive(Debug, Default, Args)]
@@ -116,7 +116,7 @@ fn show(context: &Context, shown: &Shown) {
     // The error at the end names one of them.
     let last = worst(&report.problems);
     for problem in report.problems.iter().filter(|one| Some(*one) != last) {
-        ui.warn(format!("{}: {}", problem.key, problem.detail));
+        ui.warn(remark(problem));
     }
     let took = human::duration(std::time::Duration::from_millis(shown.took_ms));
     if report.segments == 0 {

@@ -19,7 +19,7 @@ use crate::cli::Context;
 use crate::history::History;
 use crate::replica::HistoryReplica;
 use crate::sync::{
-    LastSync, Link, Membership, Past, failure_of, hidden_failure, history_failure, worst,
+    LastSync, Link, Membership, Past, failure_of, hidden_failure, history_failure, remark, worst,
 };
 
 /// Arguments of `hx sync status`.
@@ -387,7 +387,7 @@ fn show(
     // The error at the end names one of them.
     let last = worst(&hidden).filter(|_| is_last(remote));
     for problem in others.chain(hidden.iter().filter(|one| Some(*one) != last)) {
-        ui.warn(format!("{}: {}", problem.key, problem.detail));
+        ui.warn(remark(problem));
     }
     if args.verbose || args.timing {
         ui.out("");

@@ -15,7 +15,7 @@ use super::cost;
 use super::devices::is_removed;
 use crate::cli::Context;
 use crate::history::{History, HistoryError, HistoryErrorKind};
-use crate::sync::{LastSync, Link, SyncLock, Watcher, history_failure, problems_failure};
+use crate::sync::{LastSync, Link, SyncLock, Watcher, history_failure, problems_failure, remark};
 
 /// Arguments of `hx sync verify`.
 #[derive(Debug, Args)]
@@ -160,6 +160,10 @@ fn show(
         "{verdict}: {objects}{read} ({}).",
         cost(sync.usage)
     ));
+    let twins = report.problems.iter();
+    for twin in twins.filter(|one| one.kind == ProblemKind::Twins) {
+        ui.warn(remark(twin));
+    }
     show_leftovers(args, context, report, overview);
     if let Some(versions) = versions {
         show_versions(context, versions);
