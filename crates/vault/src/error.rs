@@ -163,6 +163,8 @@ pub enum ProblemKind {
     Foreign,
     /// No manifest refers to it; its records may be known from elsewhere.
     Orphan,
+    /// No manifest refers to it, and what it holds is nowhere else, as far as this device knows.
+    Unnamed,
     /// It holds a record that was forgotten and will be removed.
     Forgotten,
     /// It was moved to cold storage and must be restored before it can be read.
@@ -207,6 +209,9 @@ impl ProblemKind {
             Self::Foreign => "nothing: it is ignored",
             Self::Orphan => {
                 "nothing: left by an interrupted push or kept for slow readers; `sync repair --manifest` reads it if its records are unknown"
+            }
+            Self::Unnamed => {
+                "run `sync` on the device that wrote it: its push is under way or was cut off, or somebody removed its manifest; if that device is lost, `sync repair --manifest` here publishes what these objects hold"
             }
             Self::Forgotten => {
                 "its owner's next push rewrites it and removes it after the grace period; for a lost device use `sync devices remove`"

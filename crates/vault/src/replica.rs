@@ -125,6 +125,11 @@ pub trait Replica {
     /// # Errors
     /// If the database fails.
     fn is_forgotten(&self, record: &Self::Record) -> Result<bool, ReplicaError>;
+    /// Whether the record is here.
+    ///
+    /// # Errors
+    /// If the database fails.
+    fn holds(&self, record: &Self::Record) -> Result<bool, ReplicaError>;
     /// Gives every record whose id is in `ids` and that was learnt from this vault a new number, notes it as not learnt, so that the
     /// next push publishes it, and changes the vault's state, in one transaction. Returns how many there were.
     ///

@@ -157,6 +157,10 @@ impl Replica for HistoryReplica<'_> {
         Ok(self.history.is_forgotten(record.id())?)
     }
 
+    fn holds(&self, record: &Record) -> Result<bool, ReplicaError> {
+        Ok(self.history.holds(record.id())?)
+    }
+
     fn unlearn(
         &mut self,
         ids: &HashSet<RecordId>,

@@ -79,15 +79,7 @@ impl<R: Replica> Device<'_, R> {
         let survey = self.survey(&mut report).await?;
         self.check_presence(&survey, &mut report);
         if mode == VerifyMode::Full {
-            let live = live_keys(&survey);
-            self.read_segments(
-                &survey.present,
-                &named_sizes(&survey),
-                |this, key, outcome| {
-                    this.observe_segment(key, outcome, live.contains(key), &mut report)
-                },
-            )
-            .await?;
+            self.read_again(&survey, &mut report).await?;
         }
         report
             .problems
@@ -171,6 +163,60 @@ impl<R: Replica> Device<'_, R> {
                     .into(),
             });
         }
+    }
+
+    /// Reads every segment: those first that no manifest names, so that what only they hold is known when the others are read.
+    async fn read_again(
+        &mut self,
+        survey: &Survey,
+        report: &mut VerifyReport,
+    ) -> Result<(), VaultError> {
+        let (live, named) = (live_keys(survey), named_sizes(survey));
+        let all = survey.present.clone().into_iter();
+        let (live, orphans): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            all.partition(|(key, _)| live.contains(key));
+        let mut unknown = BTreeMap::new();
+        self.read_segments(&orphans, &named, |this, key, outcome| {
+            if let Ok((_, records)) = &outcome {
+                this.note_unknown(key, records, &mut unknown)?;
+            }
+            this.observe_segment(key, outcome, false, report)
+        })
+        .await?;
+        self.read_segments(&live, &named, |this, key, outcome| {
+            if let Ok((_, records)) = &outcome
+                && !unknown.is_empty()
+            {
+                ids::<R>(records).for_each(|id| drop(unknown.remove(&id)));
+            }
+            this.observe_segment(key, outcome, true, report)
+        })
+        .await?;
+        report.problems.extend(unnamed(&unknown));
+        Ok(())
+    }
+
+    /// Notes which records of an object this device does not have.
+    fn note_unknown(
+        &self,
+        key: &str,
+        records: &[R::Record],
+        unknown: &mut BTreeMap<RecordId, String>,
+    ) -> Result<(), VaultError> {
+        for record in records {
+            let is_known = self
+                .replica
+                .holds(record)
+                .and_then(|is_here| Ok(is_here || self.replica.is_forgotten(record)?));
+            let is_known = is_known.map_err(|source| VaultError::Replica {
+                doing: "look a record up",
+                source,
+            })?;
+            if !is_known {
+                unknown.insert(R::id(record), key.to_owned());
+            }
+        }
+        Ok(())
     }
 
     fn observe_segment(
@@ -265,6 +311,22 @@ impl<R: Replica> Device<'_, R> {
         }
         Ok(())
     }
+}
+
+/// What is said of objects that hold what nobody else is known to hold, and that no manifest names.
+fn unnamed(unknown: &BTreeMap<RecordId, String>) -> Vec<Problem> {
+    let mut records: BTreeMap<&str, u64> = BTreeMap::new();
+    for key in unknown.values() {
+        *records.entry(key).or_default() += 1;
+    }
+    let told = records.into_iter().map(|(key, records)| Problem {
+        key: key.to_owned(),
+        kind: ProblemKind::Unnamed,
+        detail: format!(
+            "no manifest names it, and {records} of its records are nowhere else, as far as this device knows"
+        ),
+    });
+    told.collect()
 }
 
 /// The ids in a batch.

@@ -27,3 +27,4 @@ mod spared;
 mod stalled;
 mod tamper;
 mod twins;
+mod unnamed;

@@ -255,6 +255,10 @@ impl Replica for SimReplica {
         })
     }
 
+    fn holds(&self, record: &SimRecord) -> Result<bool, ReplicaError> {
+        Ok(self.numbers.contains_key(&Self::id(record)))
+    }
+
     fn unlearn(
         &mut self,
         ids: &HashSet<RecordId>,

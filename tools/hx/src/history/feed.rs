@@ -143,10 +143,18 @@ impl History {
     /// # Errors
     /// If the database fails.
     pub fn is_forgotten(&self, id: RecordId) -> Result<bool, HistoryError> {
+        self.holds(Tombstone::id_for(id))
+    }
+
+    /// Whether a record is here.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub fn holds(&self, id: RecordId) -> Result<bool, HistoryError> {
         let mut select = self
             .connection()
             .prepare_cached("SELECT 1 FROM records WHERE rid = ?1")?;
-        Ok(select.exists([&Tombstone::id_for(id).0[..]])?)
+        Ok(select.exists([&id.0[..]])?)
     }
 }
 

@@ -367,6 +367,7 @@ fn exit_of(problem: ProblemKind, kind: StoreKind) -> Exit {
         ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
         ProblemKind::Conflict | ProblemKind::Regression | ProblemKind::Withheld => Exit::Conflict,
         ProblemKind::NoKey => Exit::WrongKey,
+        ProblemKind::Unnamed => Exit::Partial,
         ProblemKind::OtherVault => Exit::Conflict,
         _ => exit::of_store(store::ErrorKind::Corrupt),
     }
@@ -388,6 +389,7 @@ fn kind_word(kind: ProblemKind) -> &'static str {
         ProblemKind::OtherVault => "other-vault",
         ProblemKind::Withheld => "withheld",
         ProblemKind::NoKey => "rotated",
+        ProblemKind::Unnamed => "unnamed",
         ProblemKind::NewerFormat => "newer-format",
         _ => "corrupt",
     }

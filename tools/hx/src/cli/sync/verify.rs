@@ -71,7 +71,11 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
     );
     match problems_failure("verify", &report.problems, kind) {
         // What is late in a synced folder is no failure of a pull. Here the question is whether everything is there.
-        Some(failure) if failure.exit() == Exit::Partial => Err(failure.with_exit(Exit::Corrupt)),
+        Some(failure)
+            if failure.exit() == Exit::Partial && failure.kind_name() != Some("unnamed") =>
+        {
+            Err(failure.with_exit(Exit::Corrupt))
+        }
         Some(failure) => Err(failure),
         None => Ok(Exit::Ok),
     }
@@ -135,7 +139,8 @@ fn show(
         }
         ui.out(table.render());
     }
-    let is_withheld = |problem: &&Problem| problem.kind == ProblemKind::Withheld;
+    let is_withheld =
+        |problem: &&Problem| matches!(problem.kind, ProblemKind::Withheld | ProblemKind::Unnamed);
     let mut serious = report
         .problems
         .iter()
@@ -179,7 +184,14 @@ fn show_leftovers(
 ) {
     let ui = &context.ui;
     if report.orphans > 0 {
-        ui.status(format!("{} that no manifest names any more: kept for slow readers, or left by an interrupted push.", human::count(report.orphans, "object")));
+        // Their content was read, and what only they hold was named.
+        let unread = match args.manifest {
+            true => {
+                " `hx sync verify`, without --manifest, says whether anything is in there and nowhere else."
+            }
+            false => "",
+        };
+        ui.status(format!("{} that no manifest names any more: kept for slow readers, or left by an interrupted push.{unread}", human::count(report.orphans, "object")));
     }
     if report.forgotten_left > 0 {
         let forgotten = report
