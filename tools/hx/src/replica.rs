@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use rusqlite::Transaction;
 use vault::{Applied, Change, Malformed, RecordId, Replica, ReplicaError, Source, VaultId};
 
 use crate::codec;
@@ -52,6 +53,11 @@ fn change_all(connection: &rusqlite::Connection, changes: &[Change]) -> Result<(
         .try_for_each(|(key, value)| put_state_in(connection, key, value.as_deref()))
 }
 
+/// Commits. That it failed keeps its kind: the disk may be full only now.
+fn committed(transaction: Transaction<'_>) -> Result<(), ReplicaError> {
+    Ok(transaction.commit().map_err(HistoryError::from)?)
+}
+
 impl Replica for HistoryReplica<'_> {
     type Record = Record;
 
@@ -91,7 +97,7 @@ impl Replica for HistoryReplica<'_> {
     fn save(&mut self, changes: &[Change]) -> Result<(), ReplicaError> {
         let transaction = self.history.begin()?;
         change_all(&transaction, changes)?;
-        Ok(transaction.commit()?)
+        committed(transaction)
     }
 
     fn head(&self) -> Result<u64, ReplicaError> {
@@ -150,7 +156,7 @@ impl Replica for HistoryReplica<'_> {
         let transaction = self.history.begin()?;
         feed::settle_erased_in(&transaction, self.alias, &numbers)?;
         change_all(&transaction, changes)?;
-        Ok(transaction.commit()?)
+        committed(transaction)
     }
 
     fn is_forgotten(&self, record: &Record) -> Result<bool, ReplicaError> {
@@ -180,7 +186,7 @@ impl Replica for HistoryReplica<'_> {
         })?;
         feed::note_erased_in(&transaction, &others)?;
         change_all(&transaction, changes)?;
-        transaction.commit()?;
+        committed(transaction)?;
         Ok(moved)
     }
 
@@ -193,7 +199,7 @@ impl Replica for HistoryReplica<'_> {
         let moved =
             feed::republish_in(&transaction, |found| !shown.contains(&RecordId(found.id.0)))?;
         change_all(&transaction, changes)?;
-        transaction.commit()?;
+        committed(transaction)?;
         Ok(moved)
     }
 }

@@ -163,14 +163,32 @@ impl From<rusqlite::Error> for HistoryError {
             _ => HistoryErrorKind::Other,
         };
         // The library repeats the text of a failure in its `source`, so only its sentence is kept.
-        Self::new(kind, "the history database failed", error.to_string())
+        let cause = match is_failed_write(&error) {
+            true => format!("{NOT_WRITTEN} ({error})"),
+            false => error.to_string(),
+        };
+        Self::new(kind, "the history database failed", cause)
     }
 }
 
+/// What SQLite does not say of a write that failed.
+const NOT_WRITTEN: &str = "no more could be written: the disk is full, or a quota or a limit on the size of files is reached";
+
 fn is_failed_write(error: &rusqlite::Error) -> bool {
-    use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_WRITE};
+    use rusqlite::ffi::{
+        SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE,
+        SQLITE_IOERR_WRITE,
+    };
     let code = error.sqlite_error().map(|error| error.extended_code);
-    matches!(code, Some(SQLITE_IOERR_WRITE | SQLITE_IOERR_SHMSIZE))
+    // On a share that is full, what was written earlier fails only when it is to be made durable.
+    let writes = [
+        SQLITE_IOERR_WRITE,
+        SQLITE_IOERR_SHMSIZE,
+        SQLITE_IOERR_FSYNC,
+        SQLITE_IOERR_DIR_FSYNC,
+        SQLITE_IOERR_TRUNCATE,
+    ];
+    code.is_some_and(|code| writes.contains(&code))
 }
 
 /// The path that a message names: never empty.

@@ -9,7 +9,7 @@
 //! hold each text once. `search` is a full-text index without content whose row number is `commands.rank`, which grows with the
 //! time of a command's newest use: reading matches by descending row number yields the newest first without sorting.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -36,6 +36,9 @@ CREATE TABLE vaults(alias INTEGER PRIMARY KEY, vault TEXT NOT NULL UNIQUE);
 CREATE TABLE pins(event BLOB PRIMARY KEY, clock INTEGER NOT NULL, pinned INTEGER NOT NULL, rid BLOB NOT NULL) WITHOUT ROWID;
 CREATE VIRTUAL TABLE search USING fts5(text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
 ";
+
+/// What the names of two files end in that stand for SQLite's journal and its index.
+const JOURNALS: [&str; 2] = ["-room-1", "-room-2"];
 
 /// The indexes. A first import drops them and makes them anew at its end, which takes a fraction of the time.
 const INDEXES: &[(&str, &str)] = &[
@@ -86,6 +89,33 @@ pub(crate) fn create_indexes(connection: &Connection) -> rusqlite::Result<()> {
 /// Opens or creates the database for writing.
 pub(crate) fn open(path: &Path) -> Result<Connection, HistoryError> {
     create_private(path)?;
+    open_existing(path).map_err(|error| match error.kind() {
+        HistoryErrorKind::Permission => no_room(path).unwrap_or(error),
+        _ => error,
+    })
+}
+
+/// Why no file can be made beside the database, if that is for want of room: SQLite says only that it cannot open its journal.
+fn no_room(path: &Path) -> Option<HistoryError> {
+    let names = JOURNALS.map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    });
+    let made = names.each_ref().map(|name| {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).open(name)
+    });
+    let failed = names.iter().zip(made).filter_map(|(name, made)| {
+        let error = made.map(|_| std::fs::remove_file(name)).err()?;
+        Some(HistoryError::io("create", name, error))
+    });
+    failed
+        .filter(|error| error.kind() == HistoryErrorKind::DiskFull)
+        .last()
+}
+
+fn open_existing(path: &Path) -> Result<Connection, HistoryError> {
     refuse_stump(path)?;
     let mut connection = Connection::open_with_flags(
         path,

@@ -69,6 +69,44 @@ fn the_database() {
 }
 
 #[test]
+fn what_syncs_remember() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    laptop.types("typed before the disk was full");
+    let before = laptop.history();
+    let pending = laptop.pending();
+    let database = laptop.data().join("hx.db");
+    // As long as somebody reads, the journal grows: it is what meets the limit, whatever is written, and not before the end of it.
+    let reader = rusqlite::Connection::open(&database).expect("the database");
+    let begun = reader.execute_batch("BEGIN; SELECT count(*) FROM state;");
+    begun.expect("a reader");
+    let writer = rusqlite::Connection::open(&database).expect("the database");
+    let write = "INSERT OR REPLACE INTO state(key, value) VALUES ('test', zeroblob(100000))";
+    writer.execute_batch(write).expect("a write");
+    let commands = [
+        "sync reset --local-only",
+        "sync verify",
+        "sync pull",
+        "sync push",
+        "sync repair",
+        "sync init --store folder:~/vault",
+        "import --file laptop-typed --host elsewhere",
+        "forget --match typed --yes",
+    ];
+    for command in commands {
+        let run = laptop.shell(&(limited(64) + command)).run().fails(17);
+        run.because("the disk is full").hints("ree some space");
+    }
+    laptop
+        .shell(&(limited(64) + "sync reset --json"))
+        .run()
+        .fails_in_json(17, "disk-full");
+    drop((reader, writer));
+    assert_eq!((laptop.history(), laptop.pending()), (before, pending));
+    laptop.hx("sync").run().ok();
+}
+
+#[test]
 fn an_export() {
     let world = World::on_folder();
     let laptop = world.laptop();
