@@ -90,6 +90,15 @@ impl SyncArgs {
 /// # Errors
 /// The subcommand's.
 pub fn run(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
+    let outcome = run_command(args, context);
+    use SyncCommand::{Pull, Push, Status};
+    if matches!(args.command, None | Some(Push(_) | Pull(_) | Status(_))) {
+        reveal::remind(context);
+    }
+    outcome
+}
+
+fn run_command(args: &SyncArgs, context: &Context) -> Result<Exit, Failure> {
     match &args.command {
         None => both(context),
         Some(SyncCommand::Init(args)) => init::run(args, context),

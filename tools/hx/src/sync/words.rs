@@ -31,6 +31,18 @@ impl Words {
         &self.path
     }
 
+    /// Whether any are kept here: which of them open the vault is for [`Words::owed`] to say, which takes long.
+    pub fn are_kept(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Whether words of any vault are kept on this device.
+    pub fn are_any_kept(paths: &Paths) -> bool {
+        let files = std::fs::read_dir(paths.keys_dir()).into_iter().flatten();
+        let is_words = |name: PathBuf| name.extension().is_some_and(|end| end == "words");
+        files.flatten().any(|file| is_words(file.path()))
+    }
+
     /// Keeps them until they are shown, beside those that are kept already: which of them open the vault is not known yet.
     ///
     /// # Errors

@@ -48,9 +48,32 @@ fn words_of_an_init_that_arrive_nowhere_are_shown_by_the_next() {
     let run = with_passphrase(init, NEW_PASSPHRASE).run();
     assert_eq!(run.code, Some(17), "{run}");
     let owed = kept(laptop).expect("they are kept");
+    let reminders = |line: &str| {
+        let run = laptop.hx(line).run().ok();
+        let words: Vec<&str> = owed.split(' ').take(3).collect();
+        assert!(!run.err.contains(&words.join(" ")), "{run}");
+        run.err.matches("hx sync init").count()
+    };
+    let everyday = [
+        "sync",
+        "sync push",
+        "sync pull",
+        "sync status",
+        "sync --json",
+    ];
+    for line in everyday {
+        assert_eq!(reminders(line), 1, "{line}");
+    }
+    let is_owed =
+        || laptop.hx("sync status --json").run().ok().json()["recovery_words_owed"].clone();
+    assert_eq!(is_owed(), true);
     let run = laptop.hx("sync init").run().ok();
     assert_eq!(words(&run.err), owed.trim(), "{run}");
     assert_eq!(kept(laptop), None);
+    for line in everyday {
+        assert_eq!(reminders(line), 0, "{line}");
+    }
+    assert_eq!(is_owed(), false);
 }
 
 #[test]

@@ -75,6 +75,8 @@ struct Report<'r> {
     push: Option<&'r LastSync>,
     pull: Option<&'r LastSync>,
     month: Option<crate::sync::Month>,
+    /// Whether there are recovery words that nobody has seen: `hx sync init` shows them.
+    recovery_words_owed: bool,
 }
 
 /// Runs `hx sync status`.
@@ -118,6 +120,7 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
             push: past.push.as_ref(),
             pull: past.pull.as_ref(),
             month: past.month(),
+            recovery_words_owed: super::reveal::are_owed(context, membership.vault),
         });
     } else {
         show(
