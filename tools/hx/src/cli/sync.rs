@@ -59,7 +59,7 @@ enum SyncCommand {
     Status(status::StatusArgs),
     /// Re-read the vault and authenticate every object
     Verify(verify::VerifyArgs),
-    /// Publish again what the store lost and this device still has
+    /// Publish again what the store lost and this device still has, and what lies there and no manifest names
     Repair(repair::RepairArgs),
     /// Forget the sync state; the history, the key and the store stay
     Reset(reset::ResetArgs),

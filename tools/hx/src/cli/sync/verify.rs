@@ -19,6 +19,11 @@ use crate::sync::{LastSync, Link, SyncLock, Watcher, history_failure, problems_f
 
 /// Arguments of `hx sync verify`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "It changes nothing. It ends with 0 if all that is named can be read; with 3 if objects that no manifest names hold what is nowhere \
+else (a push is under way or was cut off, or somebody removed a manifest), which --manifest does not look for; with 15 if the store shows less than was seen, \
+or another vault; with 16 if something is damaged or gone."
+)]
 pub struct VerifyArgs {
     /// Only the manifests, and whether what they name is there
     #[arg(long)]
