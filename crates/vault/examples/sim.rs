@@ -20,6 +20,7 @@ struct Sum {
     conflicts: u64,
     crowds: u64,
     removals: u64,
+    damages: u64,
     retired: u64,
     rotations: u64,
     additions: u64,
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         eprintln!("{broken}\nagain: cargo xtask sim --seed {seed}");
     });
     println!(
-        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} lines retired, {} rotations, {} passphrases added, {} refusals, {} returns)",
+        "{} seeds kept every promise, {} did not ({} store operations, {} records, {} crashes, {} conflicts, {} crowds, {} takeovers, {} damages, {} lines retired, {} rotations, {} passphrases added, {} refusals, {} returns)",
         sum.kept,
         sum.broken,
         sum.operations,
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         sum.conflicts,
         sum.crowds,
         sum.removals,
+        sum.damages,
         sum.retired,
         sum.rotations,
         sum.additions,
@@ -157,6 +159,7 @@ impl Sum {
         self.conflicts += outcome.conflicts;
         self.crowds += outcome.crowds;
         self.removals += outcome.removals;
+        self.damages += outcome.damages;
         self.retired += outcome.retired;
         self.rotations += outcome.rotations;
         self.additions += outcome.additions;

@@ -40,6 +40,8 @@ fn some_seeds_keep_every_promise() {
         sum(|outcome| outcome.removals),
     );
     let retired = sum(|outcome| outcome.retired);
+    let damages = sum(|outcome| outcome.damages);
+    assert!(damages > 10, "hardly anything was damaged: {damages}");
     let (rotations, additions) = (
         sum(|outcome| outcome.rotations),
         sum(|outcome| outcome.additions),

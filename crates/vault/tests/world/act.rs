@@ -21,6 +21,7 @@ pub(super) enum Act {
     Pull(PullMode),
     Repair,
     Remove(NodeId),
+    RemoveDamaged(NodeId),
     Key(KeyAct),
 }
 
@@ -54,6 +55,7 @@ impl Act {
             Act::Pull(mode) => format!("{:?}", device.pull(mode).await?),
             Act::Repair => format!("{:?}", device.repair().await?),
             Act::Remove(node) => format!("{:?}", device.remove_device(node).await?),
+            Act::RemoveDamaged(node) => format!("{:?}", device.remove_damaged_device(node).await?),
             Act::Key(_) => unreachable!("done above"),
         };
         Ok(Told {
@@ -89,7 +91,10 @@ impl World {
             93..94 => Act::Pull(PullMode::Force),
             94..95 => Act::Repair,
             95..97 if self.ways.change => Act::Key(self.random_key_act()),
-            _ => self.removal(index).map_or(Act::Repair, Act::Remove),
+            _ => match self.removal(index) {
+                Some(node) => self.removal_of(node),
+                None => Act::Repair,
+            },
         }
     }
 
@@ -194,7 +199,7 @@ impl World {
                 self.acknowledged.extend(held);
                 self.retired += told.retired;
             }
-            (Act::Remove(_), Ok(_)) => self.removals += 1,
+            (Act::Remove(_) | Act::RemoveDamaged(_), Ok(_)) => self.removals += 1,
             (Act::Push(PushMode::Pending), Err(error)) if error.is_conflict() => {
                 self.conflicts += 1;
                 if self.rng.chance(500) {

@@ -7,6 +7,7 @@
 
 mod act;
 mod checks;
+mod damage;
 mod keys;
 mod pauses;
 pub(crate) mod replica;
@@ -24,6 +25,7 @@ use vault::{
 };
 
 use act::{Act, brief};
+use damage::Damage;
 use keys::{About, Keys, Way, passphrase};
 use pauses::Pauses;
 use replica::{SimRecord, SimReplica};
@@ -52,6 +54,8 @@ pub(crate) struct Outcome {
     pub crowds: u64,
     /// How often a device was taken over by another.
     pub removals: u64,
+    /// How often a damaged line was raced for.
+    pub damages: u64,
     /// How many lines were taken over, earlier identities of the taker among them.
     pub retired: u64,
     /// How often the key was rotated, and a passphrase added.
@@ -84,6 +88,7 @@ pub(crate) struct World {
     store: FaultyStore,
     about: About,
     ways: Ways,
+    damage: Damage,
     nodes: Arc<AtomicU64>,
     machines: Vec<Machine>,
     acknowledged: BTreeMap<RecordId, u64>,
@@ -127,6 +132,7 @@ pub(crate) fn run(seed: u64, pausing: Pausing) -> Result<Outcome, String> {
             crashes: world.crashes,
             crowds: world.crowds,
             removals: world.removals,
+            damages: world.damage.races,
             retired: world.retired,
             rotations: world.told(true),
             additions: world.told(false),
@@ -166,11 +172,13 @@ impl World {
             is_promised,
             ..Ways::default()
         };
+        let damage = Damage::new(rng.chance(300));
         let mut world = Self {
             rng,
             store,
             about,
             ways,
+            damage,
             nodes: Arc::new(AtomicU64::new(1)),
             machines: vec![],
             acknowledged: BTreeMap::new(),
@@ -242,6 +250,7 @@ impl World {
             self.tick(index);
             self.set_fuse(index);
             self.step(index)?;
+            self.put_back_sound();
             self.restart(index);
         }
         Ok(())
@@ -300,6 +309,7 @@ impl World {
             92..95 if self.living().len() > 2 => self.die(index),
             95..97 => self.sleep(index),
             97 if self.ways.change && self.rng.chance(200) => self.lose_description(),
+            98..100 if self.damage.happens => self.damage(index)?,
             _ => self.import(index),
         }
         Ok(())

@@ -93,7 +93,7 @@ impl World {
     /// Whether a device may be lost for ever: not the only one that has a key which may not come to hold.
     pub(super) fn may_die(&self, index: usize) -> bool {
         let is_guarded = self.ways.is_promised || self.machines[index].keys.kept.epoch() == 1;
-        is_guarded && self.description().is_some()
+        is_guarded && self.description().is_some() && !self.damage.has_happened
     }
 
     pub(super) fn description(&self) -> Option<VaultFile> {
