@@ -2,13 +2,14 @@
 //! what this run made.
 //!
 //! What must hold: every run keeps a copy of its journal in the store before anything is switched over, so these copies are looked at before anything
-//! is removed, each time anew; a journal that cannot be read needs everything. One listing a look, and one reading of what is new.
+//! is removed, each time anew; a journal that cannot be read needs everything. So are copies that were set aside: each is of a history that
+//! another one of the same name contradicts, and somebody's rows may be as it says. Two listings a look, and one reading of what is new.
 //!
 //! It deliberately does not lock anybody out: between a look and the removal after it somebody may begin to need an object. Who removes sources
 //! reads the objects back before, so that only a removal that hung all the while could do harm.
 
 use crate::engine::Mirror;
-use crate::journal::{Claims, JournalError, JournalErrorKind, RunHeader, pieces_by_run};
+use crate::journal::{Claims, JournalError, JournalErrorKind, RunHeader, aside_of, pieces_by_run};
 use crate::keyset::KeySet;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,6 +40,9 @@ pub trait Kin: Send + Sync {
 
     /// Says what a run claims; none if that is not known.
     fn claim(&self, header: &RunHeader) -> Option<Claim>;
+
+    /// Says what a run claims whose copy was set aside. Its name is no sign of whose it is: that which took its place may be another's.
+    fn claim_aside(&self, header: &RunHeader) -> Option<Claim>;
 
     /// Names a run to a person.
     fn name(&self, run_id: &str, header: Option<&RunHeader>) -> String;
@@ -140,6 +144,11 @@ impl Others {
         copies.retain(|run, _| !self.kin.is_own(run));
         let mut here = self.kin.journals();
         here.retain(|(run, _)| !copies.contains_key(run) && !self.kin.is_own(run));
+        let aside = aside_of(&self.mirror.prefix);
+        let set_aside = pieces_by_run(&self.mirror.store, &aside).await?;
+        // No run has a name with a stroke in it.
+        let set_aside = set_aside.into_iter();
+        copies.extend(set_aside.map(|(run, pieces)| (format!("{aside}/{run}"), pieces)));
         known.retain(|run, _| copies.contains_key(run) || here.iter().any(|(name, _)| name == run));
         for (run, pieces) in copies {
             let mark = (pieces.len(), pieces.iter().map(|piece| piece.size).sum());
@@ -158,8 +167,13 @@ impl Others {
         Ok(())
     }
 
+    /// Reads a copy; `run` is where it lies, if it was set aside.
     async fn read_copy(&self, run: &str, pieces: &[Entry]) -> Result<Known, JournalError> {
-        let mut reading = Reading::default();
+        let is_aside = run.contains('/');
+        let mut reading = Reading {
+            is_aside,
+            ..Reading::default()
+        };
         for piece in pieces {
             let bytes = match self.mirror.store.get(&piece.key).await {
                 Ok(bytes) => bytes,
@@ -178,7 +192,11 @@ impl Others {
                 claims.take_piece(key, &bytes, judge)
             });
         }
-        Ok(reading.end(&*self.kin, run))
+        let mut known = reading.end(&*self.kin, run);
+        if is_aside {
+            known.name = format!("{}, by the copy of its journal in {run},", known.name);
+        }
+        Ok(known)
     }
 
     fn read_file(&self, run: &str, path: &Path) -> Known {
@@ -212,6 +230,7 @@ struct Reading {
     claims: Claims,
     header: Option<RunHeader>,
     wrong: Option<String>,
+    is_aside: bool,
 }
 
 impl Reading {
@@ -227,10 +246,13 @@ impl Reading {
         if self.wrong.is_some() {
             return;
         }
-        let seen = std::cell::RefCell::new(None);
+        let (seen, is_aside) = (std::cell::RefCell::new(None), self.is_aside);
         let judge = |header: &RunHeader| {
             *seen.borrow_mut() = Some(header.clone());
-            kin.claim(header)
+            match is_aside {
+                true => kin.claim_aside(header),
+                false => kin.claim(header),
+            }
         };
         let taken = take(&mut self.claims, &judge);
         if let Some(header) = seen.into_inner() {
@@ -248,7 +270,10 @@ impl Reading {
         };
         Known {
             mark: (0, 0),
-            name: kin.name(run, self.header.as_ref()),
+            name: match &self.header {
+                Some(header) if self.is_aside => kin.name(&header.run_id, Some(header)),
+                header => kin.name(run, header.as_ref()),
+            },
             header: self.header,
             needs,
         }

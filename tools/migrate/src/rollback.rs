@@ -10,7 +10,7 @@
 
 use std::path::Path;
 
-use console::{Exit, Failure, human};
+use console::{Exit, Failure, Unasked, human};
 use transfer::{Ended, Exception, KeySet, MadeObjects, Report, RollbackOptions, State};
 
 use crate::cli::args::DirectionArg;
@@ -53,6 +53,7 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     }
     if options.objects != MadeObjects::Keep {
         check_apart(&bench.session).await?;
+        announce(&bench)?;
     }
     let next = go_on(&bench);
     options.again = again::switched_again(&bench.session, &bench.journal).await?;
@@ -94,6 +95,31 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
     Ok(exit)
 }
 
+/// Says what is about to go, and asks once where somebody can answer: a machine that was copied with its state directory looks like the one it was made
+/// of until that goes on with the run, so only a person knows whose objects these are.
+fn announce(bench: &Workbench) -> Result<(), Failure> {
+    let (session, of) = (&bench.session, &bench.record.summary.parameters);
+    let tally = bench.journal.tally();
+    let n = tally.switched() + tally.of(State::Reverting) + tally.of(State::Reverted);
+    if n == 0 || of.is_to_disk() {
+        return Ok(());
+    }
+    session.ui.status(format!(
+        "The objects that the run made of {} are removed from {} once their files are here. Should this machine be a copy of another one, made with its \
+         state directory, and that one be at work with them, they are lost to it.",
+        human::count(n, "document"),
+        of.target
+    ));
+    match session.ui.confirm("Roll back?", Unasked::Yes)? {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Exit::Failed,
+            "the run was not rolled back; nothing was touched",
+        )
+        .kind("declined")),
+    }
+}
+
 /// Adds exceptions of items that have none yet.
 pub fn add_new(exceptions: &mut Vec<Exception>, more: Vec<Exception>) {
     let named = exceptions.iter().map(|exception| exception.item.clone());
@@ -108,7 +134,8 @@ fn doubt(bench: &Workbench) -> Result<Option<Doubt>, Failure> {
     let is_between = bench.session.settings.direction == DirectionArg::S3ToS3;
     let of = &bench.record.summary.parameters;
     let doubt = Doubt::about(&bench.session, of, &bench.journal)?;
-    Ok(doubt.filter(|doubt| !is_between || *doubt == Doubt::Other))
+    let is_kept = |doubt: &Doubt| matches!(doubt, Doubt::Other | Doubt::OtherStore);
+    Ok(doubt.filter(|doubt| !is_between || is_kept(doubt)))
 }
 
 /// Says which objects stay and why, and how a person has them removed who knows that nobody needs them.
@@ -117,6 +144,21 @@ fn name_kept(bench: &Workbench, doubt: Doubt, n: u64) {
         return;
     }
     let (of, session) = (&bench.record.summary.parameters, &bench.session);
+    if doubt == Doubt::OtherStore {
+        let file = command::path(&bench.record.files.summary);
+        let what = format!(" --rollback {file}");
+        session.ui.warn(format!(
+            "what the run stored of {} stays in {}: {}",
+            human::count(n, "document"),
+            of.target,
+            doubt.words(of)
+        ));
+        session.ui.hint(format!(
+            "with the settings of that place (the S3_… variables, --store or --target), this removes it:\n      {}",
+            session.command(&what, of, Flags::Known)
+        ));
+        return;
+    }
     session.ui.warn(format!(
         "what the run stored of {} stays in {}: {}. Rows of another database may name it, and its files may be gone",
         human::count(n, "document"),

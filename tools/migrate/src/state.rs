@@ -9,6 +9,7 @@ mod find;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ pub struct StateDir {
 /// The files of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFiles {
-    /// The run's name: the UTC time it began, such as `20241201_143022`.
+    /// The run's name: the UTC time it began, such as `20241201_143022_5230711634`; older versions named only the second.
     pub run: String,
     /// The summary.
     pub summary: PathBuf,
@@ -223,20 +224,20 @@ impl StateDir {
         &self.path
     }
 
-    /// Names the files of a new run that begins now; no run here has them yet, and none of those that are named.
+    /// Names the files of a new run that begins now; no run here has them yet, and none of those that are named. Two machines that begin in the same
+    /// second must not come to one name, for it is that of the journal's copy in the bucket, too: behind the second stand its millionths and four
+    /// digits that nobody else draws.
     #[must_use]
     pub fn new_run(&self, now: jiff::Timestamp, taken: &[String]) -> RunFiles {
-        let base = now.strftime("%Y%m%d_%H%M%S").to_string();
-        let mut run = base.clone();
-        let mut number = 2;
+        let second = now.strftime("%Y%m%d_%H%M%S");
+        let millionths = now.subsec_nanosecond() / 1000;
         loop {
-            let files = self.files(&run);
+            let drawn = RandomState::new().build_hasher().finish() % 10_000;
+            let files = self.files(&format!("{second}_{millionths:06}{drawn:04}"));
             let is_free = !files.journal.exists() && !files.summary.exists();
-            if is_free && !taken.contains(&run) {
+            if is_free && !taken.contains(&files.run) {
                 return files;
             }
-            run = format!("{base}_{number}");
-            number += 1;
         }
     }
 
@@ -287,9 +288,7 @@ impl StateDir {
             let path = self.path.join(name);
             match content {
                 Some(content) => write_file(&path, content)?,
-                None if path.exists() => std::fs::remove_file(&path)
-                    .map_err(|error| Failure::io("remove", &path, &error))?,
-                None => {}
+                None => remove(&path)?,
             }
         }
         Ok(())
@@ -463,6 +462,16 @@ fn render(summary: &Summary) -> Result<Vec<u8>, Failure> {
 
 fn parse(bytes: &[u8]) -> Option<Summary> {
     serde_json::from_slice(bytes).ok()
+}
+
+/// Removes a file. A run over another database that shares the directory may have been faster.
+pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Failure::io("remove", path, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {

@@ -72,8 +72,12 @@ pub(crate) enum Line {
     Removing { ids: Vec<String> },
     /// They were.
     Removed { ids: Vec<String> },
-    /// The file was made from a store's copy: whoever has it may not be who began the run.
-    Taken { time: Timestamp },
+    /// The file was made from a store's copy: whoever has it may not be who began the run. Or the copy contradicts it, and that was passed over.
+    Taken {
+        time: Timestamp,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        contested: bool,
+    },
     /// Somebody said that the run is one of here, and what it is asked to do.
     Owned {
         time: Timestamp,
@@ -144,7 +148,10 @@ pub(super) enum Head<'a> {
         #[serde(borrow)]
         ids: Vec<Cow<'a, str>>,
     },
-    Taken {},
+    Taken {
+        #[serde(default)]
+        contested: bool,
+    },
     Owned {
         parameters: serde_json::Value,
     },
@@ -224,7 +231,9 @@ impl Line {
             Line::ObjectsRemoved { ids } => Head::ObjectsRemoved { ids: cows(ids) },
             Line::Removing { ids } => Head::Removing { ids: cows(ids) },
             Line::Removed { ids } => Head::Removed { ids: cows(ids) },
-            Line::Taken { .. } => Head::Taken {},
+            Line::Taken { contested, .. } => Head::Taken {
+                contested: *contested,
+            },
             Line::Owned { parameters, .. } => Head::Owned {
                 parameters: parameters.clone(),
             },

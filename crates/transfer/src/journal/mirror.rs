@@ -7,6 +7,7 @@ mod check;
 mod fork;
 
 pub use check::CopyFound;
+pub(crate) use fork::aside_of;
 
 use super::{Journal, JournalError, JournalErrorKind, writer};
 use bytes::Bytes;

@@ -23,7 +23,7 @@ pub use error::{JournalError, JournalErrorKind};
 pub(crate) use line::Line;
 pub use line::RunHeader;
 pub use mirror::CopyFound;
-pub(crate) use mirror::{MirrorCopy, MirrorError, pieces_by_run};
+pub(crate) use mirror::{MirrorCopy, MirrorError, aside_of, pieces_by_run};
 pub use owner::Custody;
 pub use renew::Renewed;
 
@@ -478,7 +478,7 @@ impl Core {
             }
             Head::Begin { .. } => self.ended = None,
             Head::End { what, .. } => self.ended = Some(what.clone().into_owned()),
-            Head::Taken { .. } => self.custody.take(),
+            Head::Taken { contested } => self.custody.take(*contested),
             Head::Owned { parameters } => self.custody.own(parameters.clone()),
             Head::Run(_) | Head::Remark { .. } => {}
         }

@@ -18,17 +18,21 @@ use store::Store;
 pub struct Custody {
     /// It was taken from a store's copy, and nobody has said since that its run is one of here.
     pub is_taken: bool,
+    /// What counts as taken is the journal that was here: the store's copy of it contradicts it or went on without it, and a person had it believed all
+    /// the same. Somebody else may be at work with the run.
+    pub is_contested: bool,
     /// What the run is asked to do now, in the place of what its first line says, if somebody said so.
     pub parameters: Option<Value>,
 }
 
 impl Custody {
-    pub(super) fn take(&mut self) {
+    pub(super) fn take(&mut self, is_contested: bool) {
         self.is_taken = true;
+        self.is_contested |= is_contested;
     }
 
     pub(super) fn own(&mut self, parameters: Value) {
-        self.is_taken = false;
+        (self.is_taken, self.is_contested) = (false, false);
         self.parameters = Some(parameters);
     }
 }
@@ -54,6 +58,7 @@ impl Journal {
             let journal = Journal::open(&new)?;
             journal.append(&Line::Taken {
                 time: Timestamp::now(),
+                contested: false,
             })?;
             journal.sync().await
         };
@@ -87,6 +92,18 @@ impl Journal {
     pub fn parameters(&self) -> Value {
         let said = self.lock().custody.parameters.clone();
         said.unwrap_or_else(|| self.header().parameters.clone())
+    }
+
+    /// Writes down, durably, that the store's copy contradicts this journal and that it is gone on with: somebody else may be at work with the run.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub async fn contest(&self) -> Result<(), JournalError> {
+        self.append(&Line::Taken {
+            time: Timestamp::now(),
+            contested: true,
+        })?;
+        self.sync().await
     }
 
     /// Writes down, durably, that the run is one of here, and what it is asked to do from now on.
@@ -150,10 +167,14 @@ mod tests {
         assert!(taken.custody().is_taken);
         assert!(Journal::custody_of(&path).expect("reads").is_taken);
         assert_eq!(taken.parameters(), "there");
+        taken.contest().await.expect("writes");
+        let custody = Journal::custody_of(&path).expect("reads");
+        assert_eq!((&custody, custody.is_contested), (&taken.custody(), true));
         taken.own("here".into()).await.expect("writes");
         drop(taken);
         let owned = Custody {
             is_taken: false,
+            is_contested: false,
             parameters: Some("here".into()),
         };
         assert_eq!(Journal::custody_of(&path).expect("reads"), owned);

@@ -19,6 +19,9 @@ pub(super) const LINE_MAX: u64 = 64 << 20;
 const TAKEN: &[u8] = b"{\"taken\":";
 const OWNED: &[u8] = b"{\"owned\":";
 
+/// What one of them has in it of which the store's copy is another.
+const CONTESTED: &[u8] = b"\"contested\":true";
+
 /// Most items fit into one read of this size.
 const GULP: usize = 4096;
 
@@ -151,7 +154,8 @@ pub(super) fn custody(path: &Path) -> Result<super::Custody, JournalError> {
     while lines.fill()? {
         let text = lines.buffer.get(line::SUM_LENGTH + 1..).unwrap_or_default();
         if text.starts_with(TAKEN) {
-            core.custody.take();
+            let is_contested = text.windows(CONTESTED.len()).any(|part| part == CONTESTED);
+            core.custody.take(is_contested);
         } else if text.starts_with(OWNED)
             && let Some(text) = line::text(number, &lines.buffer)
             && let Ok(head) = serde_json::from_slice::<Head<'_>>(text)

@@ -1,7 +1,7 @@
 //! Rows of a run that is rolled back, was to be, or was cut off: which of them hold its new path (again), and which hold something else.
 //!
-//! What must hold: a row counts as held again only if the journal of no other run, here or in the bucket, says that it brought it there; what a rollback
-//! found changed by hand is named each time until the row is back or gone.
+//! What must hold: a row counts as held again only if the runs over this database, here or in the bucket, did not bring it there ([`super::stack`]); what
+//! a rollback found changed by hand is named each time until the row is back or gone.
 //!
 //! What it deliberately does not do: change a row. The rollback does, once it has seen that the files are there and equal.
 
@@ -9,17 +9,15 @@ use console::Failure;
 use transfer::{Entry, Exception, ExceptionKind, Journal, JournalError, KeySet, State};
 
 use super::failures::{database_failure, journal_failure};
-use super::journals;
 use super::session::Session;
+use super::stack::{Stack, own_change};
 use crate::cli::args::DirectionArg;
 use crate::db::{Change, Switched};
-use crate::plan::Context;
-use crate::state::Parameters;
 
 /// Rows are asked for so many documents at a time.
 const BATCH: usize = 500;
 
-/// Finds the items that a run has undone and whose rows hold its new path again, which no other run explains: an older state of the database was
+/// Finds the items that a run has undone and whose rows hold its new path again, where no run has put them: an older state of the database was
 /// restored, from a dump between the run and its rollback.
 ///
 /// # Errors
@@ -40,15 +38,14 @@ pub async fn switched_again(session: &Session, journal: &Journal) -> Result<KeyS
     if held.is_empty() {
         return Ok(held);
     }
-    let explained = explained(session, journal, &held).await?;
-    if explained.is_empty() {
-        return Ok(held);
-    }
+    let stack = Stack::of(session, journal, &held).await?;
     let mut again = KeySet::new();
     for entry in journal.entries(is_undone) {
-        let id = entry.map_err(|error| journal_failure(&error))?.item.id;
-        if held.contains(&id) && !explained.contains(&id) {
-            again.insert(&id);
+        let entry = entry.map_err(|error| journal_failure(&error))?;
+        let id = &entry.item.id;
+        let is_brought = |change: Change| stack.has(id, &change.new);
+        if held.contains(id) && !own_change(&entry).is_some_and(is_brought) {
+            again.insert(id);
         }
     }
     Ok(again)
@@ -56,36 +53,6 @@ pub async fn switched_again(session: &Session, journal: &Journal) -> Result<KeyS
 
 fn is_undone(state: State) -> bool {
     matches!(state, State::Reverted | State::Undone)
-}
-
-/// Collects those of some items that another run has brought the same way, or may have.
-async fn explained(session: &Session, journal: &Journal, held: &KeySet) -> Result<KeySet, Failure> {
-    let here = session.parameters()?;
-    let mirror = session.mirror().await?;
-    let mut explained = KeySet::new();
-    let may_be_there =
-        |state: State| state.is_switched() || matches!(state, State::Committing | State::Reverting);
-    let take_in = |other: &Journal, _: bool| {
-        let of = serde_json::from_value::<Parameters>(other.parameters());
-        let is_same_way = of.is_ok_and(|of| {
-            !of.is_surely_other(&here)
-                && of.application == here.application
-                && of.direction == here.direction
-        });
-        if !is_same_way {
-            return Ok(());
-        }
-        for entry in other.entries(may_be_there) {
-            let id = entry?.item.id;
-            if held.contains(&id) {
-                explained.insert(&id);
-            }
-        }
-        Ok(())
-    };
-    let own = journal.header().run_id.as_str();
-    journals::newest_first(session, &mirror, Some(own), "explains no row", take_in).await?;
-    Ok(explained)
 }
 
 /// Names the rows that a rollback of this run found changed by hand and that are neither back nor gone.
@@ -154,8 +121,7 @@ async fn asked(
         for entry in entries.by_ref().take(BATCH) {
             is_at_end = false;
             let entry = entry.map_err(|error| journal_failure(&error))?;
-            let context = serde_json::from_value::<Context>(entry.item.context.clone());
-            let change = context.ok().and_then(|of| of.changes.into_iter().next());
+            let change = own_change(&entry);
             batch.extend(change.map(|change| (entry, change)));
         }
         if is_at_end {

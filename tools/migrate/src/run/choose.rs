@@ -7,7 +7,7 @@
 //! What it deliberately does not do: roll anything back.
 
 use console::{Exit, Failure, Unasked};
-use transfer::{Journal, RunHeader};
+use transfer::{Journal, JournalErrorKind, RunHeader};
 
 use super::command;
 use super::existing;
@@ -159,20 +159,28 @@ async fn described(
 }
 
 async fn begin(session: &Session, parameters: &Parameters) -> Result<(Record, Journal), Failure> {
-    let now = jiff::Timestamp::now();
-    let files = new_files(session, now).await?;
     let parameters = serde_json::to_value(parameters)
         .map_err(|error| Failure::wrap(Exit::Failed, "the run could not be described", &error))?;
-    let header = RunHeader {
-        run_id: files.run.clone(),
-        tool: "migrate_to_s3".into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        started: now,
-        parameters,
-    };
-    let journal = Journal::create(&files.journal, header).map_err(|error| begin_failure(&error))?;
-    let record = Record::open(session, &files, &journal)?;
-    Ok((record, journal))
+    loop {
+        let now = jiff::Timestamp::now();
+        let files = new_files(session, now).await?;
+        let header = RunHeader {
+            run_id: files.run.clone(),
+            tool: "migrate_to_s3".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: now,
+            parameters: parameters.clone(),
+        };
+        match Journal::create(&files.journal, header) {
+            // A run over another database that shares the directory took the name meanwhile.
+            Err(error) if error.kind() == JournalErrorKind::Exists => {}
+            created => {
+                let journal = created.map_err(|error| begin_failure(&error))?;
+                let record = Record::open(session, &files, &journal)?;
+                return Ok((record, journal));
+            }
+        }
+    }
 }
 
 /// Names the files of a new run. Another state directory may have had a run in this second: its copy in the bucket is not written over.

@@ -15,7 +15,7 @@ use super::failures::journal_failure;
 use super::owning;
 use super::record::{Record, of_header, state_of};
 use super::session::{MIRROR, Session, direction_name, direction_named};
-use super::sound;
+use super::sound::{self, Sure};
 use crate::cli::args::DirectionArg;
 use crate::state::{Flags, Parameters, RunFiles, RunState, Summary, run_age, run_named};
 
@@ -72,19 +72,24 @@ pub async fn take_up(
     if let Some(what) = difference.filter(|_| !named.is_forced) {
         return Err(owning::other_run(session, &files, &of, &what));
     }
-    // The copy of one that was taken is another's, who may have gone on with it.
-    let is_renewed = match custody.is_taken && !is_owning {
-        true => false,
-        false => sound::make_sure(session, &files, named.is_forced).await?,
+    // The copy of one that was taken is another's, who may have gone on with it. Where they were seen to differ, the word is given knowing that.
+    let is_forced = named.is_forced || custody.is_contested;
+    let sure = match custody.is_taken && !is_owning {
+        true => Sure::Same,
+        false => sound::make_sure(session, &files, is_forced).await?,
     };
     let journal = match named.purpose {
         Purpose::Look if !is_owning => Journal::read_only(&files.journal),
         _ => Journal::open(&files.journal),
     };
     let journal = journal.map_err(|error| journal_failure(&error))?;
+    if sure == Sure::Contested && !is_owning {
+        let contested = journal.contest().await;
+        contested.map_err(|error| journal_failure(&error))?;
+    }
     owning::own(session, &of, &journal).await?;
     let mut record = Record::open(session, &files, &journal)?;
-    if is_renewed {
+    if sure == Sure::Renewed {
         record.follow(&journal);
     }
     Ok((record, journal))

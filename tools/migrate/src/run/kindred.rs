@@ -40,6 +40,8 @@ struct Kindred {
     /// The command that takes a journal from the bucket, with [`RUN`] for its file.
     take: String,
     own: BTreeSet<String>,
+    /// Those of them of which a person has said that they are of this database, and no copy of it is at work.
+    said: BTreeSet<String>,
     /// Runs whose journals are here and cannot be read: their copies say whose they are.
     unreadable: BTreeSet<String>,
     /// Journals here of runs over other databases.
@@ -135,6 +137,7 @@ impl Kindred {
             here,
             place,
             own: BTreeSet::new(),
+            said: BTreeSet::new(),
             unreadable: BTreeSet::new(),
             others: vec![],
         };
@@ -145,6 +148,9 @@ impl Kindred {
             match of {
                 // What came from the bucket is a clone's as long as nobody says whose it is.
                 Some(of) if kindred.here.is_kin(&of) && !custody.is_taken => {
+                    if custody.parameters.is_some() {
+                        kindred.said.insert(files.run.clone());
+                    }
                     kindred.own.insert(files.run);
                 }
                 Some(of) if kindred.is_over_same_store(&of) => {
@@ -177,21 +183,19 @@ impl Kin for Kindred {
 
     fn claim(&self, header: &RunHeader) -> Option<Claim> {
         let of = parameters_of(header)?;
-        let direction = direction_named(&of.direction)?;
-        let is_ours = self.here.is_surely_same(&of);
         if self.unreadable.contains(&header.run_id) && self.here.is_kin(&of) {
             return Some(Claim::Nothing);
         }
-        Some(match (self.place, direction) {
-            (Place::Bucket, DirectionArg::LocalToS3 | DirectionArg::S3ToS3) => Claim::Keys,
-            // Rows of this very database the ledger sees; what they were before is no matter.
-            (Place::Bucket, DirectionArg::S3ToLocal) if is_ours => Claim::Nothing,
-            (Place::Bucket, DirectionArg::S3ToLocal) => Claim::Sources,
-            (Place::Folder, DirectionArg::S3ToLocal) if of.target == self.here.target => {
-                Claim::Keys
-            }
-            (Place::Folder, _) => Claim::Nothing,
-        })
+        self.claimed(&of, self.here.is_surely_same(&of))
+    }
+
+    fn claim_aside(&self, header: &RunHeader) -> Option<Claim> {
+        let of = parameters_of(header)?;
+        // What was set aside of a run about which a person has given their word is of a history that is no more.
+        if self.said.contains(&header.run_id) && self.here.is_kin(&of) {
+            return Some(Claim::Nothing);
+        }
+        self.claimed(&of, false)
     }
 
     fn name(&self, run_id: &str, header: Option<&RunHeader>) -> String {
@@ -220,6 +224,21 @@ impl Kin for Kindred {
 }
 
 impl Kindred {
+    /// Says what a run of other parameters claims; `is_ours`: it is over this very database, and not over a copy of its files.
+    fn claimed(&self, of: &Parameters, is_ours: bool) -> Option<Claim> {
+        let direction = direction_named(&of.direction)?;
+        Some(match (self.place, direction) {
+            (Place::Bucket, DirectionArg::LocalToS3 | DirectionArg::S3ToS3) => Claim::Keys,
+            // Rows of this very database the ledger sees; what they were before is no matter.
+            (Place::Bucket, DirectionArg::S3ToLocal) if is_ours => Claim::Nothing,
+            (Place::Bucket, DirectionArg::S3ToLocal) => Claim::Sources,
+            (Place::Folder, DirectionArg::S3ToLocal) if of.target == self.here.target => {
+                Claim::Keys
+            }
+            (Place::Folder, _) => Claim::Nothing,
+        })
+    }
+
     fn command_to_take(&self, run_id: &str) -> String {
         let file = command::path(&self.dir.files(run_id).summary);
         self.take.replacen(RUN, &file, 1)

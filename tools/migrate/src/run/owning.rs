@@ -26,19 +26,25 @@ pub enum Doubt {
     Elsewhere,
     /// The journal was taken from the bucket: the run did not begin in this state directory.
     Taken,
+    /// The bucket's copy of the journal contradicts it or goes on without it, and it was believed by force.
+    Contested,
+    /// What the run stored is in another place than what the command works on, which is forced: what is not there is not gone.
+    OtherStore,
 }
 
 impl Doubt {
     /// Finds a doubt about a run; none if its journal began here and the database is where it was.
     #[must_use]
     pub fn of(of: &Parameters, here: &Parameters, custody: &Custody) -> Option<Doubt> {
-        if of.is_surely_other(here) {
-            return Some(Self::Other);
-        }
-        if of.is_elsewhere(here) {
-            return Some(Self::Elsewhere);
-        }
-        custody.is_taken.then_some(Self::Taken)
+        let doubts = [
+            (of.target != here.target, Self::OtherStore),
+            (of.is_surely_other(here), Self::Other),
+            (of.is_elsewhere(here), Self::Elsewhere),
+            (custody.is_contested, Self::Contested),
+            (custody.is_taken, Self::Taken),
+        ];
+        let doubts = doubts.into_iter();
+        doubts.filter(|(is_so, _)| *is_so).map(|(_, it)| it).next()
     }
 
     /// Finds a doubt about the run of a journal.
@@ -65,6 +71,10 @@ impl Doubt {
             Self::Taken => "the run did not begin in this state directory: its journal came from the bucket, which a clone of the database may \
                             use as well"
                 .to_owned(),
+            Self::Contested => "the copy of its journal in the bucket is another one, or went on without this one, so somebody else may be at work with \
+                                the run"
+                .to_owned(),
+            Self::OtherStore => "that is not the place that this command was given, so what lies there was not looked at".to_owned(),
         }
     }
 }
@@ -82,7 +92,10 @@ pub fn command(session: &Session, files: &RunFiles, of: &Parameters) -> String {
 /// If the journal cannot be written.
 pub async fn own(session: &Session, of: &Parameters, journal: &Journal) -> Result<(), Failure> {
     let here = session.parameters()?;
-    if !session.line.action.same_database || Doubt::of(of, &here, &journal.custody()).is_none() {
+    let custody = journal.custody();
+    // Said once is enough, until something is in doubt.
+    let is_settled = custody.parameters.is_some() && Doubt::of(of, &here, &custody).is_none();
+    if !session.line.action.same_database || is_settled {
         return Ok(());
     }
     let parameters = serde_json::to_value(of.over_database_of(&here))

@@ -215,7 +215,7 @@ fn is_copied(session: &Session, journal: &Journal) -> Result<bool, Failure> {
         None => true,
         // A run goes on, and its objects have to be known as needed.
         Some(Doubt::Elsewhere) => !is_undone,
-        Some(Doubt::Other | Doubt::Taken) => false,
+        Some(Doubt::Other | Doubt::Taken | Doubt::Contested | Doubt::OtherStore) => false,
     })
 }
 

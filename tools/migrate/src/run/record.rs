@@ -11,7 +11,7 @@ use super::command;
 use super::failures::journal_failure;
 use super::session::Session;
 use crate::state::{
-    Counts, FORMAT, Flags, Parameters, Pointers, RunFiles, RunState, StateDir, Summary,
+    Counts, FORMAT, Flags, Parameters, Pointers, RunFiles, RunState, StateDir, Summary, remove,
 };
 
 /// The program and its version, as journals and summaries have it.
@@ -114,7 +114,7 @@ impl Record {
     pub fn discard(&self) -> Result<(), Failure> {
         self.dir.restore(&self.pointers)?;
         for path in [&self.files.summary, &self.files.journal] {
-            std::fs::remove_file(path).map_err(|error| Failure::io("remove", path, &error))?;
+            remove(path)?;
         }
         Ok(())
     }

@@ -15,7 +15,24 @@ use super::failures::journal_failure;
 use super::session::{MIRROR, Session, direction_named};
 use crate::state::{Flags, RunFiles};
 
-/// Makes sure of a run's journal; true if the copy of the bucket took its place. `is_forced`: what cannot be made sure of is only said.
+/// The kind of the failure that the copy contradicts the journal.
+const DIVERGED: &str = "journal-diverged";
+
+/// The kind of the failure that the copy goes on where the journal ends.
+const LONGER: &str = "journal-longer-copy";
+
+/// What came of making sure of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sure {
+    /// It is as it was.
+    Same,
+    /// The copy of the bucket took its place.
+    Renewed,
+    /// It is believed by force alone, and the copy of the bucket contradicts it or goes on without it: somebody else may be at work with the run.
+    Contested,
+}
+
+/// Makes sure of a run's journal. `is_forced`: what cannot be made sure of is only said.
 ///
 /// # Errors
 /// If the journal and its copy contradict each other, its tail is nowhere, or the copy cannot be looked at.
@@ -23,21 +40,37 @@ pub async fn make_sure(
     session: &Session,
     files: &RunFiles,
     is_forced: bool,
-) -> Result<bool, Failure> {
+) -> Result<Sure, Failure> {
+    let known = known_bytes(session, files);
     let is_healed = heal(session, files, is_forced).await?;
     let outcome = match compare(session, files).await {
         Ok(is_renewed) => check_length(session, files).map(|()| is_renewed || is_healed),
         Err(failure) => Err(failure),
     };
-    match outcome {
+    let is_renewed = match outcome {
         Err(failure) if is_forced => {
             session.ui.warn(format!(
                 "{failure}. It is taken as it is, as --force-rollback asks."
             ));
-            Ok(is_healed)
+            if [LONGER, DIVERGED].map(Some).contains(&failure.kind_name()) {
+                return Ok(Sure::Contested);
+            }
+            is_healed
         }
-        outcome => outcome,
-    }
+        outcome => outcome?,
+    };
+    Ok(match is_renewed {
+        // By force a copy is taken, too, that has more than was ever written here.
+        true if is_healed && is_forced && length_of(files)? > known => Sure::Contested,
+        true => Sure::Renewed,
+        false => Sure::Same,
+    })
+}
+
+fn length_of(files: &RunFiles) -> Result<u64, Failure> {
+    let found = std::fs::metadata(&files.journal);
+    let found = found.map_err(|error| Failure::io("look at", &files.journal, &error))?;
+    Ok(found.len())
 }
 
 /// Reads the first line of a run's journal; one that is damaged gives way to the bucket's copy before. The direction of the session becomes that of the
@@ -69,6 +102,8 @@ pub async fn header(
 pub async fn open_other(session: &Session, files: &RunFiles) -> Result<Option<Journal>, Failure> {
     let error = match Journal::read_only(&files.journal) {
         Ok(journal) => return Ok(Some(journal)),
+        // One that found nothing to do leaves no file, and another process may just have come to that.
+        Err(error) if error.kind() == JournalErrorKind::NotFound => return Ok(None),
         Err(error) => error,
     };
     let is_beginning_gone = error.kind() == JournalErrorKind::Unknown;
@@ -130,8 +165,8 @@ fn not_healed(files: &RunFiles, error: &JournalError) -> Failure {
             "keep it, and put the newest copy of it from a backup in its place. Without one, --audit-files says where each document is, what is still \
              local a new run takes on, and --direction s3-to-local brings back what is in the bucket, as its rows name it",
         ),
-        JournalErrorKind::Diverged => replaceable(files, error, "journal-diverged"),
-        JournalErrorKind::Shorter => replaceable(files, error, "journal-longer-copy"),
+        JournalErrorKind::Diverged => replaceable(files, error, DIVERGED),
+        JournalErrorKind::Shorter => replaceable(files, error, LONGER),
         _ => journal_failure(error),
     }
 }
@@ -163,15 +198,8 @@ async fn compare(session: &Session, files: &RunFiles) -> Result<bool, Failure> {
     let known = known_bytes(session, files);
     let renewed = Journal::renew_from_mirror(&mirror, MIRROR, &files.journal, known).await;
     let renewed = renewed.map_err(|error| match error.kind() {
-        JournalErrorKind::Diverged => {
-            undecided(session, files, journal_failure(&error), "journal-diverged")
-        }
-        JournalErrorKind::Shorter => undecided(
-            session,
-            files,
-            journal_failure(&error),
-            "journal-longer-copy",
-        ),
+        JournalErrorKind::Diverged => undecided(session, files, journal_failure(&error), DIVERGED),
+        JournalErrorKind::Shorter => undecided(session, files, journal_failure(&error), LONGER),
         _ => journal_failure(&error),
     })?;
     let Some(renewed) = renewed else {
@@ -193,9 +221,7 @@ fn check_length(session: &Session, files: &RunFiles) -> Result<(), Failure> {
     let Some(summary) = session.state.read(files) else {
         return Ok(());
     };
-    let found = std::fs::metadata(&files.journal)
-        .map_err(|error| Failure::io("look at", &files.journal, &error))?
-        .len();
+    let found = length_of(files)?;
     if found >= summary.journal_bytes {
         return Ok(());
     }

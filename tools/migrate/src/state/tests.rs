@@ -46,9 +46,23 @@ fn two_runs_of_one_second_have_two_names() {
     let (_temporary, dir) = directory();
     let now: jiff::Timestamp = "2024-12-01T14:30:22Z".parse().expect("time");
     let first = dir.new_run(now, &[]);
-    assert_eq!(first.run, "20241201_143022");
+    assert!(first.run.starts_with("20241201_143022_000000"), "{first:?}");
     std::fs::write(&first.journal, "").expect("writes");
-    assert_eq!(dir.new_run(now, &[]).run, "20241201_143022_2");
+    assert_ne!(dir.new_run(now, &[]).run, first.run);
+}
+
+#[test]
+fn what_begins_at_the_same_moment_elsewhere_has_another_name() {
+    let now: jiff::Timestamp = "2024-12-01T14:30:22.123456Z".parse().expect("time");
+    let drawn = |_| directory().1.new_run(now, &[]).run;
+    let names = std::collections::BTreeSet::from_iter((0..8).map(drawn));
+    assert!(names.len() > 4, "{names:?}");
+    let later = now + std::time::Duration::from_micros(1);
+    let later = directory().1.new_run(later, &[]).run;
+    let age = run_age(&later);
+    assert!(names.iter().all(|run| run_age(run) < age), "{later}");
+    let before = run_age("20241201_143022");
+    assert!(names.iter().all(|run| run_age(run) > before));
 }
 
 #[test]

@@ -278,3 +278,35 @@ fn damage(copy: &Path) {
     bytes[middle] ^= 1;
     fs::write(&pieces[0], bytes).expect("writes");
 }
+
+#[test]
+fn who_forces_a_run_back_that_went_on_elsewhere_takes_no_object() {
+    let production = Site::new(5);
+    production.run(&[]).assert_code(0);
+    // The whole machine is copied; then the one it was made of goes on.
+    let (state, kept) = (production.state(), production.folder().join("copied"));
+    let copy = std::process::Command::new("cp")
+        .arg("-a")
+        .args([&state, &kept])
+        .status();
+    assert!(copy.expect("cp runs").success());
+    delete_sources(&production, 0);
+    let objects = documents(&production);
+    // The copy has it all under the same names.
+    fs::rename(&state, production.folder().join("of-the-other")).expect("moves");
+    fs::rename(&kept, &state).expect("moves");
+    production
+        .run(&["--rollback"])
+        .assert_code(16)
+        .assert_says(&["goes on where the journal ends"]);
+    let run = latest(&production);
+    production
+        .run(&["--force-rollback", "--state-file", &run])
+        .assert_code(3)
+        .assert_says(&["stays in", "somebody else may be at work with the run"]);
+    documents(&production).assert_same(&objects, "the objects");
+    assert_eq!(production.switched(), 0, "rows and files are back here");
+    // Nor is it forgotten by the next time.
+    production.run(&["--rollback"]).assert_code(3);
+    documents(&production).assert_same(&objects, "the objects");
+}

@@ -147,7 +147,12 @@ fn what_is_added_to_the_copy_of_a_whole_journal_is_not_believed() {
         assert_eq!(fs::read(&journal).expect("reads"), whole);
         assert_eq!(site.switched(), 6, "nothing was touched");
     }
+    // Somebody else may have gone on with the run: rows and files come back, objects wait for a word.
     site.run(&["--force-rollback", "--state-file", &summary])
+        .assert_code(3)
+        .assert_says(&["stays in", "--same-database"]);
+    assert_eq!(site.switched(), 0);
+    site.run(&["--rollback", &summary, "--same-database"])
         .assert_code(0);
     let mut after = site.moment();
     after.bucket = after.bucket.without(|name| name.starts_with(".syncline/"));

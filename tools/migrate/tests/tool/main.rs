@@ -23,6 +23,7 @@ mod random;
 mod restored;
 mod snapshots;
 mod spelled;
+mod stack;
 mod state;
 mod stores;
 mod told;

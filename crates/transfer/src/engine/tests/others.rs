@@ -14,6 +14,10 @@ impl Kin for AllBut {
         Some(Claim::Keys)
     }
 
+    fn claim_aside(&self, header: &RunHeader) -> Option<Claim> {
+        self.claim(header)
+    }
+
     fn name(&self, run_id: &str, _: Option<&RunHeader>) -> String {
         format!("the run {run_id}")
     }

@@ -9,8 +9,13 @@ use super::super::Journal;
 use super::{Extent, MirrorError, pieces_below};
 use store::{Entry, Store};
 
-/// What comes after the folder of all copies where another history is kept: no run is looked for there.
+/// What comes after the folder of all copies where another history is kept: no run is looked for there, but what it needs of the store.
 const ASIDE: &str = "-set-aside";
+
+/// Returns the prefix below which copies that were set aside are kept.
+pub(crate) fn aside_of(prefix: &str) -> String {
+    format!("{}{ASIDE}", prefix.trim_end_matches('/'))
+}
 
 /// Returns how many bytes of a journal need not be copied any more.
 pub(super) async fn begin(
