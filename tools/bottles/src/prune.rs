@@ -5,7 +5,7 @@
 //! younger than that. Times are those of the store's clock. A prune says in the log that it is at work before it reads the log: who publishes or
 //! goes back at the same moment writes first and reads then, so that one of the two sees the other. A prune that sees a rollback removes nothing:
 //! what is current is about to change, or not. It goes on saying that it is at work, and removes nothing more once it could not say so for
-//! minutes ([`heart`]).
+//! minutes (`heart`).
 
 mod heart;
 

@@ -34,10 +34,16 @@ impl<R: Replica> Device<'_, R> {
             }
             wanted.extend(new_manifests(*node, refs, known.get(node), mode, report));
         }
-        // What became of its own earlier lines this device was told when it left them, and the other machine is told in turn.
+        // What became of its own earlier lines this device was told when it left them, and the other machine is told in turn. Of a line that
+        // somebody took over nothing is to be done.
+        let is_over = |node: &NodeId| {
+            let refs = listing.nodes.get(node).map_or(&[][..], Vec::as_slice);
+            let is_removed = known.get(node).is_some_and(|state| state.is_removed(refs));
+            is_removed || own.earlier.contains(node)
+        };
         report.problems.retain(|problem| {
             let of = Place::parse(&problem.key).map(|(place, _)| place.node);
-            problem.kind != ProblemKind::Twins || of.is_none_or(|of| !own.earlier.contains(&of))
+            problem.kind != ProblemKind::Twins || of.is_none_or(|of| !is_over(&of))
         });
         if !wanted.is_empty() {
             self.observer.step(Step::Phase("manifests"));

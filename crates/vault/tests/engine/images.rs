@@ -148,3 +148,21 @@ fn a_status_says_nothing_of_what_the_next_sync_mends() {
         assert!(glance.conflict.is_none(), "{:?}", glance.conflict);
     }
 }
+
+#[test]
+fn nothing_is_said_of_a_line_of_two_once_somebody_took_it_over() {
+    let store = perfect_store();
+    let (mut one, mut twin, shared) = started_twice(&store);
+    both_begin(&store, &mut one, &mut twin, 1);
+    let mut reader = Desk::at(3, &store);
+    reader.add(30..31);
+    wait(reader.pull()).expect("a perfect store");
+    wait(reader.remove(shared)).expect("all of it can be read");
+    wait(reader.push()).expect("a perfect store");
+    let mut late = Desk::at(4, &store);
+    wait(late.pull()).expect("a perfect store");
+    for desk in [&mut reader, &mut late] {
+        let told = wait(desk.pull()).expect("a perfect store").problems;
+        assert_eq!(told, [], "nothing is to be done");
+    }
+}

@@ -1,6 +1,6 @@
 //! Rows of a run that is rolled back, was to be, or was cut off: which of them hold its new path (again), and which hold something else.
 //!
-//! What must hold: a row counts as held again only if the runs over this database, here or in the bucket, did not bring it there ([`super::stack`]); what
+//! What must hold: a row counts as held again only if the runs over this database, here or in the bucket, did not bring it there (`stack`); what
 //! a rollback found changed by hand is named each time until the row is back or gone.
 //!
 //! What it deliberately does not do: change a row. The rollback does, once it has seen that the files are there and equal.
