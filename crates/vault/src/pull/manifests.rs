@@ -38,8 +38,12 @@ impl<R: Replica> Device<'_, R> {
         // somebody took over nothing is to be done.
         let is_over = |node: &NodeId| {
             let refs = listing.nodes.get(node).map_or(&[][..], Vec::as_slice);
+            let is_ours = own
+                .removed
+                .get(node)
+                .is_some_and(|at| !at.is_outlived(refs));
             let is_removed = known.get(node).is_some_and(|state| state.is_removed(refs));
-            is_removed || own.earlier.contains(node)
+            is_ours || is_removed || own.earlier.contains(node)
         };
         report.problems.retain(|problem| {
             let of = Place::parse(&problem.key).map(|(place, _)| place.node);
