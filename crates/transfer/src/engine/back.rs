@@ -4,6 +4,7 @@
 //! back; an object is removed only if this run made it, it is still what the run stored, no row names it, whichever run made that so, no run of
 //! others needs it, and its source is there and equal. An item that was only planned was never switched by this run: its row is left alone.
 
+use super::gone::{self, Gone};
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
 use super::{MadeObjects, RollbackOptions, plan, refused, switch, unnamed};
 use crate::error::RunError;
@@ -14,7 +15,7 @@ use crate::ledger::{Outcome, Standing};
 use crate::observer::Event;
 use crate::report::{Ended, ExceptionKind, Report};
 use crate::source::{SourceError, SourceErrorKind};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use store::ErrorKind;
 
@@ -343,11 +344,15 @@ async fn switch_back(
 async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<Ended, RunError> {
     let in_use = Arc::new(keys_in_use(shared).await?);
     let places = shared.journal.places(|state| state == State::Reverted);
+    let mut gone = Gone::default();
     for places in places.chunks(KEYS_MAX) {
         if shared.stop.is_raised() {
+            gone.settle(shared).await?;
             return Ok(Ended::Stopped);
         }
         let entries = read(shared, places.to_vec()).await?;
+        let ids = entries.iter().map(|entry| entry.item.id.clone());
+        let places: HashMap<String, u64> = ids.zip(places.iter().copied()).collect();
         let entries = only_unnamed(shared, entries).await?;
         let work = |shared: Arc<Shared>, entry: Entry| {
             let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
@@ -366,6 +371,7 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
             if found.is_open {
                 open.insert(item.id.clone());
             }
+            gone.say_absent(&found.absent);
             going.push((item, found.keys));
         }
         let free = unnamed::only_unneeded(shared, going).await?;
@@ -381,9 +387,10 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
         let n = keys.len() as u64;
         shared.report().objects_removed += n;
         shared.observer.event(Event::ObjectsRemoved { objects: n });
-        shared.journal.append(&Line::ObjectsRemoved { ids })?;
-        shared.journal.flush()?;
+        gone.say_removed(&keys);
+        gone.items.extend(ids.iter().map(|id| places[id]));
     }
+    gone.settle(shared).await?;
     Ok(Ended::Complete)
 }
 
@@ -398,10 +405,7 @@ async fn only_unnamed(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>
             continue;
         }
         let blobs = entry.item.blobs.iter().enumerate();
-        let may_be_ours = blobs.filter(|(index, _)| match entry.stored.get(*index) {
-            Some(stored) => stored.as_ref().is_some_and(|stored| stored.created),
-            None => entry.fresh.get(*index) == Some(&true),
-        });
+        let may_be_ours = blobs.filter(|(index, _)| gone::may_be_ours(&entry, *index));
         let keys: Vec<String> = may_be_ours.map(|(_, blob)| blob.key.clone()).collect();
         unnamed::keep(shared, &entry.item, &keys)?;
     }
@@ -436,6 +440,8 @@ type SourceDigest = Option<(u64, Digest)>;
 struct Removable {
     /// The keys of those that may go.
     keys: Vec<String>,
+    /// Those of this run that the store says are not there.
+    absent: Vec<String>,
     /// Whether one is kept, or could not be looked at.
     is_open: bool,
 }
@@ -457,6 +463,9 @@ impl Made {
             }
             match self.may_go(index, blob).await? {
                 Some(true) => found.keys.push(blob.key.clone()),
+                Some(false) if gone::may_be_ours(&self.entry, index) => {
+                    found.absent.push(blob.key.clone());
+                }
                 Some(false) => {}
                 None => found.is_open = true,
             }

@@ -10,6 +10,7 @@
 mod back;
 mod check;
 mod copy;
+mod gone;
 mod pace;
 mod parts;
 mod passing;

@@ -188,15 +188,18 @@ impl Shared {
             .await
     }
 
+    /// Returns the prefixes of the target below which all keys lie.
+    pub(super) fn prefixes(&self) -> Vec<String> {
+        match self.prefixes.is_empty() {
+            true => vec![String::new()],
+            false => self.prefixes.clone(),
+        }
+    }
+
     async fn list_existing(&self) -> Result<KeySet, StoreError> {
-        let everything = [String::new()];
-        let prefixes = match self.prefixes.is_empty() {
-            true => &everything[..],
-            false => &self.prefixes[..],
-        };
         let mut keys = KeySet::new();
-        for prefix in prefixes {
-            let mut entries = self.target.list_stream(prefix);
+        for prefix in self.prefixes() {
+            let mut entries = self.target.list_stream(&prefix);
             while let Some(entry) = entries.next().await {
                 match entry {
                     Ok(entry) => keys.insert(&entry.key),

@@ -28,5 +28,6 @@ mod state;
 mod stores;
 mod told;
 mod traps;
+mod twins;
 mod verify;
 mod world;
