@@ -289,6 +289,7 @@ fn to_file(
     let Some(metadata) = found.ok().filter(|metadata| !metadata.is_file()) else {
         let standing = Standing::look(path, format, args.force)?;
         let write = |history: &History| {
+            history.ensure_sound()?;
             let admit = |report: &ExportReport| standing.admit(report, history.losses().is_some());
             export_file(history, &standing.target, format, filter, now_us, &admit)
         };
@@ -304,6 +305,7 @@ fn to_file(
     })?;
     rescue::read(context, |history| {
         // What was written to it cannot be taken back, so that damage has to be found before.
+        history.ensure_sound()?;
         export(history, &mut io::sink(), format, filter, now_us)?;
         export(history, &mut device, format, filter, now_us)
     })
@@ -340,6 +342,7 @@ fn to_stdout(
     let now_us = jiff::Timestamp::now().as_microsecond();
     rescue::read(context, |history| {
         // What was written cannot be taken back, so that damage has to be found before.
+        history.ensure_sound()?;
         export(history, &mut io::sink(), format, filter, now_us)?;
         let mut out = Stdout(ui);
         let outcome = export_or_tell(history, &mut out, format, filter, now_us, Some(&tell));

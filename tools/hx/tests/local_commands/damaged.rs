@@ -69,6 +69,44 @@ fn whichever_page_is_damaged_the_export_saves_the_rest() {
     assert!(n_partial > 1, "no page had a record");
 }
 
+/// What a backup says of each command: itself and its time.
+fn said(backup: &str) -> BTreeSet<(String, String)> {
+    let document: serde_json::Value = serde_json::from_str(backup).expect("a document");
+    let events = document["events"].as_array().expect("a list").iter();
+    let text = |event: &serde_json::Value, field: &str| event[field].to_string();
+    events
+        .map(|event| (text(event, "command"), text(event, "time")))
+        .collect()
+}
+
+#[test]
+fn an_index_that_lies_is_damage_and_no_backup_is_wrong_in_silence() {
+    const LEAF_OF_AN_INDEX: u8 = 10;
+    let (device, sound) = device();
+    let file = device.name("hx-rescue.json");
+    device.hx(&["export", "--file", &file]).succeeds();
+    let whole = said(&device.read("hx-rescue.json"));
+    assert_eq!(whole.len(), 2_000);
+    let leaves = (1..sound.len() / PAGE).filter(|page| sound[page * PAGE] == LEAF_OF_AN_INDEX);
+    let mut n_told = 0;
+    for page in leaves.step_by(4) {
+        // The last bytes of a page are of its first entry.
+        for end in [1, 4, 9] {
+            let mut bytes = sound.clone();
+            bytes[(page + 1) * PAGE - end] ^= 1;
+            device.write(DATABASE, bytes);
+            let ran = device.hx(&["export", "--force", "--file", &file]);
+            let saved = said(&device.read("hx-rescue.json"));
+            assert!(saved == whole || ran.code == 3, "page {page}: {ran:?}");
+            let is_damaged = device.hx(&["status", "--verbose"]).code == 16;
+            let is_told = ran.err.contains("is damaged");
+            assert_eq!(is_damaged, is_told, "page {page}: {ran:?}");
+            n_told += usize::from(is_told);
+        }
+    }
+    assert!(n_told > 10, "{n_told} were told");
+}
+
 #[test]
 fn status_names_the_damage_and_the_way_out_which_works() {
     let (device, sound) = device();
