@@ -144,31 +144,30 @@ fn name_kept(bench: &Workbench, doubt: Doubt, n: u64) {
         return;
     }
     let (of, session) = (&bench.record.summary.parameters, &bench.session);
-    if doubt == Doubt::OtherStore {
-        let file = command::path(&bench.record.files.summary);
-        let what = format!(" --rollback {file}");
-        session.ui.warn(format!(
-            "what the run stored of {} stays in {}: {}",
-            human::count(n, "document"),
-            of.target,
-            doubt.words(of)
-        ));
-        session.ui.hint(format!(
-            "with the settings of that place (the S3_… variables, --store or --target), this removes it:\n      {}",
-            session.command(&what, of, Flags::Known)
-        ));
-        return;
-    }
+    let (danger, remedy, command) = match doubt {
+        Doubt::OtherStore => {
+            let what = format!(" --rollback {}", command::path(&bench.record.files.summary));
+            (
+                "",
+                "with the settings of that place (the S3_… variables, --store or --target)",
+                session.command(&what, of, Flags::Known),
+            )
+        }
+        _ => (
+            ". Rows of another database may name it, and its files may be gone",
+            "only if this is the database of that run, and no copy of it is at work anywhere",
+            owning::command(session, &bench.record.files, of),
+        ),
+    };
     session.ui.warn(format!(
-        "what the run stored of {} stays in {}: {}. Rows of another database may name it, and its files may be gone",
+        "what the run stored of {} stays in {}: {}{danger}",
         human::count(n, "document"),
         of.target,
         doubt.words(of)
     ));
-    session.ui.hint(format!(
-        "only if this is the database of that run, and no copy of it is at work anywhere, this removes it:\n      {}",
-        owning::command(session, &bench.record.files, of)
-    ));
+    session
+        .ui
+        .hint(format!("{remedy}, this removes it:\n      {command}"));
 }
 
 /// Says what a rollback does with what the run made.

@@ -56,6 +56,8 @@ impl Workbench {
             .map_err(|error| database_failure(&error))?;
         let (record, journal) = existing::take_up(&mut session, named).await?;
         let ends = Ends::open(&session).await?;
+        // A disk that is not mounted is neither filled up nor taken for one from which the files are gone.
+        parts::check_upload(&session, &ends.paths)?;
         if !session.line.action.dry_run {
             parts::clear_halves(&ends.paths);
         }

@@ -169,3 +169,25 @@ fn a_file_that_changes_while_it_is_read_is_copied_anew() {
         "the object is the file as it is now"
     );
 }
+
+#[test]
+fn an_upload_directory_that_is_not_there_is_neither_made_nor_taken_for_an_empty_one() {
+    let site = Site::new(4);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    let done = site.moment();
+    let away = site.folder().join("not-mounted");
+    fs::rename(&site.fleet.uploads, &away).expect("moves");
+    let latest = site.latest();
+    for arguments in [&["--rollback"][..], &removal(&latest)] {
+        site.run(arguments)
+            .assert_code(4)
+            .assert_says(&["is no directory", "hint:"]);
+        assert!(!site.fleet.uploads.exists(), "it was not made");
+    }
+    fs::rename(&away, &site.fleet.uploads).expect("moves back");
+    done.assert_same(&site.moment(), "nothing was begun");
+    site.run(&removal(&latest)).assert_code(0);
+    site.run(&["--rollback"]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
