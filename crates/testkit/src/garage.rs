@@ -3,7 +3,8 @@
 //! It takes about twenty minutes to compile, so it is no part of the ordinary tests:
 //! `cargo xtask test --garage` installs it and hands its path over in `SYNCLINE_GARAGE`. It matters
 //! because it overwrites where it was told to create: what rests on conditional writes loses data
-//! here, in silence.
+//! here, in silence. Tests that want it stand in test binaries named `garage`, which nothing else runs: so none of them is
+//! ever passed over and counted as passed.
 
 use crate::process::Spawned;
 use std::env;
@@ -17,9 +18,10 @@ use tempfile::TempDir;
 /// The variable that holds the path of the program.
 pub const GARAGE_VARIABLE: &str = "SYNCLINE_GARAGE";
 
-/// Keys in the form that Garage insists on.
-const ACCESS_KEY: &str = "GK0123456789abcdef01234567";
-const SECRET_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+/// The id of its key, in the form that Garage insists on.
+pub const ACCESS_KEY: &str = "GK0123456789abcdef01234567";
+/// The secret of that key.
+pub const SECRET_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 /// A server that has not made its bucket by then will not.
 const START_SECONDS_MAX: u64 = 60;
 
@@ -31,16 +33,24 @@ pub struct Garage {
 }
 
 impl Garage {
-    /// Starts Garage when `SYNCLINE_GARAGE` names it; `None` when nobody asked for it.
+    /// Starts Garage with one empty bucket named `bucket`.
     ///
     /// # Panics
-    /// When it was asked for and does not start.
-    pub fn if_asked_for() -> Option<Garage> {
-        let program = PathBuf::from(env::var_os(GARAGE_VARIABLE)?);
-        Some(
-            Garage::start(&program)
-                .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display())),
-        )
+    /// When `SYNCLINE_GARAGE` does not name it, because a test that cannot run has failed; when it does not start.
+    pub fn start() -> Garage {
+        let Some(program) = env::var_os(GARAGE_VARIABLE) else {
+            panic!(
+                "{GARAGE_VARIABLE} is not set: this test needs Garage, run `cargo xtask test --garage`"
+            );
+        };
+        let program = PathBuf::from(program);
+        // Somebody else may take a port that was free a moment ago.
+        let mut attempts = (0..3).map(|_| Garage::start_once(&program));
+        let started = attempts.find_map(Result::ok);
+        started.unwrap_or_else(|| {
+            let error = Garage::start_once(&program).err();
+            panic!("{} does not start: {error:?}", program.display())
+        })
     }
 
     /// The address it listens on.
@@ -48,12 +58,17 @@ impl Garage {
         self.address
     }
 
+    /// The endpoint for clients.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// A store URL for a bucket and prefix here.
     pub fn store_url(&self, bucket: &str, prefix: &str) -> String {
         crate::s3::store_url(self.address, bucket, prefix, ACCESS_KEY, SECRET_KEY)
     }
 
-    fn start(program: &Path) -> io::Result<Garage> {
+    fn start_once(program: &Path) -> io::Result<Garage> {
         let scratch = tempfile::Builder::new()
             .prefix("syncline-garage-")
             .tempdir()?;
@@ -73,14 +88,13 @@ impl Garage {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let process = Spawned::of(command.spawn()?);
-        let garage = Garage {
+        let mut process = Spawned::of(command.spawn()?);
+        wait_for_bucket(program, &config, &mut process)?;
+        Ok(Garage {
             _process: process,
             address: (Ipv4Addr::LOCALHOST, s3).into(),
             _scratch: scratch,
-        };
-        wait_for_bucket(program, &config)?;
-        Ok(garage)
+        })
     }
 }
 
@@ -101,7 +115,7 @@ fn configuration(folder: &Path, rpc: u16, s3: u16) -> String {
     )
 }
 
-fn wait_for_bucket(program: &Path, config: &Path) -> io::Result<()> {
+fn wait_for_bucket(program: &Path, config: &Path, server: &mut Spawned) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
     while Instant::now() < deadline {
         let mut ask = Command::new(program);
@@ -111,6 +125,9 @@ fn wait_for_bucket(program: &Path, config: &Path) -> io::Result<()> {
             .stderr(Stdio::null());
         if ask.status()?.success() {
             return Ok(());
+        }
+        if server.has_ended() {
+            return Err(io::Error::other("it ended at once"));
         }
         std::thread::sleep(Duration::from_millis(50));
     }

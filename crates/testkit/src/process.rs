@@ -50,6 +50,11 @@ impl Spawned {
         self.child.id()
     }
 
+    /// Tells whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(&mut self) {
         // It fails only when it has ended already, which is what is wanted.

@@ -67,11 +67,21 @@ impl Answer {
         }
     }
 
+    /// Returns the code that S3 has for what is meant. Garage gives one code to whatever has to do with keys, and tells in words.
+    pub(super) fn meaning(&self) -> Option<&str> {
+        let code = self.code.as_deref()?;
+        let message = self.message.as_deref().unwrap_or_default();
+        Some(match code {
+            "AccessDenied" if message.contains("Invalid signature") => "SignatureDoesNotMatch",
+            "AccessDenied" if message.contains("No such key: ") => "InvalidAccessKeyId",
+            code => code,
+        })
+    }
+
     /// Returns the kind of trouble that it is.
     pub(crate) fn kind(&self) -> ErrorKind {
         let kind = self
-            .code
-            .as_deref()
+            .meaning()
             .and_then(codes::kind_of_code)
             .unwrap_or_else(|| codes::kind_of_status(self.status, self.names_object));
         let is_skewed = self

@@ -35,7 +35,7 @@ fn headline(kind: ErrorKind, answer: &Answer, settings: &Settings) -> Option<Str
     let bucket = &settings.bucket;
     Some(match kind {
         ErrorKind::Permission => format!("Access Denied ({})", answer.status),
-        ErrorKind::Credentials => match answer.code.as_deref() {
+        ErrorKind::Credentials => match answer.meaning() {
             Some("InvalidAccessKeyId" | "InvalidClientTokenId") => {
                 "the store does not know the access key (403 Forbidden)".to_owned()
             }
@@ -78,7 +78,7 @@ fn remedy(kind: ErrorKind, answer: &Answer, settings: &Settings) -> Option<Strin
             format!("create it (aws s3 mb s3://{bucket} --region {}), or correct its name in the store URL", settings.region)
         }
         ErrorKind::NoBucket => format!("create it (mc mb ALIAS/{bucket}), or correct its name or the endpoint in the store URL"),
-        ErrorKind::Credentials => match answer.code.as_deref() {
+        ErrorKind::Credentials => match answer.meaning() {
             Some("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken") => {
                 "get new temporary credentials (aws sso login, or assume the role again), then run the command again".to_owned()
             }

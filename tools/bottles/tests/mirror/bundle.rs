@@ -1,6 +1,6 @@
 //! Across an air gap: two mirrors and a directory between them.
 
-use crate::line::{program, run};
+use crate::program::{program, run};
 use crate::world::{FIRST, World};
 use bottles::bundle::{
     BundleError, ExportOptions, ImportOptions, Imported, SigningKey, TrustedKey, export, import,

@@ -1,6 +1,6 @@
 //! The daemon as a process: what it says, what it leaves, how it ends. What it does when is tested with a clock of its own.
 
-use crate::line::{program, run, sync};
+use crate::program::{program, run, sync};
 use crate::world::World;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};

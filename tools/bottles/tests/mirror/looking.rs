@@ -1,6 +1,6 @@
 //! The commands that look whether all is well: `diagnose`, `test-permissions`, `doctor --client`.
 
-use crate::line::{program, run, sync};
+use crate::program::{program, run, sync};
 use crate::receiver::{Manner, Receiver};
 use crate::world::World;
 use serde_json::Value;

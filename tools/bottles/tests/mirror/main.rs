@@ -15,6 +15,7 @@ mod meeting;
 mod mending;
 mod notices;
 mod planning;
+mod program;
 mod prune;
 mod receiver;
 mod replay;

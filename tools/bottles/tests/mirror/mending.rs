@@ -1,6 +1,6 @@
 //! What is said to do about damage, done.
 
-use crate::line::{program, run, sync};
+use crate::program::{program, run, sync};
 use crate::world::World;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Notices to receivers on this machine: what they get, and what becomes of a run if they fail.
 
-use crate::line::{program, run, sync};
+use crate::program::{program, run, sync};
 use crate::receiver::{Got, Manner, Receiver, SECRET, check};
 use crate::world::World;
 use bottles::notices::secret::Secret;

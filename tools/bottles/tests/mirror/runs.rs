@@ -1,6 +1,6 @@
 //! The records that runs leave, through the command line.
 
-use crate::line::{program, run, sync};
+use crate::program::{program, run, sync};
 use crate::world::World;
 use serde_json::Value;
 

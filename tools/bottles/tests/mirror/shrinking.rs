@@ -1,6 +1,6 @@
 //! An upstream that is broken, forged or odd: what a mirror has had stays, and what it cannot prove does not come in.
 
-use crate::line::{run, sync};
+use crate::program::{run, sync};
 use crate::world::{FIRST, World};
 use bottles::plan::{PlanError, Why};
 use bottles::sample::{self, Sample, SampleFormula, formulae};

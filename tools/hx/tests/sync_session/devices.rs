@@ -1,6 +1,6 @@
 //! Keys and devices: rotation, passphrases, the recovery phrase, and a machine that is lost.
 
-use crate::journey::words;
+use crate::session::words;
 use crate::world::{BUCKET, FOLDER, NEW_PASSPHRASE, World};
 
 #[test]

@@ -11,6 +11,7 @@ mod devices;
 mod interrupted;
 mod journey;
 mod json;
+mod session;
 mod stores;
 mod switch;
 mod syncthing;

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use crate::journey::words;
+use crate::session::words;
 use crate::world::{BUCKET, FOLDER, World};
 
 /// So many races a store.

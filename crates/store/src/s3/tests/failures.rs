@@ -138,6 +138,36 @@ async fn check_get(
     }
 }
 
+/// Garage says everything about keys with one code, as a run against it has shown.
+#[tokio::test]
+async fn keys_that_are_told_of_in_words_are_credentials() {
+    for (message, kind, words) in [
+        (
+            "Forbidden: No such key: GK00",
+            ErrorKind::Credentials,
+            "does not know the access key",
+        ),
+        (
+            "Forbidden: Invalid signature",
+            ErrorKind::Credentials,
+            "secret key does not match",
+        ),
+        (
+            "Forbidden: Operation is not allowed for this key.",
+            ErrorKind::Permission,
+            "Access Denied (403 Forbidden)",
+        ),
+    ] {
+        let body = format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
+        let remedy = match kind {
+            ErrorKind::Credentials => "AWS_ACCESS_KEY_ID",
+            _ => "s3:GetObject",
+        };
+        let reply = move || Reply::Answer(403, vec![], body.clone().into_bytes());
+        check_get(reply, kind, words, remedy, 1).await;
+    }
+}
+
 #[tokio::test]
 async fn refusals_have_kinds_words_and_remedies_and_are_not_repeated() {
     for (status, code, kind, words, remedy) in REFUSALS {
