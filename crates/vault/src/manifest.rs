@@ -79,6 +79,10 @@ pub struct Takeover {
     /// know of this field takes the line for alive, and loses nothing by it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub twins: Vec<ObjectHash>,
+    /// Whether not all of it could be read, and the rest was given up: a device that has the rest publishes it. A reader that does not know of
+    /// this field leaves that to others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_partial: bool,
 }
 
 impl Takeover {
@@ -93,6 +97,7 @@ impl Takeover {
                 .filter(has_its_number)
                 .map(|twin| twin.hash)
                 .collect(),
+            is_partial: false,
         })
     }
 
@@ -115,6 +120,7 @@ impl Takeover {
             self.twins.sort_unstable();
             self.twins.dedup();
             self.twins.retain(|hash| *hash != self.at.hash);
+            self.is_partial |= other.is_partial;
         }
     }
 }

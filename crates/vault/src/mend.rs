@@ -275,7 +275,7 @@ impl Shown {
         };
         let refs = |node: &NodeId| survey.manifests.get(node).map_or(&[][..], Vec::as_slice);
         let line = survey.lines.get(&node);
-        let (Some(takeover), true) = (
+        let (Some(mut takeover), true) = (
             Takeover::of(refs(&node)),
             line.is_some() || removal.gives_up_unreadable,
         ) else {
@@ -285,6 +285,7 @@ impl Shown {
         if !is_read && !removal.gives_up_unreadable {
             return Err(refused("not everything of this device can be read now"));
         }
+        takeover.is_partial = !is_read;
         let removed = line.map(|line| line.removed.clone()).unwrap_or_default();
         let heirs: Vec<NodeId> = removed.keys().copied().chain([node]).collect();
         let is_theirs =

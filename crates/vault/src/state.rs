@@ -181,6 +181,9 @@ pub struct NodeState {
     /// The hashes of other manifests with the number of `newest` that were taken over with it.
     #[serde(default)]
     pub twins: Vec<ObjectHash>,
+    /// Whether the takeover gave up what could not be read.
+    #[serde(default)]
+    pub is_partial: bool,
     /// Second manifests with the number of another (a conflict) whose records were applied too.
     #[serde(default)]
     pub forks: Vec<ObjectHash>,
@@ -452,6 +455,7 @@ impl NodeState {
             bytes: 0,
             removed_by: None,
             twins: vec![],
+            is_partial: false,
             forks: vec![],
         }
     }
@@ -470,6 +474,7 @@ impl NodeState {
             self.removed_by = Some(by);
             self.newest = taken.at;
             self.twins = taken.twins;
+            self.is_partial = taken.is_partial;
         }
         is_new
     }
@@ -478,6 +483,7 @@ impl NodeState {
         self.removed_by.map(|_| Takeover {
             at: self.newest,
             twins: self.twins.clone(),
+            is_partial: self.is_partial,
         })
     }
 
@@ -506,6 +512,7 @@ impl NodeState {
             bytes: manifest.bytes(),
             removed_by: None,
             twins: vec![],
+            is_partial: false,
             forks: vec![],
         }
     }

@@ -1,6 +1,7 @@
 //! What changes about who is in the vault: devices that others took over, and lines that are shorter than they were.
 //!
-//! What must hold: a line counts as taken over only as far as the takeover says; a device that finds itself taken over goes on under a
+//! What must hold: a line counts as taken over only as far as the takeover says; of one that was given up in part, whoever has applied any of it
+//! publishes what the vault cannot show; a device that finds itself taken over goes on under a
 //! new identity; a line that went back is named until a person accepts it. What it deliberately does not do: touch the store.
 
 use std::collections::BTreeMap;
@@ -58,12 +59,18 @@ impl<R: Replica> Device<'_, R> {
                 continue;
             }
             work.remove(&node);
+            let gives_up = takeover.is_partial && by != own.node;
             let node_state = known
                 .entry(node)
                 .or_insert_with(|| NodeState::gone(&takeover));
+            let may_have_more = gives_up && !node_state.applied.is_empty();
             if node_state.remove(by, takeover) {
                 changes.push(state::keep(self.state_keys.node(node), node_state));
+                own.lacking |= may_have_more;
             }
+        }
+        if own.lacking {
+            changes.push(state::keep(self.state_keys.own(), &own));
         }
         if !changes.is_empty() {
             state::save(self.replica, &changes)?;

@@ -116,7 +116,11 @@ mod tests {
         let hash = ObjectHash([n; 16]);
         let at = ManifestRef { sequence: 1, hash };
         Leaving {
-            takeover: Takeover { at, twins: vec![] },
+            takeover: Takeover {
+                at,
+                twins: vec![],
+                is_partial: false,
+            },
             keys: vec![],
             held: [hash].into(),
             removed: [].into(),

@@ -226,6 +226,15 @@ impl Desk {
             .await
     }
 
+    pub(crate) async fn remove_damaged(
+        &mut self,
+        node: NodeId,
+    ) -> Result<RepairReport, VaultError> {
+        Device::new(&self.vault, &mut self.replica, &self.options, &mut ())
+            .remove_damaged_device(node)
+            .await
+    }
+
     pub(crate) fn has_nothing_to_push(&mut self) -> bool {
         Device::new(&self.vault, &mut self.replica, &self.options, &mut ())
             .has_nothing_to_push()

@@ -109,6 +109,48 @@ fn nothing_is_removed_while_something_cannot_be_read() {
 }
 
 #[test]
+fn what_a_takeover_gives_up_is_published_by_whoever_has_it() {
+    for is_gone in [true, false] {
+        let store = perfect_store();
+        let (mut lost, mut heir) = (Desk::at(1, &store), Desk::at(2, &store));
+        let mut witness = Desk::at(3, &store);
+        heir.add(20..22);
+        wait(heir.push()).expect("a perfect store");
+        wait(lost.pull()).expect("a perfect store");
+        lost.add(0..10);
+        lost.forget(20);
+        wait(lost.push()).expect("a perfect store");
+        wait(witness.pull()).expect("a perfect store");
+        let own = lost.own();
+        for segment in own.live {
+            let key = segment.entry.key(own.node);
+            match is_gone {
+                true => drop(store.remove_raw(&key)),
+                false => store.put_raw(&key, b"damaged".to_vec()),
+            }
+        }
+        let report = wait(heir.remove_damaged(own.node)).expect("a perfect store");
+        assert!(report.removed && report.given_up > 0, "{report:?}");
+        wait(heir.push()).expect("a perfect store");
+        // Nobody has to be told to repair.
+        wait(witness.pull()).expect("a perfect store");
+        let published = wait(witness.push()).expect("a perfect store");
+        assert_eq!(published.records, 11, "{published:?}");
+        wait(witness.pull()).expect("a perfect store");
+        let idle = wait(witness.push()).expect("a perfect store");
+        assert_eq!(idle.records, 0, "once is enough");
+        wait(heir.pull()).expect("a perfect store");
+        wait(heir.push()).expect("a perfect store");
+        let mut newcomer = Desk::at(4, &store);
+        wait(newcomer.pull()).expect("a perfect store");
+        for desk in [&heir, &witness, &newcomer] {
+            let expected = (0..10).chain([21]).collect();
+            assert_eq!(desk.kept(), expected, "gone: {is_gone}");
+        }
+    }
+}
+
+#[test]
 fn a_takeover_that_was_interrupted_is_given_up_by_a_reset_or_a_repair() {
     for reset in [false, true] {
         let store = perfect_store();
