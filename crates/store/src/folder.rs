@@ -1,7 +1,7 @@
 //! A folder as an object store: a key is a path below it.
 //!
 //! What must hold: an object is on the disk, whole, before `put` returns, and a reader never sees a part of one. A folder
-//! that is gone (a disk that is not mounted) is an error, never an empty listing; only a write makes the folder. What sync
+//! that is gone (a disk that is not mounted) is an error, never an empty listing; only a first write makes the folder. What sync
 //! tools leave in it is not read, and only our own stale temporary files are removed.
 //!
 //! It deliberately knows no locks but the one around a conditional update: a writer whose directory is removed under it makes it again.
@@ -9,6 +9,7 @@
 mod guard;
 mod pieces;
 mod references;
+mod root;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -26,7 +27,8 @@ use object_store::{
     PutResult, Result,
 };
 pub use references::Reference;
-use std::error::Error;
+use root::Root;
+pub(crate) use root::RootMissing;
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::{self, Write};
@@ -50,38 +52,15 @@ pub(crate) struct Folder(Arc<Place>);
 
 #[derive(Debug)]
 struct Place {
-    root: PathBuf,
-    /// Whether a marker says what the folder is; a plain folder holds nothing but files under their own names.
-    is_marked: bool,
+    root: Root,
     /// Whether links to directories may lead out of it. In a folder that is a store nobody else makes any.
     trusts_links: bool,
 }
 
-/// The folder of a store is not there.
-#[derive(Debug)]
-pub(crate) struct RootMissing {
-    root: PathBuf,
-    is_other: bool,
-}
-
-impl fmt::Display for RootMissing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = if self.is_other {
-            "is not a folder"
-        } else {
-            "is not there"
-        };
-        write!(f, "the store's folder {} {why}", self.root.display())
-    }
-}
-
-impl Error for RootMissing {}
-
 impl Folder {
     pub(crate) fn new(root: PathBuf) -> Folder {
         Folder(Arc::new(Place {
-            root,
-            is_marked: true,
+            root: Root::new(root, true),
             trusts_links: true,
         }))
     }
@@ -89,14 +68,13 @@ impl Folder {
     /// A folder of files that are no store's: no marker is put among them.
     pub(crate) fn plain(root: PathBuf, trusts_links: bool) -> Folder {
         Folder(Arc::new(Place {
-            root,
-            is_marked: false,
+            root: Root::new(root, false),
             trusts_links,
         }))
     }
 
     fn root(&self) -> &Path {
-        &self.0.root
+        &self.0.root.path
     }
 
     fn place(&self, key: &Key) -> PathBuf {
@@ -104,25 +82,9 @@ impl Folder {
         self.root().join(key.as_ref())
     }
 
-    /// Fails unless the root is a folder.
+    /// Fails unless the root is a folder, and the one that it was.
     pub(crate) fn check_root(&self) -> io::Result<()> {
-        let missing = |is_other| {
-            io::Error::other(RootMissing {
-                root: self.root().to_owned(),
-                is_other,
-            })
-        };
-        match fs::metadata(self.root()) {
-            Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => Err(missing(true)),
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    || error.kind() == io::ErrorKind::NotADirectory =>
-            {
-                Err(missing(false))
-            }
-            Err(error) => Err(FileError::wrap("look at", self.root(), error)),
-        }
+        self.0.root.check()
     }
 
     /// Replaces a file if it still has this tag. Who else replaces it in this way, on this machine or another with the folder mounted, waits
@@ -153,8 +115,14 @@ impl Folder {
         } else {
             file.commit()?
         }
+        self.written(&place)
+    }
+
+    /// What a file has become that was given its name, if that was in the store still.
+    fn written(&self, place: &Path) -> io::Result<PutResult> {
         let found =
-            fs::metadata(&place).map_err(|error| FileError::wrap("look at", &place, error))?;
+            fs::metadata(place).map_err(|error| FileError::wrap("look at", place, error))?;
+        self.check_root()?;
         Ok(PutResult {
             e_tag: Some(e_tag(&found)),
             version: None,
@@ -168,7 +136,7 @@ impl Folder {
         loop {
             attempts += 1;
             // In a store a link is nobody's way to keep a file elsewhere: what it leads to is not ours to write.
-            let create = match self.0.is_marked {
+            let create = match self.0.root.is_marked {
                 true => AtomicFile::create_in_place,
                 false => AtomicFile::create,
             };
@@ -194,13 +162,7 @@ impl Folder {
     /// Makes the root, its marker and the directories above a file, where they are missing.
     fn prepare(&self, place: &Path) -> io::Result<()> {
         self.check_inside(place)?;
-        file::create_dir_durably(place.parent().unwrap_or(self.root()))?;
-        let marker = self.root().join(MARKER);
-        if !self.0.is_marked || marker.exists() {
-            Ok(())
-        } else {
-            file::atomic_write(&marker, MARKER_TEXT)
-        }
+        self.0.root.prepare(place.parent().unwrap_or(self.root()))
     }
 
     fn read(&self, key: &Key, options: &GetOptions) -> Result<GetResult> {
@@ -277,7 +239,7 @@ impl Folder {
     /// Makes a removal durable, and removes directories that it left empty; never the root. In a plain folder the directories belong
     /// to somebody else, and stay.
     fn tidy(&self, removed: &Path) -> io::Result<()> {
-        if !self.0.is_marked {
+        if !self.0.root.is_marked {
             return ignore_gone(file::sync_dir(removed.parent().unwrap_or(self.root())));
         }
         let above = removed
@@ -357,7 +319,7 @@ impl ObjectStore for Folder {
             PutMode::Overwrite => false,
             PutMode::Create => true,
             // A plain folder has nothing of ours in it that could be locked.
-            PutMode::Update(_) if !self.0.is_marked => {
+            PutMode::Update(_) if !self.0.root.is_marked => {
                 return Err(not_implemented("conditional update"));
             }
             PutMode::Update(seen) => {

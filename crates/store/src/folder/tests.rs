@@ -133,6 +133,51 @@ async fn a_folder_that_is_gone_is_an_error_and_never_empty() {
 }
 
 #[tokio::test]
+async fn a_folder_in_whose_place_an_empty_one_came_is_neither_read_nor_written() {
+    let (dir, store) = filled().await;
+    let root = dir.path().join("a/store");
+    let upload = store
+        .multipart("large", &crate::Attributes::default())
+        .await;
+    let upload = upload.expect("begins");
+    let part = upload.put_part(0, Bytes::from_static(b"part"), None);
+    part.await.expect("writes");
+    for is_there in [true, false] {
+        fs::rename(&root, dir.path().join("unmounted")).expect("unmounts");
+        if is_there {
+            fs::create_dir(&root).expect("a mount point");
+        }
+        for error in [
+            store.put("new/key", Bytes::from_static(b"x")).await.err(),
+            store.put("key", Bytes::from_static(b"x")).await.err(),
+            store.get("vault.json").await.err(),
+            store.list("").await.err(),
+        ] {
+            let error = error.expect("fails");
+            assert_eq!(error.kind(), ErrorKind::NoBucket, "{error}");
+            assert!(error.remedy().contains("mount"), "{}", error.remedy());
+        }
+        assert_eq!(is_there, root.exists(), "it is not made");
+        if is_there {
+            let nothing = fs::read_dir(&root).expect("lists").count();
+            assert_eq!(nothing, 0, "and nothing is put there");
+            fs::remove_dir(&root).expect("removes");
+        }
+        fs::rename(dir.path().join("unmounted"), &root).expect("mounts");
+        store.get("vault.json").await.expect("is there again");
+    }
+    upload.complete().await.expect("it has its name");
+    let upload = store
+        .multipart("other", &crate::Attributes::default())
+        .await;
+    let upload = upload.expect("begins");
+    fs::rename(&root, dir.path().join("unmounted")).expect("unmounts");
+    fs::create_dir(&root).expect("a mount point");
+    let refused = upload.complete().await.expect_err("it is elsewhere");
+    assert_eq!(refused.kind(), ErrorKind::NoBucket, "{refused}");
+}
+
+#[tokio::test]
 async fn only_a_write_makes_the_folder() {
     let dir = tempfile::tempdir().expect("scratch");
     let root = dir.path().join("new/store");

@@ -2,13 +2,12 @@
 //!
 //! What must hold: parts are written in the order in which they are handed over; an upload that is dropped leaves nothing.
 
-use super::{Folder, e_tag, failure};
-use crate::file::{AtomicFile, FileError};
+use super::{Folder, failure};
+use crate::file::AtomicFile;
 use async_trait::async_trait;
 use object_store::path::Path as Key;
 use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 use std::fmt;
-use std::fs;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -60,15 +59,8 @@ impl MultipartUpload for Upload {
         let file = self.take().ok_or_else(|| over(&key))?;
         let finish = move |folder: &Folder| {
             let place = folder.place(&key);
-            let found = file.commit().and_then(|()| {
-                fs::metadata(&place).map_err(|error| FileError::wrap("look at", &place, error))
-            });
-            let found = found.map_err(|error| failure(&key, error))?;
-            Ok(PutResult {
-                e_tag: Some(e_tag(&found)),
-                version: None,
-                extensions: Default::default(),
-            })
+            let written = file.commit().and_then(|()| folder.written(&place));
+            written.map_err(|error| failure(&key, error))
         };
         self.folder.blocking(finish).await
     }
