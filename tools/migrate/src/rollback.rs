@@ -56,7 +56,9 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         announce(&bench)?;
     }
     let next = go_on(&bench);
-    options.again = again::switched_again(&bench.session, &bench.journal).await?;
+    let held = again::held(&bench.session, &bench.journal).await?;
+    options.again = held.again;
+    options.settled = held.settled.clone();
     let objects = options.objects;
     let mut report = bench
         .work(RunState::RollingBack, &next, |engine| {
@@ -65,10 +67,7 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         .await?;
     let state = state_after(&bench, &report, objects);
     if report.ended == Ended::Complete {
-        let changed = again::still_changed(&bench.session, &bench.journal).await?;
-        add_new(&mut report.exceptions, changed);
-        let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
-        left.add_to(&mut report.exceptions, &bench.session.ui);
+        add_left(&bench, &held.settled, &mut report.exceptions).await?;
     }
     bench.record.name(report.exceptions.iter());
     bench.record.save(state, &bench.journal)?;
@@ -118,6 +117,21 @@ fn announce(bench: &Workbench) -> Result<(), Failure> {
         )
         .kind("declined")),
     }
+}
+
+/// Adds the rows that are not where they were before the run, whatever its journal says.
+async fn add_left(
+    bench: &Workbench,
+    settled: &KeySet,
+    exceptions: &mut Vec<Exception>,
+) -> Result<(), Failure> {
+    let (session, journal) = (&bench.session, &bench.journal);
+    let changed = again::still_changed(session, journal, settled).await?;
+    add_new(exceptions, changed);
+    let left = leftover::find(session, journal, &bench.ends.paths).await?;
+    left.add_to(exceptions, &session.ui);
+    add_new(exceptions, again::still_switched(session, journal).await?);
+    Ok(())
 }
 
 /// Adds exceptions of items that have none yet.
@@ -183,6 +197,7 @@ pub fn options(session: &Session) -> RollbackOptions {
     RollbackOptions {
         objects,
         again: KeySet::new(),
+        settled: KeySet::new(),
     }
 }
 

@@ -20,7 +20,7 @@ pub mod record;
 pub mod session;
 mod signals;
 pub mod sound;
-mod stack;
+pub mod stack;
 pub mod upon;
 mod watch;
 pub mod wording;
