@@ -35,7 +35,7 @@ pub fn check(line: &CommandLine) -> Result<(), Failure> {
 }
 
 /// Every flag that only some commands obey.
-fn rules(line: &CommandLine) -> [Rule; 10] {
+fn rules(line: &CommandLine) -> [Rule; 13] {
     let (action, run) = (&line.action, &line.run);
     let is_undoing = action.rollback.is_some() || action.force_rollback;
     // A dry run stands for a migration, unless it is one of a removal.
@@ -50,7 +50,21 @@ fn rules(line: &CommandLine) -> [Rule; 10] {
         || is_undoing
         || action.verify_state
         || (migrates && run.resume_from.is_some());
+    let to_go_on = match is_undoing {
+        true => {
+            "leave it out: a rollback that was interrupted goes on when the same command is started again"
+        }
+        false => "it goes with a migration",
+    };
     [
+        ("--resume", run.resume, migrates, to_go_on),
+        (
+            "--resume-from",
+            run.resume_from.is_some(),
+            migrates,
+            to_go_on,
+        ),
+        ("--fresh-start", run.fresh_start, migrates, to_go_on),
         ("--user-id", run.user_id.is_some(), migrates, narrowing),
         ("--limit", run.limit.is_some(), migrates, narrowing),
         (

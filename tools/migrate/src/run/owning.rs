@@ -12,7 +12,7 @@ use transfer::{Custody, Journal};
 use super::command;
 use super::failures::journal_failure;
 use super::session::Session;
-use crate::state::{Flags, Parameters, RunFiles};
+use crate::state::{Flags, Parameters, RunFiles, is_one_place};
 
 /// The flag by which a person says it.
 pub const FLAG: &str = "--same-database";
@@ -37,7 +37,7 @@ impl Doubt {
     #[must_use]
     pub fn of(of: &Parameters, here: &Parameters, custody: &Custody) -> Option<Doubt> {
         let doubts = [
-            (of.target != here.target, Self::OtherStore),
+            (!is_one_place(&of.target, &here.target), Self::OtherStore),
             (of.is_surely_other(here), Self::Other),
             (of.is_elsewhere(here), Self::Elsewhere),
             (custody.is_contested, Self::Contested),

@@ -1,0 +1,132 @@
+//! What a command refuses before it begins, since something would be lost or nothing gained.
+//!
+//! What must hold: whoever types it is told what it is about and what to do; nothing is touched; what is meant in earnest can be said.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::world::Site;
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn a_report_takes_the_place_of_no_file_elsewhere_and_of_no_object() {
+    let site = Site::new(2);
+    let (old, store) = (site.folder().join("old"), site.folder().join("store"));
+    for folder in [&old, &store] {
+        fs::create_dir(folder).expect("makes");
+        fs::write(folder.join("precious"), "precious").expect("writes");
+    }
+    let mapped = format!("/old/files={}", shown(&old));
+    let folder = format!("folder:{}", shown(&store));
+    for name in ["precious", "new.json"] {
+        for arguments in [
+            &["--path-map", &mapped, "--report", &shown(&old.join(name))][..],
+            &["--store", &folder, "--report", &shown(&store.join(name))],
+            &[
+                "--direction",
+                "s3-to-s3",
+                "--target",
+                &folder,
+                "--report",
+                &shown(&store.join(name)),
+            ],
+        ] {
+            site.run(arguments)
+                .assert_code(2)
+                .assert_says(&["would take the place of", "nothing was done"]);
+        }
+    }
+    for folder in [&old, &store] {
+        let left = fs::read(folder.join("precious")).expect("reads");
+        assert_eq!(left, b"precious");
+        assert_eq!(fs::read_dir(folder).expect("lists").count(), 1);
+    }
+    let nowhere = shown(&site.folder().join("nowhere/report.json"));
+    let below = shown(&old.join("precious/report.json"));
+    for place in [&nowhere, &below] {
+        for what in ["--dry-run", "--audit-files", "--rollback"] {
+            site.run(&[what, "--report", place])
+                .assert_code(4)
+                .assert_says(&["report", "hint:"]);
+        }
+    }
+    assert!(site.journals().is_empty(), "no run was begun");
+}
+
+#[test]
+fn only_a_regular_file_is_a_state_file() {
+    let site = Site::new(2);
+    site.run(&[]).assert_code(0);
+    let pipe = site.folder().join("migration_state_20260101_000000.json");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    for place in [
+        "/dev/zero",
+        "/dev/null",
+        &shown(&pipe),
+        &shown(site.folder()),
+    ] {
+        for arguments in [
+            &["--rollback", place][..],
+            &["--verify-state", "--state-file", place],
+            &["--delete-source", "--state-file", place],
+            &["--resume-from", place],
+        ] {
+            site.run(arguments)
+                .assert_code(2)
+                .assert_says(&["and no state file", "hint:"]);
+        }
+    }
+    // A pipe in the place of a summary hides no journal.
+    let journal = site.journals().remove(0);
+    let summary = journal.with_extension("json");
+    fs::remove_file(&summary).expect("removes");
+    fs::rename(&pipe, &summary).expect("moves");
+    site.run(&["--rollback", &shown(&journal)]).assert_code(0);
+    assert_eq!(site.switched(), 0);
+}
+
+#[test]
+fn a_slash_at_the_end_of_the_upload_path_says_nothing() {
+    let site = Site::new(2);
+    let before = site.moment();
+    let slash = format!("{}/", site.fleet.shown);
+    site.run(&["--upload-path", &slash]).assert_code(0);
+    site.run(&["--verify-state"]).assert_code(0);
+    site.run(&["--rollback"]).assert_code(0);
+    site.run(&[]).assert_code(0);
+    site.run(&["--rollback", "--upload-path", &slash])
+        .assert_code(0);
+    before
+        .tables
+        .assert_same(&site.moment().tables, "after the rollbacks");
+    site.run(&[]).assert_code(0);
+    let home = ["--direction", "s3-to-local"];
+    site.run(&[&home[..], &["--upload-path", &slash]].concat())
+        .assert_code(0);
+    site.run(&["--rollback"]).assert_code(0);
+    assert_eq!(site.switched(), 2);
+}
+
+#[test]
+fn what_goes_with_a_migration_only_is_refused_elsewhere() {
+    let site = Site::new(2);
+    site.run(&[]).assert_code(0);
+    let latest = site.latest();
+    for flag in [
+        &["--resume"][..],
+        &["--fresh-start"],
+        &["--resume-from", &latest],
+    ] {
+        for what in ["--rollback", "--verify-state", "--audit-files"] {
+            site.run(&[&[what], flag].concat())
+                .assert_code(2)
+                .assert_says(&["does not go with", "nothing was done"]);
+        }
+    }
+    assert_eq!(site.switched(), 2);
+}
