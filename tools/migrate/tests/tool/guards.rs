@@ -6,10 +6,18 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::Site;
+use testkit::readur::Snapshot;
+
+use crate::world::{BUCKET, Site};
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+fn objects(site: &Site) -> usize {
+    let all = Snapshot::bucket(site.s3.root(), BUCKET);
+    let all = all.without(|name| name.starts_with(".syncline/") || name.starts_with('('));
+    all.names().count()
 }
 
 #[test]
@@ -88,6 +96,52 @@ fn only_a_regular_file_is_a_state_file() {
     fs::rename(&pipe, &summary).expect("moves");
     site.run(&["--rollback", &shown(&journal)]).assert_code(0);
     assert_eq!(site.switched(), 0);
+}
+
+#[test]
+fn a_path_that_leaves_the_upload_directory_is_named_and_never_read() {
+    let site = Site::new(2);
+    let secret = site.folder().join("secret.txt");
+    fs::write(&secret, "of nobody's business").expect("writes");
+    fs::create_dir(site.folder().join("old")).expect("makes");
+    let written = [
+        format!("{}/documents/../../secret.txt", site.fleet.shown),
+        "state/../secret.txt".to_owned(),
+        "./uploads/documents/../../secret.txt".to_owned(),
+        "/old/files/../secret.txt".to_owned(),
+    ];
+    for (number, path) in written.iter().enumerate() {
+        site.sql(&format!(
+            "INSERT INTO documents (id, filename, original_filename, file_path, file_size, mime_type, user_id) \
+             SELECT 'ffffffff-0000-4000-8000-00000000000{number}', 'x.txt', 'x.txt', '{path}', 20, 'text/plain', user_id FROM documents LIMIT 1"
+        ));
+    }
+    let mapped = format!("/old/files={}", shown(&site.folder().join("old")));
+    for links in ["inside", "all"] {
+        let place = ["--path-map", &mapped, "--follow-symlinks", links];
+        let audit = site
+            .run(&[&["--audit-files", "--json"], &place[..]].concat())
+            .assert_code(3)
+            .json();
+        assert_eq!(audit["counts"]["outside_path"], 4, "{audit:#}");
+        for what in [&["--dry-run"][..], &[]] {
+            let report = site
+                .run(&[&["--json"], what, &place].concat())
+                .assert_code(3)
+                .json();
+            let named = report["exceptions"].as_array().expect("a list").iter();
+            let named = named.filter(|one| one["kind"] == "outside").count();
+            assert_eq!(named, 4, "{report:#}");
+        }
+        assert_eq!(site.switched(), 2, "{links}");
+        assert_eq!(objects(&site), site.fleet.files().len());
+        let latest = site.latest();
+        site.delete_source(&latest, &place).assert_code(0);
+        site.run(&[&["--rollback"], &place[..]].concat())
+            .assert_code(0);
+        let left = fs::read_to_string(&secret).expect("reads");
+        assert_eq!(left, "of nobody's business");
+    }
 }
 
 #[test]
