@@ -98,6 +98,7 @@ fn again(bench: &Workbench) -> String {
     }
     for (flag, is_typed) in [
         (" --application-moved", action.application_moved),
+        (" --files-gone", action.files_gone),
         (" --dry-run", action.dry_run),
     ] {
         what.push_str(if is_typed { flag } else { "" });

@@ -241,11 +241,12 @@ fn go_on(bench: &Workbench) -> String {
         true => format!(" --force-rollback --state-file {file}"),
         false => format!(" --rollback {file}"),
     };
-    what.push_str(if action.remove_copies {
-        " --remove-copies"
-    } else {
-        ""
-    });
+    for (flag, is_typed) in [
+        (" --remove-copies", action.remove_copies),
+        (" --files-gone", action.files_gone),
+    ] {
+        what.push_str(if is_typed { flag } else { "" });
+    }
     let of = &bench.record.summary.parameters;
     bench.session.command(&what, of, Flags::Known)
 }

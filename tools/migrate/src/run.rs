@@ -14,6 +14,7 @@ pub mod failures;
 pub mod journals;
 pub mod kindred;
 pub mod missing;
+pub mod mounted;
 pub mod owning;
 pub mod parts;
 pub mod record;

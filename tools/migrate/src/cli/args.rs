@@ -130,6 +130,9 @@ pub struct ActionArgs {
     /// This database is the one that the named run was over, though it was moved, or restored from a dump, or the journal came from the bucket; and no copy of it is at work: then objects may go
     #[arg(long, conflicts_with_all = ["audit_files", "rollback_status", "status", "test_storage"])]
     pub same_database: bool,
+    /// With --rollback and --delete-source: none of the run's files is in the upload directory, and that is not because its disk is not mounted
+    #[arg(long, conflicts_with_all = ["verify_state", "audit_files", "rollback_status", "status", "test_storage"])]
+    pub files_gone: bool,
     /// Not offered: local files are removed by a later step of its own
     #[arg(long, hide = true)]
     pub delete_local: bool,

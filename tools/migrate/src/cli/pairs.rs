@@ -35,7 +35,7 @@ pub fn check(line: &CommandLine) -> Result<(), Failure> {
 }
 
 /// Every flag that only some commands obey.
-fn rules(line: &CommandLine) -> [Rule; 13] {
+fn rules(line: &CommandLine) -> [Rule; 14] {
     let (action, run) = (&line.action, &line.run);
     let is_undoing = action.rollback.is_some() || action.force_rollback;
     // A dry run stands for a migration, unless it is one of a removal.
@@ -90,6 +90,12 @@ fn rules(line: &CommandLine) -> [Rule; 13] {
             action.remove_copies,
             is_undoing,
             "it goes with --rollback after --direction s3-to-s3",
+        ),
+        (
+            "--files-gone",
+            action.files_gone,
+            is_undoing || action.delete_source,
+            "it goes with --rollback and --delete-source",
         ),
         (
             "--no-hash",

@@ -8,7 +8,11 @@ use std::process::Command;
 
 use testkit::readur::Snapshot;
 
+use crate::mounts::mounted;
 use crate::world::{BUCKET, Site};
+
+/// An empty disk in a directory's place, as when its own is not mounted.
+const EMPTY: &str = r#"mount -t tmpfs -o mode=777 tmpfs "$0""#;
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
@@ -183,4 +187,63 @@ fn what_goes_with_a_migration_only_is_refused_elsewhere() {
         }
     }
     assert_eq!(site.switched(), 2);
+}
+
+#[test]
+fn a_disk_that_is_not_mounted_is_not_taken_for_files_that_are_gone() {
+    let site = Site::new(3);
+    let before = site.moment();
+    let uploads = site.fleet.uploads.clone();
+    site.run(&[]).assert_code(0);
+    let done = site.moment();
+    let latest = site.latest();
+    let removal = crate::world::removal(&latest);
+    let forced = ["--force-rollback", "--state-file", &latest];
+    for arguments in [&removal[..], &["--rollback"], &forced] {
+        mounted(&site, EMPTY, &uploads, arguments)
+            .assert_code(4)
+            .assert_says(&["mounted", "did not remove", "--files-gone"]);
+    }
+    done.assert_same(&site.moment(), "nothing is touched");
+    site.run(&removal).assert_code(0);
+    let removed = site.moment();
+    // That removes files only: where they were is there still.
+    mounted(&site, EMPTY, &uploads, &["--rollback"])
+        .assert_code(4)
+        .assert_says(&["none of the directories", "--files-gone"]);
+    removed.assert_same(&site.moment(), "nothing is touched");
+    site.run(&["--rollback"]).assert_code(0);
+    before.assert_same(&site.moment(), "after the rollback");
+}
+
+#[test]
+fn who_says_that_all_files_are_gone_gets_them_back() {
+    let site = Site::new(3);
+    let before = site.moment();
+    site.run(&[]).assert_code(0);
+    // A new disk.
+    let kept = site.folder().join("kept");
+    fs::rename(&site.fleet.uploads, &kept).expect("moves");
+    fs::create_dir(&site.fleet.uploads).expect("makes");
+    let refused = site.run(&["--rollback"]).assert_code(4);
+    let line = refused
+        .err
+        .lines()
+        .find(|line| line.trim().starts_with("migrate_to_s3 --rollback"));
+    let line = line.expect("a command").to_owned();
+    let typed: Vec<&str> = line.split_whitespace().skip(1).collect();
+    assert_eq!(typed.last(), Some(&"--files-gone"), "{line}");
+    site.run(&typed).assert_code(0);
+    before
+        .tables
+        .assert_same(&site.moment().tables, "after the rollback");
+    assert!(site.fleet.files().iter().all(|file| file.exists()));
+    // One that is there says that it is the right disk.
+    site.run(&[]).assert_code(0);
+    let files = site.fleet.files();
+    for file in &files[1..] {
+        fs::remove_file(file).expect("removes");
+    }
+    site.run(&["--rollback"]).assert_code(0);
+    assert!(files.iter().all(|file| file.exists()));
 }
