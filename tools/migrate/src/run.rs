@@ -13,6 +13,7 @@ pub mod existing;
 pub mod failures;
 pub mod journals;
 pub mod kindred;
+pub mod machine;
 pub mod missing;
 pub mod mounted;
 pub mod owning;

@@ -22,6 +22,7 @@ use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
 
 use crate::run::command::quoted;
+use crate::run::machine::Machine;
 
 /// What the names of all state files begin with: the guide's commands look for it.
 pub(crate) const STEM: &str = "migration_state_";
@@ -146,6 +147,9 @@ pub struct Parameters {
     /// What tells the database from a clone of it. None in journals of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The machine that the run was begun on. None in journals of older versions, and where it has no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 /// Where a database is. A clone has its name, and may have its number.
@@ -355,6 +359,13 @@ impl Parameters {
         !self.is_surely_other(other) && origins.is_some_and(|(mine, theirs)| mine != theirs)
     }
 
+    /// Tells whether both were begun on two machines for certain: it was moved, or one of them is a copy of the other.
+    #[must_use]
+    pub fn is_on_another_machine(&self, other: &Parameters) -> bool {
+        let machines = self.machine.as_ref().zip(other.machine.as_ref());
+        machines.is_some_and(|(mine, theirs)| mine.is_another(theirs))
+    }
+
     /// Tells whether everything that can be known says that both are over one database.
     #[must_use]
     pub fn is_surely_same(&self, other: &Parameters) -> bool {
@@ -402,12 +413,13 @@ impl Parameters {
         is_another && name(self) == name(other) && self.application == other.application
     }
 
-    /// Returns the same, over the database of another.
+    /// Returns the same, over the database of another, and on its machine.
     #[must_use]
     pub fn over_database_of(&self, other: &Parameters) -> Parameters {
         Parameters {
             database: other.database.clone(),
             origin: other.origin.clone(),
+            machine: other.machine.clone(),
             ..self.clone()
         }
     }

@@ -178,6 +178,7 @@ mod tests {
             application: "readur".into(),
             user: None,
             origin: None,
+            machine: None,
         };
         let check = |change: fn(&mut Parameters), is_same_bucket: bool, expected: Option<Way>| {
             let mut of = here.clone();

@@ -9,7 +9,7 @@ use std::process::Command;
 use testkit::readur::Snapshot;
 
 use crate::mounts::mounted;
-use crate::world::{BUCKET, Site};
+use crate::world::{BUCKET, Ended, Site};
 
 /// An empty disk in a directory's place, as when its own is not mounted.
 const EMPTY: &str = r#"mount -t tmpfs -o mode=777 tmpfs "$0""#;
@@ -246,4 +246,57 @@ fn who_says_that_all_files_are_gone_gets_them_back() {
     }
     site.run(&["--rollback"]).assert_code(0);
     assert!(files.iter().all(|file| file.exists()));
+}
+
+/// Runs the program on a machine of this number; the rest of it is this one.
+fn on_machine(site: &Site, number: &str, arguments: &[&str]) -> Ended {
+    let etc = site.folder().join(format!("etc-{number}"));
+    fs::create_dir_all(&etc).expect("makes");
+    let script = format!(
+        r#"{{ cp -r /etc/. "$0" 2>/dev/null; rm -f "$0/machine-id"; echo {number} > "$0/machine-id"; }} && mount --bind "$0" /etc"#
+    );
+    mounted(site, &script, &etc, arguments)
+}
+
+#[test]
+fn a_copy_of_the_machine_takes_no_object_before_a_person_has_said_so() {
+    let site = Site::new(3);
+    on_machine(&site, "aaaa0001", &[]).assert_code(0);
+    let stored = objects(&site);
+    // The copy has database, files and state directory.
+    for _ in 0..2 {
+        on_machine(&site, "aaaa0002", &["--rollback"])
+            .assert_code(3)
+            .assert_says(&[
+                "3 documents stays in",
+                "begun on another machine",
+                "--same-database",
+            ]);
+        assert_eq!(site.switched(), 0, "the rows come back");
+        assert_eq!(objects(&site), stored, "the objects stay");
+    }
+    on_machine(&site, "aaaa0001", &["--rollback"]).assert_code(0);
+    assert_eq!(objects(&site), 0, "where it began they go");
+    on_machine(&site, "aaaa0001", &[]).assert_code(0);
+    let latest = site.latest();
+    let said = ["--rollback", &latest, "--same-database"];
+    on_machine(&site, "aaaa0002", &said).assert_code(0);
+    assert_eq!(objects(&site), 0, "and where a person has said it");
+}
+
+#[test]
+fn a_copy_of_the_machine_does_not_remove_what_a_run_copied_out_of_a_bucket() {
+    let site = Site::new(2);
+    site.run(&[]).assert_code(0);
+    let stored = objects(&site);
+    let home = ["--direction", "s3-to-local"];
+    on_machine(&site, "aaaa0001", &home).assert_code(0);
+    let latest = site.latest();
+    let removal = crate::world::removal(&latest);
+    on_machine(&site, "aaaa0002", &removal)
+        .assert_code(15)
+        .assert_says(&["begun on another machine", "--same-database"]);
+    assert_eq!(objects(&site), stored);
+    on_machine(&site, "aaaa0001", &removal).assert_code(0);
+    assert_eq!(objects(&site), 0);
 }
