@@ -49,19 +49,23 @@ pub fn check(
     }
     let upload = paths.upload_here();
     let mut seen = Seen::default();
-    for entry in journal.entries(is_open) {
+    for entry in journal.entries(|_| true) {
         let entry = entry.map_err(|error| journal_failure(&error))?;
         let is_removed = matches!(entry.state, State::Removing | State::Removed);
+        let is_open = is_open(entry.state);
         let stored = entry.item.blobs.iter().zip(&entry.stored);
         for (blob, _) in stored.filter(|(_, stored)| stored.is_some()) {
             let path = Path::new(&blob.source);
             if !paths.is_below(path) {
                 continue;
             }
+            // One that was brought back already shows the disk as well.
             if !is_removed && path.symlink_metadata().is_ok() {
                 return Ok(());
             }
-            seen.take_in(path, &upload, is_removed);
+            if is_open {
+                seen.take_in(path, &upload, is_removed);
+            }
         }
     }
     if seen.is_plausible() {
