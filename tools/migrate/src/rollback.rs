@@ -19,6 +19,7 @@ use crate::run::again;
 use crate::run::apart::check_apart;
 use crate::run::command;
 use crate::run::existing::{self, Named, OnlyInBucket, Purpose};
+use crate::run::nowhere;
 use crate::run::owning::{self, Doubt};
 use crate::run::record;
 use crate::run::session::Session;
@@ -131,6 +132,8 @@ async fn add_left(
     let left = leftover::find(session, journal, &bench.ends.paths).await?;
     left.add_to(exceptions, &session.ui);
     add_new(exceptions, again::still_switched(session, journal).await?);
+    let nowhere = nowhere::left_by_others(session, &bench.ends, &bench.record.files.run).await?;
+    add_new(exceptions, nowhere);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ pub mod kindred;
 pub mod machine;
 pub mod missing;
 pub mod mounted;
+pub mod nowhere;
 pub mod owning;
 pub mod parts;
 pub mod record;

@@ -165,7 +165,7 @@ pub async fn still_switched(
     Ok(found)
 }
 
-fn about(
+pub(super) fn about(
     entry: &Entry,
     kind: ExceptionKind,
     message: String,
@@ -235,7 +235,7 @@ pub async fn between(session: &Session, journal: &Journal) -> Result<(u64, u64),
 }
 
 /// Asks of each item what its own row holds.
-async fn asked(
+pub(super) async fn asked(
     session: &Session,
     mut entries: impl Iterator<Item = Result<Entry, JournalError>>,
     mut each: impl FnMut(&Entry, &Change, Switched),

@@ -300,3 +300,41 @@ fn a_copy_of_the_machine_does_not_remove_what_a_run_copied_out_of_a_bucket() {
     on_machine(&site, "aaaa0001", &removal).assert_code(0);
     assert_eq!(objects(&site), 0);
 }
+
+/// A site of which a run was undone but for one document, whose object and file are lost.
+fn partly_undone(removes: bool) -> Site {
+    let site = Site::new(4);
+    site.run(&[]).assert_code(0);
+    let latest = site.latest();
+    let document = &site.fleet.documents[0];
+    match removes {
+        true => drop(site.delete_source(&latest, &[]).assert_code(0)),
+        false => fs::remove_file(&document.file).expect("removes"),
+    }
+    let all = Snapshot::bucket(site.s3.root(), BUCKET);
+    let is_its = |name: &&str| name.starts_with("documents/") && name.contains(&document.id);
+    let lost = all.names().find(is_its).expect("an object");
+    fs::remove_file(site.s3.root().join(BUCKET).join(lost)).expect("removes");
+    for _ in 0..2 {
+        site.run(&["--rollback"])
+            .assert_code(3)
+            .assert_says(&["neither the source nor its object"]);
+    }
+    assert_eq!(site.switched(), 1);
+    site
+}
+
+#[test]
+fn a_rollback_names_what_another_one_left_nowhere() {
+    for removes in [true, false] {
+        let site = partly_undone(removes);
+        site.run(&["--fresh-start"]).assert_code(3);
+        let id = site.fleet.documents[0].id.clone();
+        site.run(&["--rollback"]).assert_code(3).assert_says(&[
+            "object missing",
+            &id,
+            "partly rolled back",
+        ]);
+        assert_eq!(site.switched(), 1);
+    }
+}
