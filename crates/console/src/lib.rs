@@ -35,7 +35,7 @@ pub use diagnosis::{Check, Diagnosis, Outcome};
 pub use env::Env;
 pub use exit::Exit;
 pub use failure::{Failure, FailureExt, without_panic};
-pub use logging::{LogLevelError, init_logging};
+pub use logging::{LogLevelError, init_logging, init_watched_logging};
 pub use progress::Progress;
 pub use progress_file::{ProgressFile, ProgressState};
 pub use redact::{redact, redact_home};

@@ -8,8 +8,11 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Format, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::env::Env;
 use crate::redact::redact;
@@ -50,6 +53,58 @@ pub fn init_logging(level: &str, env: &Env) -> Result<(), LogLevelError> {
             given,
             why: error.to_string(),
         })
+}
+
+/// Begins logging to stderr as [`init_logging`] does, for a program that a person watches: warnings look like those that it prints itself, unless
+/// `RUST_LOG` asks for the log as it is.
+///
+/// # Errors
+/// If the level is not one, or a logger is already there.
+pub fn init_watched_logging(level: &str, env: &Env) -> Result<(), LogLevelError> {
+    if env.get("RUST_LOG").is_some() {
+        return init_logging(level, env);
+    }
+    let (given, filter) = filter(level, env)?;
+    let color = io::stderr().is_terminal() && env.get("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(color)
+        .event_format(Watched(tracing_subscriber::fmt::format()))
+        .with_writer(RedactedStderr)
+        .try_init()
+        .map_err(|error| LogLevelError {
+            given,
+            why: error.to_string(),
+        })
+}
+
+/// Writes a warning as a program's own, and anything less as the log has it.
+struct Watched(Format);
+
+impl<S, N> FormatEvent<S, N> for Watched
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if *event.metadata().level() > Level::WARN {
+            return self.0.format_event(context, writer, event);
+        }
+        let label = match writer.has_ansi_escapes() {
+            true => "\x1b[1;33mwarning:\x1b[0m ",
+            false => "warning: ",
+        };
+        writer.write_str(label)?;
+        context
+            .field_format()
+            .format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 fn filter(level: &str, env: &Env) -> Result<(String, EnvFilter), LogLevelError> {
@@ -122,6 +177,40 @@ mod tests {
             filter("loud", &env).expect("RUST_LOG wins").1.to_string(),
             "store=trace,warn"
         );
+    }
+
+    /// Where a test's log goes.
+    #[derive(Clone, Default)]
+    struct Kept(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_warning_looks_like_one_of_the_programs_own() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .event_format(Watched(tracing_subscriber::fmt::format()))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(key = "a/b", "parts were left behind");
+            tracing::info!("a step");
+        });
+        let text = kept.0.lock().expect("no panic").clone();
+        let text = String::from_utf8(text).expect("text");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "warning: parts were left behind key=\"a/b\"");
+        assert!(lines[1].contains(" INFO ") && lines[1].ends_with("a step"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use others::{Claim, Claimant, Kin, Others};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};
 pub use source::{
     AS_THEY_COME, BlobStream, Contents, Files, Objects, Opened, Places, Source, SourceError,
-    SourceErrorKind, in_pieces,
+    SourceErrorKind, in_pieces, stays_inside,
 };
 pub use stop::StopSignal;
 pub use store::Attributes;

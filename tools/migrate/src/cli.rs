@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_logging};
+use console::{ColorChoice, Env, Exit, Failure, FailureExt, Ui, UiOptions, init_watched_logging};
 
 use crate::run::session::{self, Session};
 use crate::run::wording::Wording;
@@ -72,7 +72,7 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     pairs::check(&line)?;
     let level = if line.output.verbose { "info" } else { "warn" };
     // A second start within one process (tests) keeps the first log.
-    let _ = init_logging(level, env);
+    let _ = init_watched_logging(level, env);
     let working_directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let settings = Settings::resolve(&line, env, &working_directory)?;
     if line.output.verbose {

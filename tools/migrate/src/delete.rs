@@ -45,6 +45,12 @@ pub async fn run(session: Session, file: Option<&Path>) -> Result<Exit, Failure>
     };
     let mut bench = Workbench::open(session, named, action, label).await?;
     owning::check_own(&bench.record.files, &bench.journal)?;
+    owning::check_machine(
+        &bench.session,
+        &bench.record.files,
+        &bench.record.summary.parameters,
+        &bench.journal,
+    )?;
     check_state(&bench.record)?;
     check_moved(&bench)?;
     check_apart(&bench.session).await?;
@@ -98,6 +104,7 @@ fn again(bench: &Workbench) -> String {
     }
     for (flag, is_typed) in [
         (" --application-moved", action.application_moved),
+        (" --files-gone", action.files_gone),
         (" --dry-run", action.dry_run),
     ] {
         what.push_str(if is_typed { flag } else { "" });

@@ -10,7 +10,7 @@
 mod needed;
 
 use crate::bent;
-use crate::db::{Change, Database, DbError, Switched, Which};
+use crate::db::{Change, Database, DbError, Holder, Switched, Which};
 use crate::mapping::{CopyColumn, Mapping};
 use crate::plan::Context;
 use crate::resolve::Paths;
@@ -72,13 +72,15 @@ impl DbLedger {
         Ok(batch)
     }
 
-    /// Adds rows that hold one of the old paths by now, or a bent form of one, and were not known when the batch was planned.
+    /// Adds rows that hold one of the old paths by now, or a bent form of one, and were not known when the batch was planned. On the way back also
+    /// those that another item of the batch lists: of two items with one path either may have taken them along.
     async fn add_newcomers(
         &self,
         batch: &mut Batch,
         columns: &[CopyColumn],
+        is_back: bool,
     ) -> Result<(), LedgerError> {
-        let mut known = HashSet::new();
+        let mut known = Known::new(is_back);
         let mut by_old: HashMap<String, (String, usize)> = HashMap::new();
         let news: HashSet<&str> = batch
             .changes
@@ -86,11 +88,7 @@ impl DbLedger {
             .map(|change| change.new.as_str())
             .collect();
         for (change, item) in batch.changes.iter().zip(&batch.items) {
-            known.insert((
-                change.table.clone(),
-                change.column.clone(),
-                change.key.clone(),
-            ));
+            known.insert(change, *item);
             if change.old == change.new || by_old.contains_key(&change.old) {
                 continue;
             }
@@ -105,15 +103,9 @@ impl DbLedger {
             return Ok(());
         }
         for holder in self.db.holders(columns, &olds).await.map_err(failed)? {
-            let row = (
-                holder.table.clone(),
-                holder.column.clone(),
-                holder.key.clone(),
-            );
-            if known.contains(&row) {
-                continue;
-            }
-            if let Some((new, item)) = by_old.get(&holder.path) {
+            if let Some((new, item)) = by_old.get(&holder.path)
+                && !known.has(&holder, *item)
+            {
                 batch.items.push(*item);
                 batch.changes.push(Change {
                     table: holder.table,
@@ -190,7 +182,7 @@ impl DbLedger {
 impl Ledger for DbLedger {
     async fn commit(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
         let mut batch = self.batch(items, false)?;
-        self.add_newcomers(&mut batch, &self.mapping.followers())
+        self.add_newcomers(&mut batch, &self.mapping.followers(), false)
             .await?;
         let answers = self.db.switch(&batch.changes).await.map_err(failed)?;
         Ok(outcomes(items.len(), &batch, &answers))
@@ -198,7 +190,7 @@ impl Ledger for DbLedger {
 
     async fn revert(&self, items: &[Item]) -> Result<Vec<Outcome>, LedgerError> {
         let mut batch = self.batch(items, true)?;
-        self.add_newcomers(&mut batch, &self.naming_columns())
+        self.add_newcomers(&mut batch, &self.naming_columns(), true)
             .await?;
         let mut answers = self.db.switch(&batch.changes).await.map_err(failed)?;
         self.unbend(&batch, &mut answers).await?;
@@ -253,7 +245,8 @@ impl Ledger for DbLedger {
                 Switched::AlreadyDone => true,
                 Switched::Done => change.old == change.new,
                 Switched::Gone => seen[*item],
-                Switched::Changed(_) => false,
+                // Of two items with one path the other one took it along.
+                Switched::Changed(current) => seen[*item] && self.mapping.key_of(current).is_some(),
             };
             seen[*item] = true;
             switched[*item] &= good;
@@ -288,6 +281,41 @@ impl Ledger for DbLedger {
         }
         *needed = Some(current);
         Ok(switched)
+    }
+}
+
+/// The rows that a batch has changes for.
+struct Known {
+    is_back: bool,
+    /// Table, column and key of each, with the item that lists it, or none where any counts.
+    rows: HashSet<(String, String, String, Option<usize>)>,
+    /// Items of which the first row, their own, was seen.
+    with_own: HashSet<usize>,
+}
+
+impl Known {
+    fn new(is_back: bool) -> Known {
+        Known {
+            is_back,
+            rows: HashSet::new(),
+            with_own: HashSet::new(),
+        }
+    }
+
+    fn insert(&mut self, change: &Change, item: usize) {
+        let is_own = self.with_own.insert(item);
+        let lister = Some(item).filter(|_| self.is_back && !is_own);
+        let (table, column) = (change.table.clone(), change.column.clone());
+        self.rows
+            .insert((table, column, change.key.clone(), lister));
+    }
+
+    fn has(&self, holder: &Holder, item: usize) -> bool {
+        let (table, column, key) = (&holder.table, &holder.column, &holder.key);
+        [None, Some(item)].into_iter().any(|lister| {
+            let row = (table.clone(), column.clone(), key.clone(), lister);
+            self.rows.contains(&row)
+        })
     }
 }
 

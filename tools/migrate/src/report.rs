@@ -84,7 +84,7 @@ impl RunReport {
         }
         show_exceptions(ui, &self.exceptions);
         if let Some(balance) = &self.balance {
-            show_balance(ui, balance);
+            show_balance(ui, balance, !self.exceptions.is_empty());
         }
         if !self.next.is_empty() {
             ui.out(format!("Next: {}", self.next));
@@ -266,7 +266,7 @@ fn by_remedy<'e>(exceptions: &[&'e Exception]) -> Vec<(&'e str, Vec<&'e Exceptio
     groups
 }
 
-fn show_balance(ui: &Ui, balance: &Balance) {
+fn show_balance(ui: &Ui, balance: &Balance, has_others: bool) {
     ui.out(format!(
         "Balance: {} of {} have their file in place; {} ({}) in the store.",
         human::number(balance.in_place),
@@ -277,8 +277,22 @@ fn show_balance(ui: &Ui, balance: &Balance) {
     if balance.is_balanced() {
         return;
     }
-    ui.out("Out of balance, and none of the exceptions above says why:");
+    let besides = match has_others {
+        true => ", besides those of the exceptions above",
+        false => "",
+    };
+    let n = human::count(balance.exception_count, "row");
+    ui.out(format!("Out of balance: {n} not in place{besides}."));
     show_exceptions(ui, &balance.exceptions);
+    let unlisted = balance
+        .exception_count
+        .saturating_sub(balance.exceptions.len() as u64);
+    if unlisted > 0 {
+        let n = human::count(unlisted, "row");
+        ui.out(format!(
+            "  {n} beyond these are not listed; --audit-files names them"
+        ));
+    }
 }
 
 /// Adds what one call of the engine did to what earlier ones did.

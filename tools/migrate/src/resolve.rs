@@ -1,7 +1,7 @@
 //! Where a row's file is on this machine: the application's own way of looking for it, with paths of another machine mapped.
 //!
 //! What must hold: the first place that has something decides, as in the application; nothing is opened or changed; a file
-//! behind a symbolic link that leads out of the upload path is found only by choice.
+//! behind a symbolic link that leads out of the upload path is found only by choice, and one behind a `..` that does never.
 //!
 //! It deliberately reads no file: whether it is what the row says is found out while it is copied.
 
@@ -11,7 +11,8 @@ use crate::mapping::{Derived, Lookup, Mapping};
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use transfer::stays_inside;
 
 /// What to do about symbolic links.
 ///
@@ -90,6 +91,11 @@ pub enum Found {
         /// Where it leads.
         target: PathBuf,
     },
+    /// A path that leaves by `..` the directory that it begins in. It was not looked at.
+    Leaves {
+        /// What is written, here.
+        path: PathBuf,
+    },
     /// A link to nothing.
     Dangling {
         /// Where it is.
@@ -131,6 +137,13 @@ impl fmt::Display for Found {
                     "{} is a link that leads to {}",
                     path.display(),
                     target.display()
+                )
+            }
+            Found::Leaves { path } => {
+                write!(
+                    f,
+                    "{} leads out of the upload directory by `..`, so it was not looked at",
+                    path.display()
                 )
             }
             Found::Dangling { path, target } => {
@@ -205,7 +218,13 @@ impl Paths {
     pub fn is_below(&self, path: &Path) -> bool {
         let maps = self.maps.iter().map(|map| map.to.clone());
         let mut roots = std::iter::once(self.upload_here()).chain(maps);
-        roots.any(|root| path.starts_with(root))
+        roots.any(|root| path.strip_prefix(root).is_ok_and(stays_inside))
+    }
+
+    /// Tells whether a path has a `..` by which it leaves the upload path, or what a path map leads to, or begins in neither.
+    fn leaves(&self, place: &Path) -> bool {
+        let mut parts = place.components();
+        parts.any(|part| part == Component::ParentDir) && !self.is_below(place)
     }
 
     /// Returns the upload path as rows are to have it: as the application has it, and so against the direction of the path maps if it was given
@@ -302,6 +321,9 @@ impl Paths {
 
     fn look(&self, place: &Path, is_legacy: bool) -> Found {
         let path = place.to_owned();
+        if self.leaves(place) {
+            return Found::Leaves { path };
+        }
         let link = match fs::symlink_metadata(place) {
             Ok(metadata) => metadata.is_symlink(),
             Err(error) => return absent(path, &error),

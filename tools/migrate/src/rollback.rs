@@ -19,6 +19,7 @@ use crate::run::again;
 use crate::run::apart::check_apart;
 use crate::run::command;
 use crate::run::existing::{self, Named, OnlyInBucket, Purpose};
+use crate::run::nowhere;
 use crate::run::owning::{self, Doubt};
 use crate::run::record;
 use crate::run::session::Session;
@@ -56,7 +57,9 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         announce(&bench)?;
     }
     let next = go_on(&bench);
-    options.again = again::switched_again(&bench.session, &bench.journal).await?;
+    let held = again::held(&bench.session, &bench.journal).await?;
+    options.again = held.again;
+    options.settled = held.settled.clone();
     let objects = options.objects;
     let mut report = bench
         .work(RunState::RollingBack, &next, |engine| {
@@ -65,10 +68,7 @@ pub async fn run(session: Session, file: Option<&Path>, is_forced: bool) -> Resu
         .await?;
     let state = state_after(&bench, &report, objects);
     if report.ended == Ended::Complete {
-        let changed = again::still_changed(&bench.session, &bench.journal).await?;
-        add_new(&mut report.exceptions, changed);
-        let left = leftover::find(&bench.session, &bench.journal, &bench.ends.paths).await?;
-        left.add_to(&mut report.exceptions, &bench.session.ui);
+        add_left(&bench, &held.settled, &mut report.exceptions).await?;
     }
     bench.record.name(report.exceptions.iter());
     bench.record.save(state, &bench.journal)?;
@@ -118,6 +118,23 @@ fn announce(bench: &Workbench) -> Result<(), Failure> {
         )
         .kind("declined")),
     }
+}
+
+/// Adds the rows that are not where they were before the run, whatever its journal says.
+async fn add_left(
+    bench: &Workbench,
+    settled: &KeySet,
+    exceptions: &mut Vec<Exception>,
+) -> Result<(), Failure> {
+    let (session, journal) = (&bench.session, &bench.journal);
+    let changed = again::still_changed(session, journal, settled).await?;
+    add_new(exceptions, changed);
+    let left = leftover::find(session, journal, &bench.ends.paths).await?;
+    left.add_to(exceptions, &session.ui);
+    add_new(exceptions, again::still_switched(session, journal).await?);
+    let nowhere = nowhere::left_by_others(session, &bench.ends, &bench.record.files.run).await?;
+    add_new(exceptions, nowhere);
+    Ok(())
 }
 
 /// Adds exceptions of items that have none yet.
@@ -183,6 +200,7 @@ pub fn options(session: &Session) -> RollbackOptions {
     RollbackOptions {
         objects,
         again: KeySet::new(),
+        settled: KeySet::new(),
     }
 }
 
@@ -226,11 +244,12 @@ fn go_on(bench: &Workbench) -> String {
         true => format!(" --force-rollback --state-file {file}"),
         false => format!(" --rollback {file}"),
     };
-    what.push_str(if action.remove_copies {
-        " --remove-copies"
-    } else {
-        ""
-    });
+    for (flag, is_typed) in [
+        (" --remove-copies", action.remove_copies),
+        (" --files-gone", action.files_gone),
+    ] {
+        what.push_str(if is_typed { flag } else { "" });
+    }
     let of = &bench.record.summary.parameters;
     bench.session.command(&what, of, Flags::Known)
 }

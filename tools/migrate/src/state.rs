@@ -9,8 +9,10 @@ mod find;
 #[cfg(test)]
 mod tests;
 
+use std::fs::OpenOptions;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
@@ -20,6 +22,7 @@ use store::file::{atomic_write_private, create_dir_durably};
 use transfer::Exception;
 
 use crate::run::command::quoted;
+use crate::run::machine::Machine;
 
 /// What the names of all state files begin with: the guide's commands look for it.
 pub(crate) const STEM: &str = "migration_state_";
@@ -29,6 +32,9 @@ const LATEST: &str = "migration_state_LATEST.json";
 
 /// The copy of the summary before the newest.
 const BACKUP: &str = "migration_state_backup.json";
+
+/// No summary is as long: what is longer is a journal, or something else.
+const SUMMARY_MAX: u64 = 16 << 20;
 
 /// So many exceptions stand in a summary; the journal and the report have all.
 const EXCEPTIONS_MAX: usize = 100;
@@ -141,6 +147,9 @@ pub struct Parameters {
     /// What tells the database from a clone of it. None in journals of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
+    /// The machine that the run was begun on. None in journals of older versions, and where it has no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 /// Where a database is. A clone has its name, and may have its number.
@@ -261,8 +270,8 @@ impl StateDir {
         write_file(&own, &bytes)?;
         let latest = self.path.join(LATEST);
         // A backup that leads nowhere would be worse than an older one.
-        let before = match std::fs::read(&latest) {
-            Ok(before) if parse(&before).is_some() => before,
+        let before = match read_file(&latest) {
+            Some(before) if parse(&before).is_some() => before,
             _ => bytes.clone(),
         };
         write_file(&self.path.join(BACKUP), &before)?;
@@ -272,7 +281,7 @@ impl StateDir {
     /// Remembers which run is the newest.
     #[must_use]
     pub fn pointers(&self) -> Pointers {
-        let read = |name: &str| std::fs::read(self.path.join(name)).ok();
+        let read = |name: &str| read_file(&self.path.join(name));
         Pointers {
             latest: read(LATEST),
             backup: read(BACKUP),
@@ -297,7 +306,7 @@ impl StateDir {
     /// Reads the summary of a run; none if it is missing or not understood.
     #[must_use]
     pub fn read(&self, files: &RunFiles) -> Option<Summary> {
-        parse(&std::fs::read(&files.summary).ok()?)
+        parse(&read_file(&files.summary)?)
     }
 }
 
@@ -350,6 +359,13 @@ impl Parameters {
         !self.is_surely_other(other) && origins.is_some_and(|(mine, theirs)| mine != theirs)
     }
 
+    /// Tells whether both were begun on two machines for certain: it was moved, or one of them is a copy of the other.
+    #[must_use]
+    pub fn is_on_another_machine(&self, other: &Parameters) -> bool {
+        let machines = self.machine.as_ref().zip(other.machine.as_ref());
+        machines.is_some_and(|(mine, theirs)| mine.is_another(theirs))
+    }
+
     /// Tells whether everything that can be known says that both are over one database.
     #[must_use]
     pub fn is_surely_same(&self, other: &Parameters) -> bool {
@@ -397,12 +413,13 @@ impl Parameters {
         is_another && name(self) == name(other) && self.application == other.application
     }
 
-    /// Returns the same, over the database of another.
+    /// Returns the same, over the database of another, and on its machine.
     #[must_use]
     pub fn over_database_of(&self, other: &Parameters) -> Parameters {
         Parameters {
             database: other.database.clone(),
             origin: other.origin.clone(),
+            machine: other.machine.clone(),
             ..self.clone()
         }
     }
@@ -440,7 +457,9 @@ impl Parameters {
             ("the target", &self.target, &other.target),
             ("the application", &self.application, &other.application),
         ];
-        let differing = pairs.into_iter().find(|(_, mine, theirs)| mine != theirs);
+        let differing = pairs
+            .into_iter()
+            .find(|(_, mine, theirs)| !is_one_place(mine, theirs));
         differing.map(|(what, mine, theirs)| format!("{what} {mine}, not {theirs}"))
     }
 }
@@ -453,6 +472,16 @@ impl Summary {
     }
 }
 
+/// Tells whether two names are of one place: a slash at a directory's end says nothing.
+#[must_use]
+pub fn is_one_place(one: &str, other: &str) -> bool {
+    let bare = |name: &str| match name.trim_end_matches('/') {
+        "" => name.len().min(1),
+        bare => bare.len(),
+    };
+    one[..bare(one)] == other[..bare(other)]
+}
+
 fn render(summary: &Summary) -> Result<Vec<u8>, Failure> {
     let mut bytes = serde_json::to_vec_pretty(summary)
         .map_err(|error| Failure::wrap(Exit::Failed, "the summary could not be written", &error))?;
@@ -462,6 +491,20 @@ fn render(summary: &Summary) -> Result<Vec<u8>, Failure> {
 
 fn parse(bytes: &[u8]) -> Option<Summary> {
     serde_json::from_slice(bytes).ok()
+}
+
+/// Reads a file that may be a summary. A pipe would never end, nor would a device; a journal may be longer than all memory.
+fn read_file(path: &Path) -> Option<Vec<u8>> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.ok()?;
+    let found = file.metadata().ok()?;
+    if !found.is_file() || found.len() > SUMMARY_MAX {
+        return None;
+    }
+    let mut bytes = vec![];
+    file.take(SUMMARY_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Removes a file. A run over another database that shares the directory may have been faster.

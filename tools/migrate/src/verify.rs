@@ -21,6 +21,7 @@ use crate::db::{Change, DbErrorKind, Switched};
 use crate::leftover;
 use crate::plan::Context;
 use crate::report::{show_exceptions, write_json};
+use crate::rollback::add_new;
 use crate::run::again;
 use crate::run::command;
 use crate::run::existing::{self, Named, Purpose};
@@ -28,6 +29,7 @@ use crate::run::failures::{database_failure, journal_failure, run_failure};
 use crate::run::parts::{self, Ends};
 use crate::run::record::Record;
 use crate::run::session::{MIRROR, Session};
+use crate::run::stack::Stack;
 use crate::run::{Watch, listen};
 use crate::state::{Flags, RunState};
 
@@ -185,6 +187,7 @@ async fn add_leftover(
     };
     let left = leftover::find(session, journal, &ends.paths).await?;
     left.add_to(exceptions, &session.ui);
+    add_new(exceptions, again::still_switched(session, journal).await?);
     Ok(LookedFor::Done)
 }
 
@@ -197,6 +200,8 @@ struct Rows {
     checked: u64,
     differing: u64,
     exceptions: Vec<Exception>,
+    /// Of undone items, with what the row holds: another run may have brought it there.
+    undone: Vec<(Exception, String)>,
 }
 
 /// Compares the database with what the journal says of it: switched items at the new path, undone ones at the old. What a rollback left alone differs.
@@ -222,10 +227,28 @@ async fn check_rows(
         }
     }
     check_batch(session, &mut batch, rows).await?;
-    let changed = again::still_changed(session, journal).await?;
+    settle(session, journal, rows).await?;
+    let settled = again::held(session, journal).await?.settled;
+    let changed = again::still_changed(session, journal, &settled).await?;
     rows.checked += changed.len() as u64;
     rows.differing += changed.len() as u64;
     rows.exceptions.extend(changed);
+    Ok(())
+}
+
+/// Names those of the rows of undone items that are elsewhere than before the run and that no other run has brought there.
+async fn settle(session: &Session, journal: &Journal, rows: &mut Rows) -> Result<(), Failure> {
+    if rows.undone.is_empty() {
+        return Ok(());
+    }
+    let items = rows.undone.iter().map(|(odd, _)| odd.item.as_str());
+    let stack = Stack::of(session, journal, &items.collect()).await?;
+    for (odd, holds) in std::mem::take(&mut rows.undone) {
+        if !stack.has(&odd.item, &holds) {
+            rows.differing += 1;
+            rows.exceptions.push(odd);
+        }
+    }
     Ok(())
 }
 
@@ -253,25 +276,27 @@ async fn check_batch(
         .map_err(|error| database_failure(&error))?;
     for ((entry, change), answer) in batch.drain(..).zip(answers) {
         rows.checked += 1;
-        let (kind, message) = match answer {
+        let (kind, message, holds) = match answer {
             Switched::AlreadyDone => continue,
             Switched::Done if change.old == change.new => continue,
             Switched::Done => (
                 ExceptionKind::ItemChanged,
                 format!("the row holds {} again", change.old),
+                Some(change.old),
             ),
             Switched::Changed(current) => (
                 ExceptionKind::ItemChanged,
                 format!("the row holds `{current}`, not {}", change.new),
+                Some(current),
             ),
             Switched::Gone => (
                 ExceptionKind::ItemGone,
                 format!("the row that held {} is gone", change.new),
+                None,
             ),
         };
-        rows.differing += 1;
         let blob = entry.item.blobs.first();
-        rows.exceptions.push(Exception {
+        let odd = Exception {
             item: entry.item.id.clone(),
             role: String::new(),
             source: blob.map(|blob| blob.source.clone()).unwrap_or_default(),
@@ -283,7 +308,14 @@ async fn check_batch(
                 false => "if an older state of the database was restored, roll this run back again: that brings each row back whose file is there, or whose object is",
             }
             .into(),
-        });
+        };
+        match holds.filter(|_| !entry.state.is_switched()) {
+            Some(holds) => rows.undone.push((odd, holds)),
+            None => {
+                rows.differing += 1;
+                rows.exceptions.push(odd);
+            }
+        }
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ async fn backward(shared: &Arc<Shared>, options: &RollbackOptions) -> Result<End
         let entries = read(shared, places.to_vec()).await?;
         let entries = match was {
             Was::Open => entries,
-            Was::Lost => only_named(shared, entries).await?,
+            Was::Lost => only_named(shared, entries, &options.settled).await?,
             Was::Undone => only_again(shared, entries, &options.again).await?,
         };
         let good = make_good(shared, entries).await?;
@@ -96,7 +96,7 @@ enum Was {
     Undone,
 }
 
-/// Leaves only items that are switched over again and of which it is known what was stored.
+/// Leaves only items that are switched over again, or of which something else names an object, and of which it is known what was stored.
 async fn only_again(
     shared: &Shared,
     mut entries: Vec<Entry>,
@@ -106,12 +106,19 @@ async fn only_again(
     entries.retain(|entry| again.contains(&entry.item.id) && is_known(entry));
     let standing = shared.standing(&items_of(&entries)).await?;
     let entries = entries.into_iter().zip(standing);
-    let switched = entries.filter(|(_, standing)| *standing == Standing::Switched);
+    let is_named = |standing| matches!(standing, Standing::Switched | Standing::Named);
+    let switched = entries.filter(|(_, standing)| is_named(*standing));
     Ok(switched.map(|(entry, _)| entry).collect())
 }
 
-/// Leaves only items whose objects a row names: of those that somebody had changed, which were told then, these are not settled.
-async fn only_named(shared: &Shared, entries: Vec<Entry>) -> Result<Vec<Entry>, RunError> {
+/// Leaves only items whose objects a row names: of those that somebody had changed, which were told then, the others are settled, and so are those
+/// that another run has brought to where they are.
+async fn only_named(
+    shared: &Shared,
+    mut entries: Vec<Entry>,
+    settled: &KeySet,
+) -> Result<Vec<Entry>, RunError> {
+    entries.retain(|entry| !settled.contains(&entry.item.id));
     let standing = shared.standing(&items_of(&entries)).await?;
     let entries = entries.into_iter().zip(standing);
     let named = entries.filter(|(_, standing)| *standing != Standing::Unnamed);

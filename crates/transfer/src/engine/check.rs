@@ -365,6 +365,8 @@ async fn remove_source(
     dry_run: bool,
 ) -> Result<(), Failure> {
     let failed = |error| shared.source_failure(item, blob, error);
+    // Of two items with one source the second must not read what the first is removing.
+    let _turn = shared.restoring(&blob.source).await;
     let found = shared
         .patiently_source(|| shared.digest_of_named(blob))
         .await

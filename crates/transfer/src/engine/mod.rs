@@ -94,9 +94,11 @@ pub struct Mirror {
 pub struct RollbackOptions {
     /// What becomes of the objects that the run made.
     pub objects: MadeObjects,
-    /// Items that are undone and that were switched over again since, by no other run: an older state of the ledger was restored. They are
-    /// undone once more, each only if its sources are there and equal, or can be restored from its objects.
+    /// Items that are undone and that were switched over again since, in whole or in part, by no other run: an older state of the ledger was restored.
+    /// They are undone once more, each only if its sources are there and equal, or can be restored from its objects.
     pub again: KeySet,
+    /// Items that somebody had changed when they were to be switched back, and that other runs have brought to where they are: they are left alone.
+    pub settled: KeySet,
 }
 
 /// What a rollback does with the objects that the run made, once nothing is switched to them and their sources are there and equal.

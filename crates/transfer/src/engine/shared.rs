@@ -341,7 +341,7 @@ impl Shared {
         }
     }
 
-    /// Waits until nobody else restores a source, and keeps others from it.
+    /// Waits until nobody else restores or removes a source, and keeps others from it: two items may have one.
     pub(super) async fn restoring(&self, source: &str) -> tokio::sync::MutexGuard<'_, ()> {
         let number = crate::keyset::hash(source) % RESTORING;
         self.restoring[number as usize].lock().await

@@ -13,7 +13,7 @@ mod tests;
 pub use error::{SourceError, SourceErrorKind};
 pub use files::Files;
 pub use objects::{Objects, in_pieces};
-pub use places::Places;
+pub use places::{Places, stays_inside};
 
 use crate::item::{Blob, Digest, Stamp};
 use crate::journal::StoredBlob;

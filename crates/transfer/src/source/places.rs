@@ -52,7 +52,8 @@ impl Places {
 }
 
 /// Tells whether a path that starts at a directory names something in it, and leaves it nowhere on its way: an application may write `a/../b`.
-fn stays_inside(rest: &Path) -> bool {
+#[must_use]
+pub fn stays_inside(rest: &Path) -> bool {
     let mut depth = 0_u32;
     for part in rest.components() {
         depth = match part {

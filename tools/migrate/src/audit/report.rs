@@ -81,6 +81,8 @@ pub enum FindingKind {
     NotAFile,
     /// A link leads out of the upload path, or nowhere.
     Symlink,
+    /// A row's path leads out of the upload path by `..`.
+    OutsidePath,
     /// A file cannot be looked at or read.
     Unreadable,
     /// File or object and row disagree about the length.
@@ -121,6 +123,7 @@ impl FindingKind {
             Kind::EmptyPath => "empty_path",
             Kind::NotAFile => "not_a_file",
             Kind::Symlink => "symlink",
+            Kind::OutsidePath => "outside_path",
             Kind::Unreadable => "unreadable",
             Kind::SizeDiffers => "size_differs",
             Kind::HashDiffers => "hash_differs",
@@ -173,6 +176,9 @@ impl FindingKind {
             }
             Kind::NotAFile => "Put the file there, or delete the document in the application.",
             Kind::Symlink => "Put the file itself there, or allow links by --follow-symlinks=all.",
+            Kind::OutsidePath => {
+                "Correct the row's path, or name the directory that it means: --path-map FROM=TO. Nothing is read there before."
+            }
             Kind::Unreadable => "Give this user the right to read the upload path.",
             Kind::SizeDiffers | Kind::HashDiffers => {
                 "Compare with a backup: the file was cut or changed after it was received."

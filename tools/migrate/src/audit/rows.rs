@@ -167,7 +167,7 @@ impl Clerk {
 
     fn not_found(&self, found: &Found, seen: &mut Seen) -> (FindingKind, String) {
         match found {
-            Found::File(_) | Found::Missing { .. } => {}
+            Found::File(_) | Found::Missing { .. } | Found::Leaves { .. } => {}
             Found::Refused { path, .. }
             | Found::Dangling { path, .. }
             | Found::NotAFile { path, .. }
@@ -179,6 +179,7 @@ impl Clerk {
             _ if self.is_copy => FindingKind::StaleCopy,
             Found::Refused { .. } | Found::Dangling { .. } => FindingKind::Symlink,
             Found::NotAFile { .. } => FindingKind::NotAFile,
+            Found::Leaves { .. } => FindingKind::OutsidePath,
             Found::Denied { .. } => FindingKind::Unreadable,
             Found::File(_) | Found::Missing { .. } => FindingKind::RowWithoutFile,
         };

@@ -127,9 +127,12 @@ pub struct ActionArgs {
     /// With --rollback after s3-to-s3: no application reads the other bucket (any more), so the copies in it may go; without it they stay
     #[arg(long, conflicts_with_all = ["delete_source", "verify_state", "audit_files", "rollback_status", "status", "test_storage"])]
     pub remove_copies: bool,
-    /// This database is the one that the named run was over, though it was moved, or restored from a dump, or the journal came from the bucket; and no copy of it is at work: then objects may go
+    /// This database is the one that the named run was over, though it or the machine was moved, or restored from a dump, or the journal came from the bucket; and no copy of it is at work: then objects may go
     #[arg(long, conflicts_with_all = ["audit_files", "rollback_status", "status", "test_storage"])]
     pub same_database: bool,
+    /// With --rollback and --delete-source: none of the run's files is in the upload directory, and that is not because its disk is not mounted
+    #[arg(long, conflicts_with_all = ["verify_state", "audit_files", "rollback_status", "status", "test_storage"])]
+    pub files_gone: bool,
     /// Not offered: local files are removed by a later step of its own
     #[arg(long, hide = true)]
     pub delete_local: bool,

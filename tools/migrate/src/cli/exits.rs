@@ -24,7 +24,7 @@ pub const MEANINGS: [(Exit, &str); 14] = [
     ),
     (
         Exit::Config,
-        "a setting is wrong, no directory has that name, or the database has no such tables",
+        "a setting is wrong, a directory or table is not there, or none of the run's files is",
     ),
     (Exit::NoStore, "no bucket there, or no run"),
     (Exit::Locked, "another process is at it"),

@@ -19,7 +19,7 @@ type Rule = (&'static str, bool, bool, &'static str);
 pub fn check(line: &CommandLine) -> Result<(), Failure> {
     let action = &line.action;
     let what = named(action);
-    for (flag, is_typed, is_obeyed, hint) in rules(line) {
+    for (flag, is_typed, is_obeyed, hint) in rules(line).into_iter().chain(for_migrations(line)) {
         if is_typed && !is_obeyed {
             return Err(Failure::usage(format!("{flag} does not go with {what}"))
                 .kind("flags")
@@ -34,25 +34,17 @@ pub fn check(line: &CommandLine) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every flag that only some commands obey.
-fn rules(line: &CommandLine) -> [Rule; 10] {
+/// Every flag that only some commands obey, but for those of a migration.
+fn rules(line: &CommandLine) -> [Rule; 9] {
     let (action, run) = (&line.action, &line.run);
     let is_undoing = action.rollback.is_some() || action.force_rollback;
     // A dry run stands for a migration, unless it is one of a removal.
     let migrates = migrates(action);
-    let narrow = "leave it out: a run is taken as a whole, and the run of one user is only theirs (a migration with --user-id begins one)";
-    let whole = "leave it out: everything is looked at, or what --sample-size N says";
-    let narrowing = match is_undoing || action.delete_source {
-        true => narrow,
-        false => whole,
-    };
     let same_database = action.delete_source
         || is_undoing
         || action.verify_state
         || (migrates && run.resume_from.is_some());
     [
-        ("--user-id", run.user_id.is_some(), migrates, narrowing),
-        ("--limit", run.limit.is_some(), migrates, narrowing),
         (
             "--same-database",
             action.same_database,
@@ -78,6 +70,12 @@ fn rules(line: &CommandLine) -> [Rule; 10] {
             "it goes with --rollback after --direction s3-to-s3",
         ),
         (
+            "--files-gone",
+            action.files_gone,
+            is_undoing || action.delete_source,
+            "it goes with --rollback and --delete-source",
+        ),
+        (
             "--no-hash",
             action.no_hash,
             action.audit_files,
@@ -101,6 +99,33 @@ fn rules(line: &CommandLine) -> [Rule; 10] {
             action.verify_state,
             "it goes with --verify-state",
         ),
+    ]
+}
+
+/// Every flag that only a migration and its dry run obey.
+fn for_migrations(line: &CommandLine) -> [Rule; 5] {
+    let (action, run) = (&line.action, &line.run);
+    let is_undoing = action.rollback.is_some() || action.force_rollback;
+    let migrates = migrates(action);
+    let narrow = "leave it out: a run is taken as a whole, and the run of one user is only theirs (a migration with --user-id begins one)";
+    let whole = "leave it out: everything is looked at, or what --sample-size N says";
+    let narrowing = match is_undoing || action.delete_source {
+        true => narrow,
+        false => whole,
+    };
+    let to_go_on = match is_undoing {
+        true => {
+            "leave it out: a rollback that was interrupted goes on when the same command is started again"
+        }
+        false => "it goes with a migration",
+    };
+    let is_named = run.resume_from.is_some();
+    [
+        ("--resume", run.resume, migrates, to_go_on),
+        ("--resume-from", is_named, migrates, to_go_on),
+        ("--fresh-start", run.fresh_start, migrates, to_go_on),
+        ("--user-id", run.user_id.is_some(), migrates, narrowing),
+        ("--limit", run.limit.is_some(), migrates, narrowing),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::run::command;
 use crate::run::failures::journal_failure;
 use crate::run::journals;
 use crate::run::session::{Session, direction_named};
-use crate::state::{Flags, Parameters};
+use crate::state::{Flags, Parameters, is_one_place};
 
 /// Collects the items that another run has switched, or may have, and those that a rollback has still to put back.
 ///
@@ -145,7 +145,7 @@ fn way(of: &Parameters, here: &Parameters, is_same_bucket: bool) -> Option<Way> 
         DirectionArg::S3ToLocal => (Way::OutOf, &of.source),
         DirectionArg::S3ToS3 => return None,
     };
-    (is_same_bucket || bucket == &here.target).then_some(way)
+    (is_same_bucket || is_one_place(bucket, &here.target)).then_some(way)
 }
 
 #[cfg(test)]
@@ -178,6 +178,7 @@ mod tests {
             application: "readur".into(),
             user: None,
             origin: None,
+            machine: None,
         };
         let check = |change: fn(&mut Parameters), is_same_bucket: bool, expected: Option<Way>| {
             let mut of = here.clone();

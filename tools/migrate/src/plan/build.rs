@@ -327,6 +327,10 @@ impl Builder {
                 ExceptionKind::NotAFile,
                 "Put the file itself there, or allow it by --follow-symlinks=all.",
             ),
+            Found::Leaves { .. } => (
+                ExceptionKind::Outside,
+                "Correct the row's path; or name the directory that it means: --path-map FROM=TO.",
+            ),
             Found::Dangling { .. } => (ExceptionKind::Missing, "Restore what it leads to."),
             Found::NotAFile { .. } => (ExceptionKind::NotAFile, "Put the file there."),
             Found::Denied { .. } => (

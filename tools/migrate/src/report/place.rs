@@ -1,13 +1,13 @@
 //! Where the report of `--report` goes.
 //!
 //! What must hold: a file is replaced at once or not at all, and a link that leads to it stays; a device, a pipe or a stream of this process is written
-//! into, never replaced; no name of a journal, a summary, the database or a document is taken. That is made sure of before anything is done.
+//! into, never replaced; no name of a journal, a summary, the database, a document or an object is taken. That is made sure of before anything is done.
 //!
 //! What it deliberately does not do: open a pipe before there is a report, for that waits for its reader.
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +55,10 @@ pub fn check(path: &Path, settings: &Settings) -> Result<(), Failure> {
             file.display()
         ))
         .kind("report-place")
-        .hint("name a file outside of the upload path that is no state file; nothing was done"));
+        .hint(
+            "name a file outside of the upload path, of what --path-map leads to and of every folder that stands for a bucket, and no state file; \
+             nothing was done",
+        ));
     }
     // A temporary file in its directory, which is gone again when this returns.
     store::file::AtomicFile::create(&file)
@@ -87,7 +90,12 @@ fn say(stream: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::io("write the report", path, error)
+    let failure = Failure::io("write the report", path, error);
+    match error.kind() {
+        // A directory that is not there is a wrong setting, whenever it is noticed.
+        ErrorKind::NotFound | ErrorKind::NotADirectory => failure.with_exit(Exit::Config),
+        _ => failure,
+    }
 }
 
 /// Opening a device says whether it takes anything; a pipe would wait.
@@ -170,8 +178,17 @@ fn taken_by(file: &Path, settings: &Settings) -> Result<Option<&'static str>, Fa
     let base = std::env::current_dir()
         .map_err(|error| Failure::io("find", Path::new("."), &error).with_exit(Exit::Failed))?;
     let uploads = parts::paths_of(settings, base).upload_here();
-    if file.starts_with(real(&uploads)) {
+    let mapped = settings.path_map.iter().map(|(_, to)| to.as_path());
+    if std::iter::once(uploads.as_path())
+        .chain(mapped)
+        .any(|folder| file.starts_with(real(folder)))
+    {
         return Ok(Some("a document, or would lie among them"));
+    }
+    let stores = [&settings.bucket, &settings.target].into_iter().flatten();
+    let mut folders = stores.filter_map(|store| store.value.folder());
+    if folders.any(|folder| file.starts_with(real(folder))) {
+        return Ok(Some("an object, or would lie among them"));
     }
     let is_beside = file.parent() == Some(&real(&settings.state_dir.value));
     let name = file.file_name().unwrap_or_default().to_string_lossy();

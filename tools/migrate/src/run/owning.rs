@@ -12,7 +12,8 @@ use transfer::{Custody, Journal};
 use super::command;
 use super::failures::journal_failure;
 use super::session::Session;
-use crate::state::{Flags, Parameters, RunFiles};
+use crate::cli::args::DirectionArg;
+use crate::state::{Flags, Parameters, RunFiles, is_one_place};
 
 /// The flag by which a person says it.
 pub const FLAG: &str = "--same-database";
@@ -24,6 +25,8 @@ pub enum Doubt {
     Other,
     /// The database has another address than when the run was made.
     Elsewhere,
+    /// The run was begun on another machine, which this one may be a copy of, state directory and all.
+    Machine,
     /// The journal was taken from the bucket: the run did not begin in this state directory.
     Taken,
     /// The bucket's copy of the journal contradicts it or goes on without it, and it was believed by force.
@@ -37,9 +40,10 @@ impl Doubt {
     #[must_use]
     pub fn of(of: &Parameters, here: &Parameters, custody: &Custody) -> Option<Doubt> {
         let doubts = [
-            (of.target != here.target, Self::OtherStore),
+            (!is_one_place(&of.target, &here.target), Self::OtherStore),
             (of.is_surely_other(here), Self::Other),
             (of.is_elsewhere(here), Self::Elsewhere),
+            (of.is_on_another_machine(here), Self::Machine),
             (custody.is_contested, Self::Contested),
             (custody.is_taken, Self::Taken),
         ];
@@ -68,6 +72,8 @@ impl Doubt {
                 "the run was over {}; this one has the same numbers and another address: it moved, or one of them is a copy of the other's files",
                 of.database_in_words()
             ),
+            Self::Machine => "the run was begun on another machine: that has moved here, or this one is a copy of it, and it may be at work with the same objects"
+                .to_owned(),
             Self::Taken => "the run did not begin in this state directory: its journal came from the bucket, which a clone of the database may \
                             use as well"
                 .to_owned(),
@@ -129,6 +135,30 @@ pub fn check_own(files: &RunFiles, journal: &Journal) -> Result<(), Failure> {
     .hint(format!(
         "if it is a run of this very database, and no copy of that is at work: the same command with {FLAG}. Else begin a run of its own"
     )))
+}
+
+/// Fails if objects are to be removed as the sources of a run that was begun on another machine, which may read them.
+///
+/// # Errors
+/// Of kind `other-machine`.
+pub fn check_machine(
+    session: &Session,
+    files: &RunFiles,
+    of: &Parameters,
+    journal: &Journal,
+) -> Result<(), Failure> {
+    let is_from_disk = session.settings.direction == DirectionArg::LocalToS3;
+    match Doubt::about(session, of, journal)? {
+        Some(doubt @ Doubt::Machine) if !is_from_disk => Err(Failure::new(
+            Exit::Conflict,
+            format!("of the run {}: {}", files.run, doubt.words(of)),
+        )
+        .kind("other-machine")
+        .hint(format!(
+            "nothing was removed; only if no copy of this machine or its database is at work: the same command with {FLAG}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Says that a run was over something else.

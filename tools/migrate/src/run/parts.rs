@@ -214,7 +214,7 @@ fn is_copied(session: &Session, journal: &Journal) -> Result<bool, Failure> {
     Ok(match doubt.flatten() {
         None => true,
         // A run goes on, and its objects have to be known as needed.
-        Some(Doubt::Elsewhere) => !is_undone,
+        Some(Doubt::Elsewhere | Doubt::Machine) => !is_undone,
         Some(Doubt::Other | Doubt::Taken | Doubt::Contested | Doubt::OtherStore) => false,
     })
 }

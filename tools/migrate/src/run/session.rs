@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use store::{Encryption, Environment, Store, StoreUrl, Tuning};
 
 use super::failures::database_failure;
+use super::machine::Machine;
 use super::parts;
 use crate::cli::args::{CommandLine, DirectionArg};
 use crate::db::{Database, DatabaseOptions, DbErrorKind, Page, Which, open_database};
@@ -194,6 +195,7 @@ impl Session {
             application: self.mapping.name.clone(),
             user: self.line.run.user_id.clone(),
             origin: Some(self.database.info().origin.clone()),
+            machine: Machine::here(),
         })
     }
 }

@@ -22,7 +22,7 @@ use crate::state::{Parameters, run_age};
 
 /// Where the stack has each of some rows, by hashes of their names and values.
 #[derive(Default)]
-pub(super) struct Stack {
+pub struct Stack {
     rows: HashMap<u64, Place>,
 }
 
@@ -49,11 +49,7 @@ impl Stack {
     ///
     /// # Errors
     /// If journals cannot be listed, or the run's own cannot be read. Another one that cannot be read is said, and moves nothing.
-    pub(super) async fn of(
-        session: &Session,
-        journal: &Journal,
-        items: &KeySet,
-    ) -> Result<Self, Failure> {
+    pub async fn of(session: &Session, journal: &Journal, items: &KeySet) -> Result<Self, Failure> {
         let mut stack = Self::default();
         let here = session.parameters()?;
         let mirror = session.mirror().await?;
@@ -78,7 +74,7 @@ impl Stack {
     }
 
     /// Tells whether an item's row is where the stack has put it if it holds this.
-    pub(super) fn has(&self, id: &str, value: &str) -> bool {
+    pub fn has(&self, id: &str, value: &str) -> bool {
         let value = hash(value);
         self.rows
             .get(&hash(id))
@@ -140,7 +136,7 @@ impl Stack {
 }
 
 /// Returns the change of the item's own row.
-pub(super) fn own_change(entry: &Entry) -> Option<Change> {
+pub fn own_change(entry: &Entry) -> Option<Change> {
     let context = serde_json::from_value::<Context>(entry.item.context.clone());
     context.ok()?.changes.into_iter().next()
 }

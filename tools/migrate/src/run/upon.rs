@@ -178,6 +178,7 @@ mod tests {
             application: "readur".into(),
             user: Some("me".into()),
             origin: None,
+            machine: None,
         };
         let check = |change: fn(&mut Parameters), expected: bool| {
             let mut other = one.clone();

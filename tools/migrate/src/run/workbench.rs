@@ -12,6 +12,7 @@ use transfer::{Engine, Exception, Journal, Report, RunError, StopSignal};
 
 use super::existing::{self, Named};
 use super::failures::{database_failure, run_failure};
+use super::mounted;
 use super::parts::{self, Ends};
 use super::record::{Record, TOOL};
 use super::session::Session;
@@ -58,6 +59,8 @@ impl Workbench {
         let ends = Ends::open(&session).await?;
         // A disk that is not mounted is neither filled up nor taken for one from which the files are gone.
         parts::check_upload(&session, &ends.paths)?;
+        let of = (&record.files, &record.summary.parameters);
+        mounted::check(&session, &ends.paths, of, &journal)?;
         if !session.line.action.dry_run {
             parts::clear_halves(&ends.paths);
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use console::{Exit, Failure};
 
-use super::{RunFiles, STEM, StateDir, Summary, parse};
+use super::{RunFiles, STEM, StateDir, Summary, parse, read_file};
 
 impl StateDir {
     /// Lists the runs that have a journal here, the newest first.
@@ -46,6 +46,7 @@ impl StateDir {
     /// # Errors
     /// If it leads to no journal.
     pub fn resolve(&self, path: &Path) -> Result<RunFiles, Failure> {
+        check_regular(path)?;
         let named = candidates(path);
         match named.iter().find(|files| files.journal.is_file()) {
             Some(files) if is_ours(&files.journal) => Ok(files.clone()),
@@ -128,10 +129,25 @@ fn begins_like_a_run(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_digit())
 }
 
+/// Fails if a path names something that no state file can be.
+fn check_regular(path: &Path) -> Result<(), Failure> {
+    let what = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => "a directory",
+        Ok(found) if !found.is_file() => "a device, a pipe or a socket",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!(
+        "{} is {what}, and no state file",
+        path.display()
+    ))
+    .kind("no-state-file")
+    .hint("nothing was done; name a summary (.json) or a journal (.journal); `--status` lists the runs, --state-dir names their directory"))
+}
+
 /// Every place that a path may mean, the likeliest first.
 fn candidates(path: &Path) -> Vec<RunFiles> {
     let mut found = vec![];
-    if let Some(summary) = std::fs::read(path).ok().as_deref().and_then(parse) {
+    if let Some(summary) = read_file(path).as_deref().and_then(parse) {
         found.extend(from_journal(&summary.journal));
         found.extend(beside(path, &summary));
     }

@@ -18,6 +18,7 @@ fn summary(dir: &StateDir, run: &str) -> Summary {
             application: "readur".into(),
             user: None,
             origin: None,
+            machine: None,
         },
         journal: dir.files(run).journal,
         journal_bytes: 0,

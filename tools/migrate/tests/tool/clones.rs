@@ -300,8 +300,9 @@ fn who_forces_a_run_back_that_went_on_elsewhere_takes_no_object() {
         .assert_code(16)
         .assert_says(&["goes on where the journal ends"]);
     let run = latest(&production);
+    // Of the files there is no copy here.
     production
-        .run(&["--force-rollback", "--state-file", &run])
+        .run(&["--force-rollback", "--state-file", &run, "--files-gone"])
         .assert_code(3)
         .assert_says(&["stays in", "somebody else may be at work with the run"]);
     documents(&production).assert_same(&objects, "the objects");

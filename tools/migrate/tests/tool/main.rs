@@ -15,6 +15,7 @@ mod directions;
 mod disks;
 mod failures;
 mod flags;
+mod guards;
 mod mounts;
 mod newest;
 mod order;

@@ -96,7 +96,11 @@ fn a_copy_of_the_databases_files_takes_no_object_that_production_needs() {
         "--rollback ",
     ]);
     assert_eq!(both.switched(), "5", "nothing is taken up by itself");
+    // It has none of the files.
     both.run(&["--rollback", &run])
+        .assert_code(4)
+        .assert_says(&["--files-gone"]);
+    both.run(&["--rollback", &run, "--files-gone"])
         .assert_code(3)
         .assert_says(&["stays in", "another address", "--same-database"]);
     assert_eq!(both.switched(), "0", "rows and files come back");
@@ -147,7 +151,8 @@ fn a_copy_that_has_migrated_itself_is_not_led_to_productions_run() {
 fn a_word_that_the_bucket_contradicts_is_not_taken() {
     let both = Copied::after_migration(4);
     let run = name_of(&both.production.journals()[0]);
-    both.run(&["--rollback", &run]).assert_code(3);
+    both.run(&["--rollback", &run, "--files-gone"])
+        .assert_code(3);
     // Production went on with the run, so it is at work.
     let production = &both.production;
     production
