@@ -102,7 +102,7 @@ impl<R: Replica> Device<'_, R> {
     }
 
     /// What a push would say of this device's own line, if it could not go on by itself.
-    async fn conflict(
+    pub(crate) async fn conflict(
         &self,
         own: &OwnState,
         listing: &Listing,

@@ -33,6 +33,9 @@ pub struct RepairReport {
     pub republished: u64,
     /// The push that published them.
     pub push: PushReport,
+    /// Damaged objects of this device's own line that stood for nothing any more, or were replaced, and are removed.
+    #[serde(default)]
+    pub cleared: u64,
     /// What could not be read.
     pub problems: Vec<Problem>,
     /// Whether the device that was to be removed leaves.

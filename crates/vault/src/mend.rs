@@ -99,6 +99,9 @@ impl<R: Replica> Device<'_, R> {
                 }
             }
         }
+        if fate == Fate::Stays {
+            report.cleared = damaged(&own, &report).len() as u64;
+        }
         let changes = self.mended(own, fate, &survey, &shown, leaving, &report);
         report.republished = self
             .replica

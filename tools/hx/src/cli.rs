@@ -110,7 +110,6 @@ enum Command {
     /// Print a completion script
     Completions(completions::CompletionsArgs),
     /// Print the manual page
-    #[command(hide = true)]
     Man,
 }
 

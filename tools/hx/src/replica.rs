@@ -160,10 +160,12 @@ impl Replica for HistoryReplica<'_> {
     }
 
     fn is_forgotten(&self, record: &Record) -> Result<bool, ReplicaError> {
+        self.history.ensure_indexes()?;
         Ok(self.history.is_forgotten(record.id())?)
     }
 
     fn holds(&self, record: &Record) -> Result<bool, ReplicaError> {
+        self.history.ensure_indexes()?;
         Ok(self.history.holds(record.id())?)
     }
 

@@ -277,6 +277,13 @@ impl Ui {
         self.inner.out.is_closed()
     }
 
+    /// Tells whether the reader of stdout went away before it had everything; that no more could be written for another reason is an error,
+    /// which [`Ui::finish`] reports.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.inner.out.is_cut_off()
+    }
+
     /// Shows progress on a terminal; elsewhere it only counts. Without a total it shows a spinner.
     #[must_use]
     pub fn progress(&self, total: Option<u64>, label: &str) -> Progress {

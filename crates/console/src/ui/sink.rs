@@ -170,6 +170,12 @@ impl Sink {
         lock(&self.state).closed
     }
 
+    /// Whether it was closed by its reader, not by an error.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let state = lock(&self.state);
+        state.closed && state.error.is_none()
+    }
+
     pub(super) fn take_error(&self) -> Option<io::Error> {
         lock(&self.state).error.take()
     }

@@ -81,7 +81,8 @@ impl<R: Replica> Device<'_, R> {
     /// Learns what other devices published.
     ///
     /// # Errors
-    /// The store's, the database's, or a rotated key. Problems of single objects are in the report instead.
+    /// The store's, the database's, a rotated key, or that the place holds another vault, after what there is of this one was applied.
+    /// Problems of single objects are in the report instead.
     pub async fn pull(&mut self, mode: PullMode) -> Result<PullReport, VaultError> {
         let mut own = self.own()?;
         if own.relearn {
@@ -117,7 +118,21 @@ impl<R: Replica> Device<'_, R> {
             self.replica,
             &[state::quarantine_change(&self.state_keys, &report.problems)],
         )?;
+        self.heed_other_vault(&report).await?;
         Ok(report)
+    }
+
+    /// Where objects of another vault lie, `vault.json` says which was kept; a pull without such a sight spares the request. What else may
+    /// be wrong with the file is for those to say who need it.
+    async fn heed_other_vault(&self, report: &PullReport) -> Result<(), VaultError> {
+        let is_other = |problem: &Problem| problem.kind == ProblemKind::OtherVault;
+        if !report.problems.iter().any(is_other) {
+            return Ok(());
+        }
+        match self.vault.check_file().await {
+            Err(error @ VaultError::OtherVault { .. }) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn pull_round(

@@ -8,7 +8,7 @@ mod survey;
 
 pub(crate) use survey::{Line, Survey, live_keys, named_sizes};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -22,7 +22,7 @@ use crate::pull::decode;
 use crate::replica::Replica;
 use crate::seal::OBJECT_BYTES_MAX;
 use crate::state;
-use crate::vault::VAULT_FILE;
+use crate::vault::{MANIFESTS, VAULT_FILE};
 
 /// An object's records take about this many times its size in memory; a listing does not say.
 const UNPACKED_MOST_TIMES: u64 = 8;
@@ -51,7 +51,7 @@ pub struct VerifyReport {
     pub records: u64,
     /// Objects that wait for their removal or belong to nobody: orphans.
     pub orphans: u64,
-    /// Forgotten records that are still in some object.
+    /// Forgotten records that are still in some object, each counted once.
     pub forgotten_left: u64,
     /// What is wrong or remarkable, per object.
     pub problems: Vec<Problem>,
@@ -77,6 +77,7 @@ impl<R: Replica> Device<'_, R> {
         let mut report = VerifyReport::default();
         report.problems.extend(self.check_generation(&file)?);
         let survey = self.survey(&mut report).await?;
+        report.problems.extend(own_conflict(&survey, &report));
         self.check_presence(&survey, &mut report);
         if mode == VerifyMode::Full {
             self.read_again(&survey, &mut report).await?;
@@ -175,12 +176,12 @@ impl<R: Replica> Device<'_, R> {
         let all = survey.present.clone().into_iter();
         let (live, orphans): (BTreeMap<_, _>, BTreeMap<_, _>) =
             all.partition(|(key, _)| live.contains(key));
-        let mut unknown = BTreeMap::new();
+        let (mut unknown, mut forgotten) = (BTreeMap::new(), HashSet::new());
         self.read_segments(&orphans, &named, |this, key, outcome| {
             if let Ok((_, records)) = &outcome {
                 this.note_unknown(key, records, &mut unknown)?;
             }
-            this.observe_segment(key, outcome, false, report)
+            this.observe_segment(key, outcome, false, (report, &mut forgotten))
         })
         .await?;
         self.read_segments(&live, &named, |this, key, outcome| {
@@ -189,10 +190,11 @@ impl<R: Replica> Device<'_, R> {
             {
                 ids::<R>(records).for_each(|id| drop(unknown.remove(&id)));
             }
-            this.observe_segment(key, outcome, true, report)
+            this.observe_segment(key, outcome, true, (report, &mut forgotten))
         })
         .await?;
         report.problems.extend(unnamed(&unknown));
+        report.forgotten_left = forgotten.len() as u64;
         Ok(())
     }
 
@@ -224,7 +226,7 @@ impl<R: Replica> Device<'_, R> {
         key: &str,
         outcome: Result<(u64, Vec<R::Record>), Problem>,
         live: bool,
-        report: &mut VerifyReport,
+        (report, forgotten): (&mut VerifyReport, &mut HashSet<RecordId>),
     ) -> Result<(), VaultError> {
         match outcome {
             // Damage to what nobody names is no damage to the vault: after a repair it must be sound again.
@@ -244,19 +246,25 @@ impl<R: Replica> Device<'_, R> {
                 report.records += if live { records.len() as u64 } else { 0 };
                 let mut left = 0;
                 for record in &records {
-                    left += u64::from(self.replica.is_forgotten(record).map_err(|source| {
+                    let is_forgotten = self.replica.is_forgotten(record).map_err(|source| {
                         VaultError::Replica {
                             doing: "look a record up",
                             source,
                         }
-                    })?);
+                    })?;
+                    if is_forgotten {
+                        left += 1;
+                        forgotten.insert(R::id(record));
+                    }
                 }
                 if left > 0 {
-                    report.forgotten_left += left;
                     report.problems.push(Problem {
                         key: key.to_owned(),
                         kind: ProblemKind::Forgotten,
-                        detail: format!("{left} forgotten records are still in it"),
+                        detail: match left {
+                            1 => "1 forgotten record is still in it".into(),
+                            n => format!("{n} forgotten records are still in it"),
+                        },
                     });
                 }
             }
@@ -311,6 +319,29 @@ impl<R: Replica> Device<'_, R> {
         }
         Ok(())
     }
+}
+
+/// What a push of this device would say, unless its line's manifests have told it already.
+fn own_conflict(survey: &Survey, report: &VerifyReport) -> Option<Problem> {
+    let error = survey.conflict.as_ref()?;
+    let (node, kind) = match error {
+        VaultError::Regression { node, .. } => (node, ProblemKind::Regression),
+        VaultError::SequenceConflict { node, .. } => (node, ProblemKind::Conflict),
+        _ => return None,
+    };
+    let key = format!("{MANIFESTS}{node}");
+    let is_told = |problem: &Problem| {
+        let is_of_it = matches!(
+            problem.kind,
+            ProblemKind::Regression | ProblemKind::Conflict
+        );
+        is_of_it && problem.key.starts_with(&key)
+    };
+    (!report.problems.iter().any(is_told)).then(|| Problem {
+        key: key.clone(),
+        kind,
+        detail: error.to_string(),
+    })
 }
 
 /// What is said of objects that hold what nobody else is known to hold, and that no manifest names.

@@ -28,6 +28,7 @@ impl<R: Replica> Device<'_, R> {
         let listing = self.list_manifests(MANIFESTS).await?;
         let own = self.own()?;
         self.heed_emptiness(&own, &listing).await?;
+        let conflict = self.conflict(&own, &listing).await?;
         let segments = self.list_segments(report).await?;
         report.problems.extend(listing.foreign.iter().cloned());
         self.name_litter(report).await?;
@@ -35,6 +36,7 @@ impl<R: Replica> Device<'_, R> {
             lines: BTreeMap::new(),
             present: segments,
             manifests: listing.nodes,
+            conflict,
         };
         let mut seen: BTreeMap<NodeId, ManifestRef> =
             state::load_nodes(self.replica, &self.state_keys)?
@@ -195,6 +197,8 @@ pub(crate) struct Survey {
     pub(crate) present: BTreeMap<String, u64>,
     /// The manifests that are there.
     pub(crate) manifests: BTreeMap<NodeId, Vec<ManifestRef>>,
+    /// What a push of this device would say of its own line, if it could not go on by itself.
+    pub(crate) conflict: Option<VaultError>,
 }
 
 /// One node's manifests, read.

@@ -1,6 +1,6 @@
 //! Taking over a lost device's records: nothing goes that another line does not hold, and a device that comes back loses nothing.
 
-use vault::{ProblemKind, ResetMode};
+use vault::{ProblemKind, PushMode, ResetMode};
 
 use crate::desk::{Desk, GRACE_MS, perfect_store, wait};
 
@@ -180,4 +180,20 @@ fn a_takeover_that_was_interrupted_is_given_up_by_a_reset_or_a_repair() {
         wait(newcomer.pull()).expect("a perfect store");
         assert_eq!(newcomer.kept(), (0..10).collect(), "by reset: {reset}");
     }
+}
+
+#[test]
+fn a_forgotten_record_counts_once_however_many_objects_hold_it() {
+    let store = perfect_store();
+    let mut one = Desk::at(1, &store);
+    one.add(0..3);
+    wait(one.push()).expect("a perfect store");
+    one.add(3..5);
+    // What is replaced stays for slow readers.
+    wait(one.push_as(PushMode::Full)).expect("a perfect store");
+    one.forget(1);
+    let seen = wait(one.verify()).expect("a perfect store");
+    let holders = seen.problems.iter();
+    let holders = holders.filter(|problem| problem.kind == ProblemKind::Forgotten);
+    assert_eq!((holders.count(), seen.forgotten_left), (2, 1), "{seen:?}");
 }

@@ -98,8 +98,10 @@ fn validate(ui: &Ui, paths: &Paths, problems: &[Problem]) -> Result<Exit, Failur
             .count() as u64
     };
     let (n_errors, n_warnings) = (n(Severity::Error), n(Severity::Warning));
+    // Commands go on without a setting whose name they do not know. Here the question is whether all that is set has its effect.
+    let is_misspelt = problems.iter().any(|problem| problem.nearest.is_some());
     if ui.is_json() {
-        ui.json(&json!({ "valid": n_errors == 0, "errors": n_errors, "warnings": n_warnings, "problems": redacted(problems) }));
+        ui.json(&json!({ "valid": n_errors == 0 && !is_misspelt, "errors": n_errors, "warnings": n_warnings, "problems": redacted(problems) }));
     }
     for problem in redacted(problems) {
         let label = if problem.severity == Severity::Error {
@@ -123,7 +125,11 @@ fn validate(ui: &Ui, paths: &Paths, problems: &[Problem]) -> Result<Exit, Failur
             human::count(warnings, "warning")
         ),
     });
-    Ok(if n_errors > 0 { Exit::Config } else { Exit::Ok })
+    Ok(if n_errors > 0 || is_misspelt {
+        Exit::Config
+    } else {
+        Exit::Ok
+    })
 }
 
 fn redacted(problems: &[Problem]) -> Vec<Problem> {

@@ -37,6 +37,8 @@ written as near as can be and named, and the exit code is 3. With --json,
 what was done is told as JSON; on the standard output only a JSON export goes together with it, and is
 the document.
 
+If the reader of the standard output goes away early (`| head`), nothing is said and the exit code is 3.
+
 With a filter, the file holds only commands: no pins, and nothing of what was forgotten.
 
 A file that is there is replaced if it is an earlier export that has no more records than there are now. A file
@@ -154,9 +156,12 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
     let name = args.file.display().to_string();
     if to_stdout_asked {
         let (history, report) = to_stdout(context, format, &filter)?;
-        // Where it did not arrive, the error is said at the end.
+        // Where it did not arrive, the error is said at the end; of a reader that went away nothing is, but what it got is a part.
         if ui.flush() {
             ui.status(sentence(&report, "to the standard output"));
+        }
+        if ui.is_cut_off() {
+            return Ok(Exit::Partial);
         }
         return Ok(ended(&history, &report, context, "THAT_FILE"));
     }
@@ -186,8 +191,10 @@ fn ended(history: &History, report: &ExportReport, context: &Context, file: &str
     }
     let ui = &context.ui;
     ui.warn(format!(
-        "{} cannot be held by a history of bash as they are: bash takes a line that begins with `#` and a digit for a time, and passes over empty lines and a return at the end of a line. They were written as near as can be, with a blank before the `#`",
-        human::count(report.unheld, "command")
+        "{} cannot be held by a history of bash as {}: bash takes a line that begins with `#` and a digit for a time, and passes over empty lines and a return at the end of a line. {} written as near as can be, with a blank before the `#`",
+        human::count(report.unheld, "command"),
+        if report.unheld == 1 { "it is" } else { "they are" },
+        if report.unheld == 1 { "It was" } else { "They were" },
     ));
     for example in &report.unheld_examples {
         ui.status(format!("  {example}"));
@@ -328,7 +335,7 @@ fn at(failure: Failure, path: &Path) -> Failure {
     }
 }
 
-/// Writes to the person's output. A reader that goes away early ends the export, and is no failure.
+/// Writes to the person's output. A reader that goes away early ends the export; whether that is a failure is for the caller to say.
 fn to_stdout(
     context: &Context,
     format: ExportFormat,

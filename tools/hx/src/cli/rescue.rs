@@ -102,5 +102,14 @@ fn sentence(losses: &Losses) -> String {
             human::count(n, "text")
         ),
     };
-    format!("its pages were read one by one: {read} are there, {missing}{partial}{unsure}")
+    let doubtful = match losses.doubtful {
+        0 => String::new(),
+        n => format!(
+            "; of {} an index says another id, command or time, and nothing proves which is right",
+            human::count(n, "record")
+        ),
+    };
+    format!(
+        "its pages were read one by one: {read} are there, {missing}{partial}{unsure}{doubtful}"
+    )
 }

@@ -140,7 +140,12 @@ impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => HistoryErrorKind::Busy,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => HistoryErrorKind::Broken,
+            // What this program writes keeps all constraints, so that one that is in the way is there for what is not as it was written.
+            Some(
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ConstraintViolation,
+            ) => HistoryErrorKind::Broken,
             Some(ErrorCode::DiskFull) => HistoryErrorKind::DiskFull,
             // SQLite calls only one of the system's codes "full": a quota or a limit shows as a write that failed.
             Some(ErrorCode::SystemIoFailure) if is_failed_write(&error) => {

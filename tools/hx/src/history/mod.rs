@@ -6,6 +6,7 @@
 //! What it deliberately does not do: print, read the environment, or know how records travel (see `replica`).
 
 mod apply;
+mod compare;
 pub mod dates;
 mod error;
 pub(crate) mod exchange;
@@ -27,17 +28,19 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 pub use apply::{Applied, ApplyOptions};
 pub(crate) use apply::{Applier, apply_in};
+pub(crate) use compare::{Indexes, Reliance};
 pub use error::{HistoryError, HistoryErrorKind};
 pub use rescue::Losses;
 pub use rows::Numbered;
 
-use model::Record;
+use model::{Record, Tombstone};
 
 /// The database of a person's history on this machine.
 pub struct History {
     connection: Connection,
     path: PathBuf,
     losses: Option<Losses>,
+    indexes: Indexes,
 }
 
 /// How much there is.
@@ -83,6 +86,7 @@ impl History {
             connection,
             path: path.to_owned(),
             losses: None,
+            indexes: Indexes::default(),
         })
     }
 
@@ -96,6 +100,7 @@ impl History {
             connection,
             path: path.to_owned(),
             losses: None,
+            indexes: Indexes::default(),
         })
     }
 
@@ -128,6 +133,7 @@ impl History {
             connection: schema::open_without_file(name)?,
             path: PathBuf::from(":memory:"),
             losses: None,
+            indexes: Indexes::default(),
         })
     }
 
@@ -152,6 +158,19 @@ impl History {
             .transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 
+    /// What is known of the indexes, for who adds something within a transaction.
+    pub(crate) fn indexes(&self) -> Indexes {
+        self.indexes.clone()
+    }
+
+    /// Makes sure that the indexes of ids say what the table says, once: for who relies on a record not being here.
+    ///
+    /// # Errors
+    /// If one does not, or cannot be read.
+    pub(crate) fn ensure_indexes(&self) -> Result<(), HistoryError> {
+        self.indexes.ensure(&self.connection, Reliance::Ids)
+    }
+
     /// Adds records in one transaction.
     ///
     /// # Errors
@@ -171,8 +190,9 @@ impl History {
         options: ApplyOptions,
         also: impl FnOnce(&Transaction<'_>) -> Result<(), HistoryError>,
     ) -> Result<Applied, HistoryError> {
+        let indexes = self.indexes();
         let transaction = self.begin()?;
-        let applied = apply_in(&transaction, records, options)?;
+        let applied = apply_in(&transaction, records, options, indexes)?;
         also(&transaction)?;
         transaction.commit()?;
         if applied.erased > 0 {
@@ -250,7 +270,13 @@ impl History {
         if self.losses.is_some() {
             return Ok(());
         }
-        match self.problems()?.first() {
+        // What the tables and their indexes say is compared in a fifth of the time that SQLite takes for it; the rest is its.
+        self.indexes.ensure(&self.connection, Reliance::All)?;
+        let mut problems = self.found_by("quick_check")?;
+        if problems.is_empty() {
+            problems = self.altered_records()?;
+        }
+        match problems.first() {
             Some(problem) => Err(rows::damaged(problem)),
             None => Ok(()),
         }
@@ -258,19 +284,25 @@ impl History {
 
     /// What is damaged. The quick check would not compare an index with its table, and exports read times and commands by indexes.
     fn problems(&self) -> Result<Vec<String>, HistoryError> {
-        let mut check = self.connection.prepare("PRAGMA integrity_check(20)")?;
-        let problems = check
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<Vec<String>, _>>()?;
-        let mut problems: Vec<String> = problems.into_iter().filter(|line| line != "ok").collect();
+        let mut problems = self.found_by("integrity_check")?;
         if problems.is_empty() {
-            problems = self.altered_commands()?;
+            problems = self.altered_records()?;
         }
         Ok(problems)
     }
 
-    /// What changed unseen by SQLite, which has no checksums: texts that are not what their hash says, and events without one.
-    fn altered_commands(&self) -> Result<Vec<String>, HistoryError> {
+    /// What a check of SQLite's own finds.
+    fn found_by(&self, check: &str) -> Result<Vec<String>, HistoryError> {
+        let mut check = self.connection.prepare(&format!("PRAGMA {check}(20)"))?;
+        let found = check
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<Vec<String>, _>>()?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// What changed unseen by SQLite, which has no checksums: texts that are not what their hash says, events without one, and what
+    /// was forgotten.
+    fn altered_records(&self) -> Result<Vec<String>, HistoryError> {
         let mut select = self.connection.prepare("SELECT text, hash FROM commands")?;
         let mut rows = select.query([])?;
         let mut altered = 0_u64;
@@ -279,16 +311,32 @@ impl History {
             altered += u64::from(!rows::is_as_stored(text, row.get(1)?));
         }
         let missing: u64 = self.connection.query_row(
-            "SELECT count(*) FROM records WHERE kind = 1 AND command NOT IN (SELECT id FROM commands)",
+            "SELECT count(*) FROM records NOT INDEXED WHERE kind = 1 AND (command IS NULL OR command NOT IN (SELECT id FROM commands NOT INDEXED))",
             [],
             |row| row.get::<_, i64>(0),
         )?.unsigned_abs();
+        let mut select = self
+            .connection
+            .prepare("SELECT rid, body FROM records NOT INDEXED WHERE kind = 4")?;
+        let mut rows = select.query([])?;
+        let mut other_targets = 0_u64;
+        while let Some(row) = rows.next()? {
+            let target = row.get_ref(1)?.as_blob().unwrap_or_default();
+            let id = rows::record_id(row.get_ref(0)?.as_blob().unwrap_or_default())?;
+            let is_as_stored =
+                rows::record_id(target).is_ok_and(|target| Tombstone::id_for(target) == id);
+            other_targets += u64::from(!is_as_stored);
+        }
         let found = [
             (
                 altered,
                 "distinct commands that are not what they were when they were stored",
             ),
             (missing, "events whose command is missing"),
+            (
+                other_targets,
+                "forgotten records that are not those that were forgotten",
+            ),
         ];
         let found = found.into_iter().filter(|(count, _)| *count > 0);
         Ok(found

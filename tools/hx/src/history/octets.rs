@@ -71,6 +71,25 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The text with control characters made visible, but for line ends and tabs.
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+    // What turns the direction of text around can make a command look like another one.
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let acts = |c: char| turns(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            _ if !acts(character) => shown.push(character),
+            _ if turns(character) => shown.extend(character.escape_unicode()),
+            _ => shown.extend(character.escape_default()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// The text as hx kept it before it kept such bytes: they were replaced for good. Ids that were made then are found with it.
 pub(crate) fn formerly(text: &str) -> String {
     String::from_utf8_lossy(&to_bytes(text)).into_owned()

@@ -138,7 +138,15 @@ pub(crate) fn damaged(what: &str) -> HistoryError {
 fn body_record(kind: i64, row: &Row<'_>) -> Result<Record, HistoryError> {
     let id = record_id(row.get_ref(2)?.as_blob().unwrap_or_default())?;
     let body = row.get_ref(14)?.as_blob().unwrap_or_default();
-    decode_body(kind, id, row.get(5)?, body).ok_or_else(|| damaged("a record cannot be read"))
+    let record = decode_body(kind, id, row.get(5)?, body);
+    let record = record.ok_or_else(|| damaged("a record cannot be read"))?;
+    match &record {
+        // Passed on, it would bring back what was forgotten and take another away.
+        Record::Tombstone(tombstone) if Tombstone::id_for(tombstone.target) != id => Err(damaged(
+            "what was forgotten is not what it was when it was stored",
+        )),
+        _ => Ok(record),
+    }
 }
 
 /// The `body` and `time` of a record that is no event.

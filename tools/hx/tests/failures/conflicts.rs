@@ -34,7 +34,7 @@ fn all_is_well(world: &World) {
 #[test]
 fn two_machines_with_one_identity() {
     let world = World::on_s3();
-    let (laptop, _) = cloned(&world);
+    let (laptop, clone) = cloned(&world);
     let before = laptop.history();
     laptop
         .hx("sync push")
@@ -59,8 +59,20 @@ fn two_machines_with_one_identity() {
     laptop
         .hx("sync status --detailed")
         .run()
-        .ok()
-        .shows("sequence-conflict");
+        .fails(15)
+        .shows("sequence-conflict")
+        .hints("hx sync pull --force");
+    let verified = laptop.hx("sync verify").run().fails(15);
+    verified
+        .shows("In conflict")
+        .because("sequence number conflict");
+    let diagnosed = laptop.hx("sync diagnose").run();
+    assert_eq!(diagnosed.code, Some(15), "{diagnosed}");
+    diagnosed.shows("fail  published");
+    // The other one wrote all that the store shows of it.
+    for line in ["sync status", "sync verify", "sync diagnose"] {
+        clone.hx(line).run().ok();
+    }
 }
 
 #[test]

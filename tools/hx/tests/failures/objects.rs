@@ -25,6 +25,26 @@ fn written_by(world: &World, name: &'static str) -> String {
 }
 
 #[test]
+fn a_damaged_manifest_that_a_newer_one_replaced_is_repaired_by_its_owner() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    laptop.types("typed later");
+    laptop.hx("sync").run().ok();
+    let mut manifests = world.objects(&format!("manifests/{}", written_by(&world, "laptop")));
+    manifests.sort();
+    assert!(manifests.len() > 1, "{manifests:?}");
+    damage(&manifests[0]);
+    laptop.hx("sync verify").run().fails(16);
+    laptop
+        .hx("sync repair --manifest")
+        .run()
+        .ok()
+        .shows("Repaired")
+        .shows("1 damaged object of its own removed");
+    laptop.hx("sync verify").run().ok().shows("Sound");
+}
+
+#[test]
 fn a_damaged_manifest() {
     let world = World::on_s3();
     let (laptop, desktop) = (world.laptop(), world.desktop());

@@ -256,3 +256,72 @@ fn a_history_of_bash_without_times_has_none_in_its_export() {
     other.hx(&["import", "--file", &file]).succeeds();
     assert_eq!(exported(&other), both);
 }
+
+#[test]
+fn a_reader_that_goes_away_early_got_a_part() {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    let device = Device::new();
+    let lines: String = (0..5_000)
+        .map(|n| {
+            format!(
+                ": {}:0;echo a command that fills a pipe {n}\n",
+                1_700_000_000 + n
+            )
+        })
+        .collect();
+    device.write(".zsh_history", lines);
+    device.hx(&["import"]).succeeds();
+    for format in ["json", "jsonl", "csv", "zsh"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hx"));
+        command
+            .env_clear()
+            .env("HOME", device.path(""))
+            .args(["export", "--file", "-", "--format", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut running = command.spawn().expect("it starts");
+        let mut out = running.stdout.take().expect("a pipe");
+        out.read_exact(&mut [0; 100]).expect("its beginning");
+        drop(out);
+        let ended = running.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(3), "{format}: {ended:?}");
+        assert!(ended.stderr.is_empty(), "{format}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_table_for_people_sends_no_control_characters() {
+    let device = Device::new();
+    let file = device.write(
+        "h",
+        b": 1700000000:0;printf '\x1b]0;title\x07' | cat\n: 1700000001:0;\xc2\x9b31m\n",
+    );
+    device.hx(&["import", "--file", &file]).succeeds();
+    let table = device
+        .hx(&["export", "--file", "-", "--format", "markdown"])
+        .succeeds()
+        .out;
+    assert!(
+        table.contains("printf '\\u{1b}]0;title\\u{7}' \\| cat") && table.contains("\\u{9b}31m"),
+        "{table}"
+    );
+    assert!(
+        !table.contains(|c: char| c.is_control() && c != '\n'),
+        "{table}"
+    );
+}
+
+#[test]
+fn one_command_that_bash_cannot_hold_is_it() {
+    let device = Device::new();
+    let file = device.write("h", ": 1700000000:0;#123\n: 1700000001:0;ls\n");
+    device.hx(&["import", "--file", &file]).succeeds();
+    let ran = device.hx(&["export", "--file", "-", "--format", "bash"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(
+        ran.err
+            .contains("1 command cannot be held by a history of bash as it is"),
+        "{ran:?}"
+    );
+}

@@ -414,3 +414,50 @@ fn a_pipe_into_which_nobody_writes_is_refused() {
         .succeeds();
     assert_eq!(device.ids(&[]).len(), 3);
 }
+
+#[test]
+fn what_is_said_to_be_a_history_is_read_with_its_control_characters() {
+    for (text, n) in [
+        (&b"ls \x07\n"[..], 1),
+        (b"\x1b[A\nls\n", 2),
+        (b"\0\0ls\x07\n\0make\n", 2),
+        (b"#!/bin/sh\nls\n", 2),
+        (b"MZ=1 make\n", 1),
+    ] {
+        let device = Device::new();
+        let file = device.write("some", text);
+        let ran = device
+            .hx(&["import", "--shell", "bash", "--file", &file, "--json"])
+            .succeeds();
+        let report = ran.json();
+        assert_eq!(
+            report["files"][0]["report"]["added"], n,
+            "{text:?}: {ran:?}"
+        );
+    }
+    // Unasked, a short history may have a control character too, and zero bytes anywhere.
+    let device = Device::new();
+    let file = device.write(".zsh_history", b"\0\0\0: 1700000000:0;ls\x07\n\0");
+    device.hx(&["import", "--file", &file]).succeeds();
+    assert_eq!(device.ids(&["ls"]).len(), 1);
+    // A crash may leave more zeros than are looked at, before what is still there.
+    let mut long = vec![0; 100_000];
+    long.extend_from_slice(b"\n: 1700000000:0;make\n");
+    let file = device.write("old_zsh_history", long);
+    device.hx(&["import", "--file", &file]).succeeds();
+    assert_eq!(device.ids(&["make"]).len(), 1);
+}
+
+#[test]
+fn no_word_of_a_person_makes_a_program_a_history() {
+    let device = Device::new();
+    let zeros = device.write("zeros", [0; 300]);
+    let mixed: Vec<u8> = (0..4_000_u32).map(|n| (n * 7 % 256) as u8).collect();
+    let mixed = device.write("mixed", mixed);
+    for file in ["/bin/ls", &zeros, &mixed] {
+        for shell in ["zsh", "bash", "fish"] {
+            let ran = device.hx(&["import", "--shell", shell, "--file", file]);
+            assert_eq!(ran.code, 1, "{file}: {ran:?}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod exporting;
 mod finding;
 mod forgetting;
 mod importing;
+mod lying;
 mod settings;
 mod shells;
 mod standing;

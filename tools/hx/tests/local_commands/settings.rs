@@ -110,7 +110,7 @@ fn a_misspelt_name_is_a_warning_with_the_right_one() {
     device.write(".config/hx/config.yaml", "sync:\n  max_retrys: 7\n");
     device.set("HX_SYNC_TIMOUT", "3s");
     let ran = device.hx(&["config", "validate"]);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.code, 4, "{ran:?}");
     for part in [
         "warning: ",
         "did you mean `HX_SYNC_TIMEOUT`?",

@@ -63,6 +63,8 @@ fn sizes_are_measured() {
         shown.contains("free on the disk") && shown.contains("cache size"),
         "{shown}"
     );
+    // No store lies in the place that `sync init` uses if none is named; one that lies elsewhere is not measured.
+    assert!(!shown.contains("folder store size"), "{shown}");
 }
 
 #[test]

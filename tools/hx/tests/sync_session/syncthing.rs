@@ -98,6 +98,13 @@ fn two_vaults_made_before_the_machines_met() {
         false => (desktop, laptop, ON_LAPTOP, NEW_PASSPHRASE),
     };
     assert!(is_out(joins) && !is_out(stays));
+    for line in ["sync", "sync pull"] {
+        let told = joins.hx(line).run().fails(15);
+        assert!(!told.err.contains("nothing is to be done"), "{told}");
+        told.because("the store holds vault")
+            .hints("hx sync init")
+            .hints("hx sync repair");
+    }
     stays
         .hx("sync pull")
         .run()

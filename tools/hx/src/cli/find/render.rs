@@ -125,7 +125,7 @@ impl Listing<'_> {
 
     /// The command as it is shown, and how to see the rest of it.
     fn shown(&self, event: &Event) -> String {
-        let command = visible(&octets::shown(&event.command));
+        let command = octets::visible(&octets::shown(&event.command)).into_owned();
         let end = command
             .char_indices()
             .take(CHARACTERS_MAX)
@@ -181,7 +181,7 @@ fn cells(hit: &Hit, zone: &TimeZone, with_host: bool) -> Cells {
         .and_then(|ms| u64::try_from(ms).ok())
         .filter(|ms| *ms > 0);
     let host = if with_host {
-        visible(&event.host)
+        octets::visible(&event.host).into_owned()
     } else {
         String::new()
     };
@@ -222,23 +222,6 @@ fn time(event: &Event, zone: &TimeZone) -> String {
                 .to_string()
         },
     )
-}
-
-/// The text with control characters made visible, but for line ends and tabs.
-pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\t' => shown.push(character),
-            // What turns the direction of text around can make a command look like another one.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                shown.extend(character.escape_unicode())
-            }
-            _ if character.is_control() => shown.extend(character.escape_default()),
-            _ => shown.push(character),
-        }
-    }
-    shown
 }
 
 /// Where the words begin and end in a line, in order and without overlaps. Only ASCII case is folded, so that positions stay.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use console::Env;
 
 use super::filters::{absolute, span_us};
-use super::render::{Listing, marks, visible};
+use super::render::{Listing, marks};
 use crate::history::find::{Hit, Tier};
 use crate::history::model::{Event, RecordId};
+use crate::history::octets;
 
 fn hit(command: &str, host: &str, exit: Option<i32>, duration_ms: Option<i64>) -> Hit {
     let event = Event {
@@ -98,11 +99,11 @@ fn lines_of_a_command_stand_below_each_other() {
 #[test]
 fn no_control_sequence_gets_through() {
     assert_eq!(
-        visible("a\x1b]0;x\x07\r\u{9b}b"),
+        octets::visible("a\x1b]0;x\x07\r\u{9b}b"),
         "a\\u{1b}]0;x\\u{7}\\r\\u{9b}b"
     );
-    assert_eq!(visible("rm \u{202e}x"), "rm \\u{202e}x");
-    assert_eq!(visible("ä\tб"), "ä\tб");
+    assert_eq!(octets::visible("rm \u{202e}x"), "rm \\u{202e}x");
+    assert_eq!(octets::visible("ä\tб"), "ä\tб");
     assert!(!render(&[hit("a\x1bb", "h", None, None)], "a", false).contains('\x1b'));
 }
 

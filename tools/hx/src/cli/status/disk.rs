@@ -47,14 +47,16 @@ impl Storage {
     }
 
     pub(super) fn rows(&self, table: &mut Table) {
-        for (name, n_bytes) in [
+        // A store that lies elsewhere is not measured, so nothing is said of one where none lies here.
+        let store = ("folder store size", self.default_store_bytes);
+        let rows = [
             ("database size", self.database_bytes),
             ("journal size", self.journal_bytes),
             ("keys size", self.keys_bytes),
             ("cache size", self.cache_bytes),
-            ("folder store size", self.default_store_bytes),
-            ("all of it", self.total_bytes),
-        ] {
+        ];
+        let rows = rows.into_iter().chain((store.1 > 0).then_some(store));
+        for (name, n_bytes) in rows.chain([("all of it", self.total_bytes)]) {
             table.row([name, &human::bytes(n_bytes)]);
         }
         table.row([

@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use clap::Args;
 use console::{Check, Diagnosis, Exit, Failure, human};
-use store::{Store, StoreUrl, Verdict, probe};
+use store::{Store, StoreKind, StoreUrl, Verdict, probe};
+use vault::Look;
 
+use super::status;
 use super::test::configured_store;
 use crate::cli::Context;
 use crate::history::History;
 use crate::settings::credentials;
-use crate::sync::{KeyFile, Link, Past, failure_of, history_failure};
+use crate::sync::{KeyFile, Link, Past, failure_of, hidden_failure, history_failure};
 
 /// Arguments of `hx sync diagnose`.
 #[derive(Debug, Args)]
@@ -142,6 +144,38 @@ fn remote(context: &Context, url: &StoreUrl, diagnosis: &mut Diagnosis) {
     }
     lifecycle(context, &store, diagnosis);
     vault_file(context, diagnosis);
+    published(context, url.kind(), diagnosis);
+}
+
+/// Whether the store shows what was published, by this device above all: where it does not, the next sync stops.
+fn published(context: &Context, kind: StoreKind, diagnosis: &mut Diagnosis) {
+    let begun = Instant::now();
+    let looked = (|| {
+        let Some(mut history) = context.history_to_read()? else {
+            return Ok(None);
+        };
+        let past = Past::read(&history).map_err(|error| history_failure(&error))?;
+        let Some(membership) = past.membership else {
+            return Ok(None);
+        };
+        status::glance(context, &mut history, &membership, Look::Listing).map(Some)
+    })();
+    let trouble = match looked {
+        // What is wrong with the vault as a whole was said above.
+        Ok(None | Some(Err(_))) | Err(_) => return,
+        Ok(Some(Ok(glance))) => {
+            let conflict = glance.conflict.as_ref().map(failure_of);
+            conflict.or_else(|| hidden_failure(&glance.hidden, kind))
+        }
+    };
+    let check = match trouble {
+        Some(failure) => Check::failed("published", &failure),
+        None => Check::pass(
+            "published",
+            "the store shows all that was seen of every device",
+        ),
+    };
+    diagnosis.add(check.taking(begun.elapsed()));
 }
 
 fn lifecycle(context: &Context, store: &Store, diagnosis: &mut Diagnosis) {

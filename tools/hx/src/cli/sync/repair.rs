@@ -58,7 +58,11 @@ pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
         Ok((done, sync, link.kind))
     })?;
     // A new manifest alone leaves out what is damaged, or stands for one that is.
-    let is_idle = report.recovered == 0 && !report.push.published && absorbed.objects == 0;
+    let is_idle = report.recovered == 0
+        && report.republished == 0
+        && report.cleared == 0
+        && !report.push.published
+        && absorbed.objects == 0;
     let is_sound = report.problems.is_empty() && absorbed.problems.is_empty();
     let failure = problems_failure("repair", &report.problems, kind).filter(|_| is_idle);
     let ended = move || match failure {
@@ -124,8 +128,12 @@ pub(super) fn show(context: &Context, report: &RepairReport, sync: &LastSync, di
     for problem in &report.problems {
         ui.warn(format!("{}: {}", problem.key, problem.detail));
     }
+    let cleared = match report.cleared {
+        0 => String::new(),
+        n => format!(", {} of its own removed", human::count(n, "damaged object")),
+    };
     ui.out(format!(
-        "{did}: {} read that this machine did not have, {} published again ({}).",
+        "{did}: {} read that this machine did not have, {} published again{cleared} ({}).",
         human::count(report.recovered, "record"),
         human::count(report.republished, "record"),
         cost(sync.usage)

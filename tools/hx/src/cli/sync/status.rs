@@ -82,7 +82,7 @@ struct Report<'r> {
 /// Runs `hx sync status`.
 ///
 /// # Errors
-/// If the database fails, or the store cannot be reached (after everything that is known was shown).
+/// If the database fails, the store cannot be reached, or the next sync would stop at a conflict (after everything that is known was shown).
 pub fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
     let ui = &context.ui;
     if args.progress {
@@ -218,7 +218,7 @@ fn remote(
             if glance.conflict.is_none() {
                 remember(context, membership, &remote);
             }
-            (remote, None)
+            (remote, glance.conflict.as_ref().map(failure_of))
         }
         Ok(Err(error)) => {
             let failure = failure_of(&error);
@@ -246,7 +246,7 @@ fn is_folder(store: &str) -> bool {
 }
 
 /// The outer failure is that the store could not be opened.
-fn glance(
+pub(super) fn glance(
     context: &Context,
     history: &mut History,
     membership: &Membership,
@@ -299,15 +299,6 @@ fn cache(context: &Context) -> PathBuf {
 }
 
 impl Remote {
-    /// What keeps a sync from working although the store answers and the vault is there, and the way out.
-    fn conflict(&self) -> Option<(&str, &str)> {
-        let is_conflict = self.reachable && self.kind.as_deref() == Some("sequence-conflict");
-        self.error
-            .as_deref()
-            .zip(self.remedy.as_deref())
-            .filter(|_| is_conflict)
-    }
-
     fn answered(glance: &Glance, at_ms: i64) -> Self {
         let conflict = glance.conflict.as_ref().map(failure_of);
         Self {
@@ -373,10 +364,6 @@ fn show(
         ));
         ui.out(format!("  {}", error.remedy));
     }
-    if let Some((error, remedy)) = remote.and_then(Remote::conflict) {
-        ui.out(format!("\nThe next sync will stop: {error}"));
-        ui.out(format!("  {remedy}"));
-    }
     if args.verbose {
         ui.out(format!("\n{}", super::devices::table(overview)));
         ui.out(format!(
@@ -400,7 +387,7 @@ fn show(
 
 /// Whether nothing else is the error at the end.
 fn is_last(remote: Option<&Remote>) -> bool {
-    remote.is_none_or(|remote| remote.error.is_none() || remote.conflict().is_some())
+    remote.is_none_or(|remote| remote.error.is_none())
 }
 
 fn state(remote: Option<&Remote>) -> String {

@@ -152,7 +152,9 @@ fn show(
         .filter(|problem| problem.kind.is_serious());
     let verdict = match report.is_sound() {
         true => "Sound",
-        false if serious.all(|problem| is_withheld(&problem)) => "Incomplete",
+        false if serious.clone().all(|problem| is_withheld(&problem)) => "Incomplete",
+        // What it names can be read all the same.
+        false if serious.all(|problem| problem.kind == ProblemKind::Conflict) => "In conflict",
         false => "Damaged",
     };
     let objects = format!(

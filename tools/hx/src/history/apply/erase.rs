@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::commands::{free_rank, rank};
 use crate::history::error::HistoryError;
 use crate::history::model::RecordId;
+use crate::history::rows;
 
 pub(super) struct Erasure<'c> {
     connection: &'c Connection,
@@ -36,9 +37,13 @@ impl<'c> Erasure<'c> {
         let Some((seq, command)) = found else {
             return Ok(false);
         };
-        self.connection
+        let deleted = self
+            .connection
             .prepare_cached("DELETE FROM records WHERE seq = ?1")?
             .execute([seq])?;
+        if deleted != 1 {
+            return Err(rows::damaged("a record is not found under its number"));
+        }
         self.connection
             .prepare_cached("DELETE FROM pins WHERE event = ?1")?
             .execute([&target.0[..]])?;

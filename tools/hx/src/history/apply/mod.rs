@@ -22,6 +22,7 @@ pub(crate) use self::commands::{rank as rank_of, wide_hash};
 use self::erase::Erasure;
 pub(crate) use self::intern::IdHasher;
 use self::intern::Strings;
+use super::compare::{Indexes, Reliance};
 use super::error::HistoryError;
 use super::model::{Event, Pin, Record, RecordId, Tombstone};
 use super::rows;
@@ -64,6 +65,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Applier<'c> {
     connection: &'c Connection,
     options: ApplyOptions,
+    indexes: Indexes,
     /// While the indexes are missing: the ids added so far.
     deferred: Option<HashSet<RecordId, IdHasher>>,
     commands: Commands<'c>,
@@ -82,8 +84,9 @@ pub(crate) fn apply_in(
     connection: &Connection,
     records: impl IntoIterator<Item = Record>,
     options: ApplyOptions,
+    indexes: Indexes,
 ) -> Result<Applied, HistoryError> {
-    let mut applier = Applier::new(connection, options)?;
+    let mut applier = Applier::new(connection, options, indexes)?;
     for record in records {
         applier.add(record)?;
     }
@@ -94,17 +97,19 @@ impl<'c> Applier<'c> {
     pub(crate) fn new(
         connection: &'c Connection,
         options: ApplyOptions,
+        indexes: Indexes,
     ) -> Result<Self, HistoryError> {
-        let empty: bool =
-            connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM records)", [], |row| {
-                row.get(0)
-            })?;
+        // Of an index that lies it is not believed that there is nothing.
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM records NOT INDEXED)";
+        let empty: bool = connection.query_row(sql, [], |row| row.get(0))?;
         if empty {
             schema::drop_indexes(connection)?;
+            indexes.trust();
         }
         Ok(Self {
             connection,
             options,
+            indexes,
             deferred: empty.then(HashSet::default),
             commands: Commands::new(connection, empty)?,
             strings: Strings::new(connection)?,
@@ -134,6 +139,14 @@ impl<'c> Applier<'c> {
             Outcome::Forgotten => self.applied.forgotten += 1,
         }
         Ok(outcome)
+    }
+
+    /// Makes sure that what was looked up is so, before something is done that hangs on it; see [`Indexes`].
+    pub(crate) fn ensure_indexes(&self, reliance: Reliance) -> Result<(), HistoryError> {
+        match self.deferred {
+            Some(_) => Ok(()),
+            None => self.indexes.ensure(self.connection, reliance),
+        }
     }
 
     /// Whether anything was forgotten before.
@@ -174,6 +187,12 @@ impl<'c> Applier<'c> {
         if self.is_forgotten(id)? && !matches!(record, Record::Tombstone(_)) {
             return Ok(Outcome::Forgotten);
         }
+        self.ensure_indexes(match (self.options.src, &record) {
+            (None, _) => Reliance::All,
+            // A pull is as quick as can be: the others would only cost it a text that is stored twice.
+            (Some(_), Record::Tombstone(_)) => Reliance::Uses,
+            (Some(_), _) => Reliance::Ids,
+        })?;
         match &record {
             Record::Event(event) => self.insert_event(event)?,
             other => self.insert_other(id, other)?,
@@ -217,6 +236,7 @@ impl<'c> Applier<'c> {
             && seq > self.options.published_upto
             && src != self.options.src
         {
+            self.ensure_indexes(Reliance::Ids)?;
             self.connection
                 .prepare_cached("UPDATE records SET src = ?1 WHERE seq = ?2")?
                 .execute(params![self.options.src, seq])?;

@@ -1,6 +1,6 @@
 //! Tables: CSV after RFC 4180, and Markdown.
 //!
-//! What must hold: whatever a command has in it, the table keeps its rows and columns.
+//! What must hold: whatever a command has in it, the table keeps its rows and columns; the one for people sends no control characters.
 //!
 //! What it deliberately does not do: get read back.
 
@@ -154,7 +154,8 @@ fn plain(text: &str) -> String {
     escaped
 }
 
-/// A bar ends a cell even within code, and a line end ends the row.
+/// A bar ends a cell even within code, and a line end ends the row. Other control characters are shown: a terminal would obey them.
 fn one_cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ⏎ ")
+    let text = text.replace('|', "\\|").replace(['\n', '\r'], " ⏎ ");
+    octets::visible(&text).into_owned()
 }

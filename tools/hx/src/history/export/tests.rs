@@ -8,7 +8,7 @@ use super::{ExportFilter, ExportFormat, export, export_file, export_or_tell, red
 use crate::history::import::{ImportOptions, Shell, import_bytes};
 use crate::history::model::{Event, Pin, Record, RecordId, Session};
 use crate::history::tests::event;
-use crate::history::{ApplyOptions, History, HistoryError};
+use crate::history::{ApplyOptions, History, HistoryError, HistoryErrorKind};
 
 const SECOND: i64 = 1_000_000;
 
@@ -450,4 +450,50 @@ proptest! {
         prop_assert!(!once.is_empty() || text.is_empty());
         let _ = redact(&once);
     }
+}
+
+#[test]
+fn no_export_reads_by_an_index_that_lies() {
+    const PAGE: usize = 4096;
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let mut history = History::open(&path).expect("opens");
+    let records = (0..400).map(|n| Record::Event(event(&format!("echo {n}"), n * 1_000_000)));
+    history
+        .insert_all(records, ApplyOptions::default())
+        .expect("inserts");
+    let filter = ExportFilter::default();
+    let whole = exported(&history, ExportFormat::Csv, &filter);
+    let sql = "SELECT pageno FROM dbstat WHERE name IN ('records_time', 'records_command') ORDER BY pageno";
+    let mut select = history.connection().prepare(sql).expect("a query");
+    let pages = select.query_map([], |row| row.get::<_, i64>(0));
+    let pages: Vec<usize> = pages
+        .expect("pages")
+        .map(|page| usize::try_from(page.expect("a page")).expect("small"))
+        .collect();
+    drop(select);
+    drop(history);
+    let sound = std::fs::read(&path).expect("the file");
+    let mut n_refused = 0;
+    for page in pages {
+        for (nth, place) in [3, 4, 9, 12, 20]
+            .into_iter()
+            .chain((1..300).step_by(7).map(|end| PAGE - end))
+            .enumerate()
+        {
+            let mut bytes = sound.clone();
+            bytes[(page - 1) * PAGE + place] ^= 1 << (nth % 8);
+            std::fs::write(&path, bytes).expect("written");
+            let history = History::open_read_only(&path).expect("opens");
+            let mut out = Vec::new();
+            match export(&history, &mut out, ExportFormat::Csv, &filter, 0) {
+                Ok(_) => assert_eq!(String::from_utf8_lossy(&out), whole, "{place} of {page}"),
+                Err(error) => {
+                    n_refused += 1;
+                    assert_eq!(error.kind(), HistoryErrorKind::Broken, "{place} of {page}");
+                }
+            }
+        }
+    }
+    assert!(n_refused > 0, "no count differed");
 }

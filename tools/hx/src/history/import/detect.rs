@@ -4,6 +4,7 @@
 //!
 //! What it deliberately does not do: parse.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::{Shell, bash, zsh};
@@ -78,8 +79,8 @@ const MAGIC: &[(&[u8], &str)] = &[
 
 /// Says what the file is, or why it is refused.
 pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
-    let head = without_mark(sample.head);
-    if head.trim_ascii().is_empty() && sample.tail.trim_ascii().is_empty() {
+    let raw = without_mark(sample.head);
+    if raw.trim_ascii().is_empty() && sample.tail.trim_ascii().is_empty() {
         let named = sample.shell.is_some() || is_called_history(sample.name);
         return if named {
             Ok(Kind::Empty)
@@ -87,13 +88,31 @@ pub(super) fn detect(sample: &Sample<'_>) -> Result<Kind, String> {
             Err("it is empty".to_owned())
         };
     }
-    if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+    // Zero bytes are dropped where the file is read, too.
+    let (head, tail) = (without_zeros(raw), without_zeros(sample.tail));
+    let sample = &Sample {
+        head: &head,
+        tail: &tail,
+        ..*sample
+    };
+    let head = sample.head;
+    let is_told = sample.shell.is_some();
+    let is_binary = is_binary(raw, head, is_told);
+    if is_nothing_but_zeros(raw, sample) {
+        return Err("it is a binary file of nothing but zero bytes".to_owned());
+    }
+    // Where a person says what it is, only what cannot be typed speaks against it.
+    let speaks = |magic: &[u8]| {
+        !is_told || is_binary || !magic.iter().all(|byte| (b' '..=b'~').contains(byte))
+    };
+    let mut magic = MAGIC.iter();
+    if let Some((_, what)) = magic.find(|(magic, _)| raw.starts_with(magic) && speaks(magic)) {
         return Err(format!("it is {what}, not a shell history"));
     }
     if let Some(json) = json(head, sample) {
         return json;
     }
-    if is_binary(head) {
+    if is_binary {
         return Err("it is a binary file, not a shell history".to_owned());
     }
     if let Some(shell) = sample
@@ -172,20 +191,40 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// Control characters that no terminal history has in numbers. A few are left behind by crashes or typed by accident.
-fn is_binary(head: &[u8]) -> bool {
+/// So many control characters may have been typed by accident, however short the file is.
+const TYPED_MAX: usize = 8;
+
+/// Whether there are control characters that no terminal history has in numbers: a few are left behind by crashes or typed by accident.
+/// `head` is `raw` without its zero bytes.
+fn is_binary(raw: &[u8], head: &[u8], is_told: bool) -> bool {
     let control = |byte: &&u8| {
         (**byte < 0x20 && !matches!(**byte, b'\t' | b'\n' | b'\r' | 0x1b)) || **byte == 0x7f
     };
+    let others = head.iter().filter(control).count();
+    if others <= TYPED_MAX && (is_told || others < 2) {
+        return false;
+    }
     // A run of NULs is what some file systems leave after a crash; the rest decides.
-    let nuls = head.iter().filter(|byte| **byte == 0).count();
-    let others = head.iter().filter(control).count() - nuls;
-    let text = head.len() - nuls;
-    let first_lines_are_text = head
+    let first_lines_are_text = raw
         .iter()
         .position(|byte| *byte == 0)
         .is_none_or(|first| first >= 64);
-    others * 20 > text || (nuls > 0 && others > 0 && !first_lines_are_text) || nuls == head.len()
+    others * 20 > head.len() || (!first_lines_are_text && !is_told)
+}
+
+fn without_zeros(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.contains(&0) {
+        bytes.iter().copied().filter(|byte| *byte != 0).collect()
+    } else {
+        Cow::Borrowed(bytes)
+    }
+}
+
+/// Whether zero bytes are all that was seen. What lies between the two ends of a long history may be whole.
+fn is_nothing_but_zeros(raw: &[u8], seen: &Sample<'_>) -> bool {
+    let may_have_more = seen.shell.is_some() || is_called_history(seen.name);
+    let is_long = raw.len() >= super::SAMPLE_BYTES;
+    !raw.is_empty() && seen.head.is_empty() && seen.tail.is_empty() && !(is_long && may_have_more)
 }
 
 /// The shell whose marks are in the first or last lines.

@@ -210,16 +210,17 @@ fn import_source(
         crlf: detect::has_crlf(&head),
     };
     let target = history.path().to_owned();
+    let indexes = history.indexes();
     let transaction = history
         .begin()
         .map_err(|error| error.at("write to the history database", &target))?;
     let report = match kind {
         Kind::Empty => ImportReport::new("empty", options.dry_run),
         Kind::Json | Kind::JsonLines => {
-            let applier = Applier::new(&transaction, ApplyOptions::default())?;
+            let applier = Applier::new(&transaction, ApplyOptions::default(), indexes)?;
             json::import(input, kind == Kind::JsonLines, applier, options)?
         }
-        Kind::Shell(shell) => shells::import(input, shell, &transaction, options)?,
+        Kind::Shell(shell) => shells::import(input, shell, (&transaction, indexes), options)?,
     };
     if options.dry_run {
         transaction.rollback()?;

@@ -26,7 +26,7 @@ use super::{ImportOptions, ImportProgress, ImportReport, Input, Shell, bash, fis
 use crate::history::apply::{Outcome, wide_hash};
 use crate::history::error::HistoryError;
 use crate::history::model::{Event, Record};
-use crate::history::{Applier, ApplyOptions, octets};
+use crate::history::{Applier, ApplyOptions, Indexes, Reliance, octets};
 
 struct Import<'c> {
     applier: Applier<'c>,
@@ -45,12 +45,12 @@ struct Import<'c> {
 pub(super) fn import(
     mut input: Input<'_>,
     shell: Shell,
-    connection: &Connection,
+    (connection, indexes): (&Connection, Indexes),
     options: &ImportOptions,
 ) -> Result<ImportReport, HistoryError> {
     let known = Undated::read(connection, &options.host, shell)?;
     let mut import = Import {
-        applier: Applier::new(connection, ApplyOptions::default())?,
+        applier: Applier::new(connection, ApplyOptions::default(), indexes)?,
         host: options.host.clone(),
         shell: Arc::from(shell.as_str()),
         seconds: Seconds::default(),
@@ -64,6 +64,8 @@ pub(super) fn import(
     let dated = import.report.first_us.is_some();
     let undated = std::mem::take(&mut import.undated);
     if !undated.hashes.is_empty() {
+        // What lines up with the file was found by an index: a lie would pass what is new off as known.
+        import.applier.ensure_indexes(Reliance::All)?;
         let mut seen = Seen::read(connection, &options.host, shell)?;
         let origin = seen.origin(&undated.hashes);
         let mut plan = Plan::new(connection, &known, undated, origin)?;

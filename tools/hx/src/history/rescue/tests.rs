@@ -258,3 +258,95 @@ fn any_bytes_are_survived() {
         assert!(ids(&rescued).len() > 400);
     }
 }
+
+/// A history of imported commands, of which one was forgotten; the file's bytes.
+fn imported(path: &Path) -> (HashMap<RecordId, Event>, Vec<u8>) {
+    let mut history = History::open(path).expect("open");
+    let lines = (0..60).map(|n| format!(": {}:0;echo {n}\n", 1_700_000_000 + 7 * n));
+    let options = crate::history::import::ImportOptions {
+        shell: None,
+        host: Arc::from("box"),
+        dry_run: false,
+        progress: Default::default(),
+    };
+    let bytes = lines.collect::<String>().into_bytes();
+    crate::history::import::import_bytes(&mut history, "f", &bytes, &options).expect("imports");
+    let gone = Event::import_id("box", Some(1_700_000_000_000_000), "echo 0", 0);
+    history.forget(&[gone], 77).expect("forget");
+    let all = said(&history);
+    assert_eq!(all.len(), 59);
+    drop(history);
+    (all, std::fs::read(path).expect("the file"))
+}
+
+/// Where these bytes are.
+fn places(bytes: &[u8], of: &[u8]) -> Vec<usize> {
+    let windows = bytes.windows(of.len()).enumerate();
+    windows
+        .filter(|(_, window)| *window == of)
+        .map(|(place, _)| place)
+        .collect()
+}
+
+#[test]
+fn where_a_row_and_an_index_disagree_the_id_proves_which_is_right() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let (all, sound) = imported(&path);
+    let one = all.values().next().expect("an event");
+    let (id, time) = (one.id.0, one.time_us.to_be_bytes());
+    // Of the row and of the index of ids; of the row and of two indexes.
+    for (places, count) in [(places(&sound, &id), 2), (places(&sound, &time), 3)] {
+        assert_eq!(places.len(), count);
+        for place in places {
+            for byte in [3, 5] {
+                let mut damaged = sound.clone();
+                damaged[place + byte] ^= 4;
+                let broken = dir.path().join("broken.db");
+                std::fs::write(&broken, damaged).expect("written");
+                let rescued = History::rescue(&broken).expect("all can be read");
+                let losses = rescued.losses().expect("it was rescued");
+                assert!(losses.are_none(), "{place}: {losses:?}");
+                assert_eq!(said(&rescued), all, "{place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whichever_bit_changed_nothing_is_wrong_in_silence() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let path = dir.path().join("hx.db");
+    let (all, sound) = imported(&path);
+    let gone = Event::import_id("box", Some(1_700_000_000_000_000), "echo 0", 0);
+    let same =
+        |one: &Event, other: &Event| (one.time_us, &one.command) == (other.time_us, &other.command);
+    for (nth, place) in (0..sound.len()).step_by(59).enumerate() {
+        let mut damaged = sound.clone();
+        damaged[place] ^= 1 << (nth % 8);
+        let broken = dir.path().join("broken.db");
+        std::fs::write(&broken, damaged).expect("written");
+        let Ok(rescued) = History::rescue(&broken) else {
+            continue;
+        };
+        let losses = rescued.losses().expect("it was rescued");
+        let there = said(&rescued);
+        let is_right = there.len() == all.len()
+            && there
+                .iter()
+                .all(|(id, event)| all.get(id).is_some_and(|was| same(was, event)));
+        let wrong = there
+            .iter()
+            .filter(|(id, event)| all.get(id) != Some(event));
+        let wrong: Vec<_> = wrong.map(|(id, event)| (event, all.get(id))).collect();
+        assert!(
+            is_right || !losses.are_none(),
+            "{place}: {losses:?}: {wrong:?}"
+        );
+        for (_, _, record) in rescued.read_records(0, i64::MAX, usize::MAX).expect("read") {
+            if let Record::Tombstone(tombstone) = record {
+                assert_eq!(tombstone.target, gone, "{place}");
+            }
+        }
+    }
+}
