@@ -11,6 +11,7 @@ use crate::ids::NodeId;
 use crate::push::{PushMode, PushReport};
 use crate::replica::{Change, Replica};
 use crate::state::{self, Intent, OwnState};
+use crate::vault::MANIFESTS;
 
 /// How much a reset forgets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +159,15 @@ impl<R: Replica> Device<'_, R> {
             gives_up_unreadable: true,
         }))
         .await
+    }
+
+    /// Whether the store shows a manifest of a device. Of one whose manifests nobody could read, its listing is all that is known.
+    ///
+    /// # Errors
+    /// The store's, or that it does not hold this vault.
+    pub async fn is_listed(&mut self, node: NodeId) -> Result<bool, VaultError> {
+        let listing = self.list_manifests(MANIFESTS).await?;
+        Ok(listing.nodes.contains_key(&node))
     }
 
     async fn mend(&mut self, remove: Option<Removal>) -> Result<RepairReport, VaultError> {

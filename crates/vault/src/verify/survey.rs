@@ -56,7 +56,14 @@ impl<R: Replica> Device<'_, R> {
             }
         }
         report.problems.extend(self.still_withheld(&own, &survey)?);
-        survey.leave_out_removed(&own);
+        let removed = survey.leave_out_removed(&own);
+        // What is left of those speaks for nobody, and need not be readable.
+        report.problems.retain(|problem| {
+            let of = Place::parse(&problem.key);
+            let manifest = of.filter(|(place, _)| place.kind == ObjectKind::Manifest);
+            let is_gone = manifest.is_some_and(|(place, _)| removed.contains(&place.node));
+            problem.kind != ProblemKind::Corrupt || !is_gone
+        });
         // Of a line that both machines began, this device's next sync goes on elsewhere by itself.
         let disputed = self.with_intended(&own)?;
         for (node, refs) in survey.standing() {
@@ -264,8 +271,9 @@ impl Survey {
             .map(|(node, refs)| (*node, refs.as_slice()))
     }
 
-    /// Leaves the lines out that somebody took over: what is left of them speaks for nobody.
-    fn leave_out_removed(&mut self, own: &OwnState) {
+    /// Leaves the lines out that somebody took over: what is left of them speaks for nobody. Returns whose they are; this device's own it
+    /// still has to clear up.
+    fn leave_out_removed(&mut self, own: &OwnState) -> BTreeSet<NodeId> {
         let said: Vec<(NodeId, Takeover)> = self
             .lines
             .values()
@@ -273,6 +281,7 @@ impl Survey {
             .chain(&own.removed)
             .map(|(node, takeover)| (*node, takeover.clone()))
             .collect();
+        let mut removed = BTreeSet::new();
         for (node, takeover) in said {
             if self
                 .manifests
@@ -280,8 +289,10 @@ impl Survey {
                 .is_none_or(|refs| !takeover.is_outlived(refs))
             {
                 self.lines.remove(&node);
+                removed.extend((node != own.node).then_some(node));
             }
         }
+        removed
     }
 }
 

@@ -99,6 +99,40 @@ fn a_damaged_manifest() {
 }
 
 #[test]
+fn a_lost_device_whose_only_manifest_nobody_could_read_is_given_up() {
+    let world = World::on_folder();
+    let (laptop, tablet) = (world.laptop(), world.device("tablet"));
+    tablet.init(FOLDER).run().ok();
+    tablet.types("typed on the tablet");
+    tablet.hx("sync push").run().ok();
+    let lost = written_by(&world, "tablet");
+    for manifest in world.objects(&format!("manifests/{lost}")) {
+        let bytes = fs::read(&manifest).expect("a manifest");
+        fs::write(&manifest, &bytes[..50]).expect("cut");
+    }
+    let remedy = format!("hx sync devices remove {lost} --give-up-unreadable");
+    let repair = laptop.hx("sync repair --manifest").run().fails(16);
+    repair.shows("Not all repaired").hints(&remedy);
+    laptop.hx("sync").run().fails(16).hints(&remedy);
+    laptop.hx("sync verify").run().fails(16).hints(&remedy);
+    let nobody = "0123456789abcdef0123456789abcdef";
+    let remove = |id: &str| laptop.hx("sync devices remove --yes").arg(id);
+    remove(nobody).run().fails(2).because("no other device");
+    remove(&lost).run().fails(16).hints(&remedy);
+    remove(&lost).arg("--give-up-unreadable").run().ok();
+    assert!(laptop.has("typed on the tablet"));
+    laptop.hx("sync").run().ok();
+    laptop.hx("sync verify").run().ok().shows("Sound");
+    // It was not lost after all.
+    tablet.hx("sync").run().ok();
+    tablet.types("typed later");
+    tablet.hx("sync").run().ok();
+    laptop.hx("sync").run().ok();
+    assert!(laptop.has("typed later"));
+    laptop.hx("sync verify").run().ok();
+}
+
+#[test]
 fn a_damaged_segment() {
     let world = World::on_s3();
     let (laptop, desktop) = (world.laptop(), world.desktop());

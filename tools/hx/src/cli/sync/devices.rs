@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
 use console::{Exit, Failure, Table, human};
-use vault::{NodeId, Overview};
+use vault::{NodeId, ObjectKind, Overview, Place, Problem, ProblemKind, RepairReport};
 
 use crate::cli::Context;
 use crate::history::History;
 use crate::replica::HistoryReplica;
-use crate::sync::{Link, Past, SyncLock, Watcher, failure_of, history_failure};
+use crate::sync::{LastSync, Link, Past, SyncLock, Watcher, failure_of, history_failure};
 
 /// Arguments of `hx sync devices`.
 #[derive(Debug, Args)]
@@ -113,7 +113,14 @@ fn remove(
     (device, gives_up): (&str, bool),
 ) -> Result<Exit, Failure> {
     let overview = overview(context, history)?;
-    let node = find(&overview, device)?;
+    let (node, is_known) = match find(&overview, device) {
+        Ok(node) => (node, true),
+        // Of a device whose manifests nobody could read only the store knows.
+        Err(failure) => match whole_id(&overview, device) {
+            Some(node) => (node, false),
+            None => return Err(failure),
+        },
+    };
     if is_removed(&overview, node) {
         return Err(Failure::new(
             Exit::Failed,
@@ -132,25 +139,9 @@ fn remove(
     );
     context.consent(&question)?;
     let _lock = SyncLock::take(&context.paths, "devices remove", &context.ui)?;
-    let watcher = Watcher::new(&context.ui, &context.paths, "devices remove");
-    let (report, sync) = context.block_on(async {
-        let link = Link::open(
-            history,
-            &context.settings,
-            &context.paths,
-            &context.environment(),
-        )
-        .await?;
-        link.run(history, "devices remove", watcher, async |at_work| {
-            let report = match gives_up {
-                true => at_work.remove_damaged_device(node).await?,
-                false => at_work.remove_device(node).await?,
-            };
-            let records = report.republished;
-            Ok((report, records))
-        })
-        .await
-    })?;
+    let line = (node, is_known);
+    let (report, sync) = take_over(context, history, line, gives_up)?;
+    let report = report.ok_or_else(|| nobody(device))?;
     if !report.removed {
         super::repair::show(context, &report, &sync, "Not removed");
         return Err(refused(device));
@@ -166,6 +157,37 @@ fn remove(
         "If the device is in other hands, run `hx sync key rotate` too: it still knows the key.",
     );
     Ok(Exit::Ok)
+}
+
+/// Takes it over; or finds that neither this machine (`is_known`) nor the store knows of it, and does nothing.
+fn take_over(
+    context: &Context,
+    history: &mut History,
+    (node, is_known): (NodeId, bool),
+    gives_up: bool,
+) -> Result<(Option<RepairReport>, LastSync), Failure> {
+    let watcher = Watcher::new(&context.ui, &context.paths, "devices remove");
+    context.block_on(async {
+        let link = Link::open(
+            history,
+            &context.settings,
+            &context.paths,
+            &context.environment(),
+        )
+        .await?;
+        link.run(history, "devices remove", watcher, async |at_work| {
+            if !is_known && !at_work.is_listed(node).await? {
+                return Ok((None, 0));
+            }
+            let report = match gives_up {
+                true => at_work.remove_damaged_device(node).await?,
+                false => at_work.remove_device(node).await?,
+            };
+            let records = report.republished;
+            Ok((Some(report), records))
+        })
+        .await
+    })
 }
 
 fn refused(device: &str) -> Failure {
@@ -184,6 +206,54 @@ pub(super) fn is_removed(overview: &Overview, node: NodeId) -> bool {
         || devices.any(|device| device.node == node && device.removed_by.is_some())
 }
 
+fn nobody(device: &str) -> Failure {
+    Failure::usage(format!("no other device is called `{device}`"))
+        .hint("`hx sync devices` lists them. One that this machine removed already is known by its id alone; one of which nothing could ever be read, by its whole id.")
+}
+
+/// A whole id, of a device of which nothing may be known here. This device's own is none.
+fn whole_id(overview: &Overview, device: &str) -> Option<NodeId> {
+    let node: NodeId = device.parse().ok()?;
+    let mut devices = overview.devices.iter();
+    let is_own = devices.any(|known| known.this && known.node == node);
+    (!is_own).then_some(node)
+}
+
+/// A device of which a manifest is damaged and nothing else is known here: nobody can take it over, and only giving up what cannot be read
+/// of it ends that.
+pub(super) fn unread_stranger(
+    context: &Context,
+    history: &mut History,
+    problems: &[Problem],
+) -> Option<NodeId> {
+    let damaged = problems
+        .iter()
+        .filter(|one| one.kind == ProblemKind::Corrupt)
+        .filter_map(|one| Place::parse(&one.key))
+        .filter(|(place, _)| place.kind == ObjectKind::Manifest)
+        .map(|(place, _)| place.node)
+        .collect::<BTreeSet<_>>();
+    if damaged.is_empty() {
+        return None;
+    }
+    // Without it there is the hint that fits every damaged object.
+    let overview = overview(context, history).ok()?;
+    let is_known = |node: &NodeId| overview.devices.iter().any(|known| known.node == *node);
+    let mut strangers = damaged.into_iter().filter(|node| !is_known(node));
+    strangers.find(|node| !is_removed(&overview, *node))
+}
+
+/// What to do about such a device, in place of the hint that fits every damaged object.
+pub(super) fn told_of_stranger(failure: Failure, stranger: Option<NodeId>) -> Failure {
+    let Some(node) = stranger.filter(|_| failure.kind_name() == Some("corrupt")) else {
+        return failure;
+    };
+    failure.hint(format!(
+        "No manifest of device {node} can be read, and this machine never read one. Run `hx sync repair --manifest` on that device. If it is \
+         lost: `hx sync devices remove {node} --give-up-unreadable` here publishes what its segments still show, and gives up the rest."
+    ))
+}
+
 /// Finds a device by its name or how its id begins; one that was removed only if no other fits. Of those that this device removed, only
 /// the id is known.
 fn find(overview: &Overview, device: &str) -> Result<NodeId, Failure> {
@@ -198,10 +268,7 @@ fn find(overview: &Overview, device: &str) -> Result<NodeId, Failure> {
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(
-            Failure::usage(format!("no other device is called `{device}`"))
-                .hint("`hx sync devices` lists them. One that this machine removed already is known by its id alone."),
-        ),
+        (None, _) => Err(nobody(device)),
         (Some(_), Some(_)) => Err(
             Failure::usage(format!("several devices are called `{device}`"))
                 .hint("Give more digits of the id."),

@@ -8,7 +8,7 @@ use console::{Exit, Failure, human};
 use serde::Serialize;
 use vault::{PullMode, PullReport};
 
-use super::cost;
+use super::{cost, devices};
 use crate::cli::Context;
 use crate::history::History;
 use crate::sync::{LastSync, Link, SyncLock, Watcher, problems_failure, remark, worst};
@@ -70,6 +70,10 @@ pub(super) fn work(
         Ok((report, sync, link.kind))
     })?;
     let failure = problems_failure("pull", &report.problems, kind);
+    let failure = failure.map(|failure| {
+        let stranger = devices::unread_stranger(context, &mut history, &report.problems);
+        devices::told_of_stranger(failure, stranger)
+    });
     let shown = Shown {
         report,
         took_ms: sync.took_ms,

@@ -9,7 +9,7 @@ use console::{Exit, Failure, Ui, human};
 use serde::Serialize;
 use vault::{Absorbed, Device, RepairReport};
 
-use super::cost;
+use super::{cost, devices};
 use crate::cli::Context;
 use crate::replica::HistoryReplica;
 use crate::sync::{KeyFile, LastSync, Link, SyncLock, Watcher, problems_failure};
@@ -64,7 +64,11 @@ pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
         && !report.push.published
         && absorbed.objects == 0;
     let is_sound = report.problems.is_empty() && absorbed.problems.is_empty();
-    let failure = problems_failure("repair", &report.problems, kind).filter(|_| is_idle);
+    // Of this one nothing is mended as long as its manifest is there, whatever was published again.
+    let stranger = devices::unread_stranger(context, &mut history, &report.problems);
+    let failure = problems_failure("repair", &report.problems, kind)
+        .filter(|_| is_idle || stranger.is_some())
+        .map(|failure| devices::told_of_stranger(failure, stranger));
     let ended = move || match failure {
         Some(failure) => Err(failure),
         None if is_idle && !is_sound => Ok(Exit::Partial),
@@ -82,7 +86,11 @@ pub fn run(args: &RepairArgs, context: &Context) -> Result<Exit, Failure> {
             .ui
             .out(format!("Nothing to repair ({}).", cost(sync.usage)));
     } else {
-        let did = if is_idle { "Not repaired" } else { "Repaired" };
+        let did = match (is_idle, stranger) {
+            (true, _) => "Not repaired",
+            (false, Some(_)) => "Not all repaired",
+            (false, None) => "Repaired",
+        };
         show(context, &report, &sync, did);
     }
     ended()

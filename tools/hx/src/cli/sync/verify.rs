@@ -11,8 +11,8 @@ use serde::Serialize;
 use store::{ErrorKind, StoreError};
 use vault::{NodeId, Overview, Place, Problem, ProblemKind, VerifyMode, VerifyReport};
 
-use super::cost;
 use super::devices::is_removed;
+use super::{cost, devices};
 use crate::cli::Context;
 use crate::history::{History, HistoryError, HistoryErrorKind};
 use crate::sync::{LastSync, Link, SyncLock, Watcher, history_failure, problems_failure, remark};
@@ -81,7 +81,10 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<Exit, Failure> {
         {
             Err(failure.with_exit(Exit::Corrupt))
         }
-        Some(failure) => Err(failure),
+        Some(failure) => {
+            let stranger = devices::unread_stranger(context, &mut history, &report.problems);
+            Err(devices::told_of_stranger(failure, stranger))
+        }
         None => Ok(Exit::Ok),
     }
 }
