@@ -6,11 +6,15 @@
 //! What it deliberately does not do: show words that do not open the vault.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use console::Failure;
 use vault::{Keyring, Secret, VaultFile, VaultId};
 
 use crate::settings::Paths;
+
+/// A write whose answer was lost arrives within a day, or not at all.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Where words that were not shown yet lie.
 #[derive(Clone, Debug)]
@@ -58,7 +62,7 @@ impl Words {
     }
 
     /// Those that are still to be shown, if they open the vault. Others are no use to anybody, and go; unless a rotation of this device
-    /// may still come to hold, which they are for then.
+    /// was begun within the last day: it may still come to hold, and they are for that.
     pub fn owed(&self, file: &VaultFile, keys: &Keyring) -> Option<String> {
         let kept = std::fs::read_to_string(&self.path).ok()?;
         let mut lines = kept.lines().rev().filter(|line| !line.is_empty());
@@ -66,10 +70,28 @@ impl Words {
         if let Some(phrase) = lines.find(opens) {
             return Some(phrase.to_owned());
         }
-        if !keys.is_awaiting() {
+        if !keys.is_awaiting() || self.are_stale() {
             self.forget();
         }
         None
+    }
+
+    /// Forgets these alone: the change that they were made for did not take place.
+    pub fn take_back(&self, phrase: &str) {
+        let kept = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let others = kept.lines().filter(|line| *line != phrase);
+        let text: String = others.fold(String::new(), |text, line| text + line + "\n");
+        if text.is_empty() {
+            return self.forget();
+        }
+        // What is left opens nothing, and the next init finds that out.
+        let _ = store::file::atomic_write_private(&self.path, text.as_bytes());
+    }
+
+    /// Whether they lie here for so long that what they were made for cannot be under way to the store any more.
+    fn are_stale(&self) -> bool {
+        let file = std::fs::metadata(&self.path).and_then(|file| file.modified());
+        file.is_ok_and(|kept| kept.elapsed().is_ok_and(|age| age > UNDER_WAY_MAX))
     }
 
     /// Forgets them: they were shown, or open nothing.

@@ -3,7 +3,7 @@
 use testkit::proxy::http::Message;
 use testkit::{Action, Rule};
 
-use crate::world::{BUCKET, World};
+use crate::world::{BUCKET, NEW_PASSPHRASE, World, files_below};
 
 fn denied() -> Rule {
     Rule::s3_error(403, "AccessDenied", "Access Denied")
@@ -146,4 +146,33 @@ fn a_folder_has_permissions_of_its_own() {
         !run.out.contains("s3:") && run.out.contains("write files"),
         "{run}"
     );
+}
+
+#[test]
+fn a_rotation_that_was_refused_leaves_no_words_to_show() {
+    let world = World::on_s3();
+    let laptop = world.laptop();
+    let rotate = || {
+        let call = laptop.hx("sync key rotate --yes");
+        call.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE)
+    };
+    let keys = || {
+        let files = files_below(&laptop.data().join("keys"));
+        let texts = files
+            .iter()
+            .map(|path| std::fs::read(path).expect("a file"));
+        let texts: Vec<Vec<u8>> = texts.collect();
+        (files, texts)
+    };
+    let before = keys();
+    world
+        .proxy()
+        .add(denied().method("PUT").target("vault.json"));
+    rotate().run().fails(13).because("the old one still holds");
+    world.proxy().clear();
+    assert_eq!(keys(), before, "neither words nor a key are left of it");
+    let run = laptop.hx("sync").run().ok();
+    assert!(!run.err.contains("recovery words"), "{run}");
+    // It can be done later all the same.
+    rotate().run().ok().says("New recovery phrase");
 }

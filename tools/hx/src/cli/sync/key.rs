@@ -144,7 +144,7 @@ fn rotate(
         .begin_rotation(&file, &secrets, KdfCost::RECOMMENDED)
         .map_err(|error| failure_of(&error))?;
     words.keep(&phrase)?;
-    let rotated = hold(context, &vault, &rotation)?;
+    let rotated = hold(context, &vault, &rotation, (&words, &phrase))?;
     // Only after the description: a mark without it would lock everybody out. And before the key file: until that says that the rotation
     // is over, each command of this device leaves the mark if it is not there.
     let marked = context.block_on(async {
@@ -179,7 +179,12 @@ fn tell(ui: &Ui, words: &Words, (vault, phrase): (&Vault, &str)) -> Result<Exit,
 }
 
 /// Makes the rotation hold in the store. Nothing is sealed with the new key, and nothing is shown, before it does.
-fn hold(context: &Context, vault: &Vault, rotation: &Rotation) -> Result<Vault, Failure> {
+fn hold(
+    context: &Context,
+    vault: &Vault,
+    rotation: &Rotation,
+    (words, phrase): (&Words, &str),
+) -> Result<Vault, Failure> {
     // The new key is kept here before the store knows it, beside the old one: the other order could lock this device out of its own vault.
     let key_file = KeyFile::of(&context.paths, vault.keys().vault());
     key_file.write(&rotation.awaiting)?;
@@ -195,22 +200,31 @@ fn hold(context: &Context, vault: &Vault, rotation: &Rotation) -> Result<Vault, 
             .map_err(|error| failure_of(&error))
     });
     if let Err(failure) = held {
-        return Err(unrotated(context, vault, failure));
+        // What was refused is not on its way, so it can never come to hold. Otherwise the key and its words are kept.
+        let is_refused = matches!(failure.exit(), Exit::Denied | Exit::DiskFull);
+        let (failure, old_holds) = unrotated(context, vault, failure);
+        if is_refused && old_holds {
+            words.take_back(phrase);
+            // Nothing was sealed with the new key. If it stays, that costs a request now and then.
+            let _ = key_file.write(vault.keys());
+        }
+        return Err(failure);
     }
     Ok(rotated)
 }
 
-/// The write failed or its answer was lost: the store decides which key holds.
-fn unrotated(context: &Context, vault: &Vault, failure: Failure) -> Failure {
+/// The write failed or its answer was lost: the store decides which key holds. Returns whether that is the old one.
+fn unrotated(context: &Context, vault: &Vault, failure: Failure) -> (Failure, bool) {
     let old_holds = context
         .block_on(async { vault.check_file().await.map_err(|error| failure_of(&error)) })
         .is_ok();
-    match old_holds {
+    let failure = match old_holds {
         true => failure.context("the key was not rotated; the old one still holds"),
         false if failure.kind_name() == Some("overtaken") => failure,
         false => failure
             .context("it is not certain that the key was rotated; this device keeps both keys"),
-    }
+    };
+    (failure, old_holds)
 }
 
 fn add(
