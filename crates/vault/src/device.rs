@@ -304,6 +304,13 @@ pub(crate) async fn fetch(
             // A forged header could claim any epoch: only the vault file, which authenticates, says whether the key was rotated.
             match vault.check_file().await {
                 Err(VaultError::Rotated { epoch }) => Err(VaultError::Rotated { epoch }),
+                // A program that syncs a folder brings its files in any order.
+                _ if vault.store().is_folder() => problem(
+                    ProblemKind::LateKey,
+                    format!(
+                        "vault.json is still under way: it lacks the key of epoch {epoch}, which this object is sealed with"
+                    ),
+                ),
                 _ => problem(
                     ProblemKind::Corrupt,
                     format!("it claims the key of epoch {epoch}, which this vault never had"),

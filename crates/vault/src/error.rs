@@ -53,6 +53,12 @@ pub enum VaultError {
         /// The newest that this device has a key of.
         newest: u32,
     },
+    /// A synced folder shows that the key was rotated, and its `vault.json` does not have that key yet.
+    #[error("vault.json is still under way: it lacks the key of epoch {lacks}")]
+    LateVaultFile {
+        /// The epoch of the key that it lacks.
+        lacks: u32,
+    },
     /// Another device rotated the key while this one did.
     #[error(
         "another device rotated the key at the same moment, and its key holds: the passphrase and the words that were made here open nothing"
@@ -171,6 +177,8 @@ pub enum ProblemKind {
     Archived,
     /// It needs a key that this device does not have.
     NoKey,
+    /// It is whole, and under a key that `vault.json`, in a folder that another program syncs, does not have yet.
+    LateKey,
     /// It was written by a newer version.
     NewerFormat,
     /// The store shows an older state of a device than was seen before.
@@ -220,6 +228,9 @@ impl ProblemKind {
                 "restore the object from the archive tier and exclude this prefix from the bucket's lifecycle rule"
             }
             Self::NoKey => "run `sync init` again with the new passphrase to fetch the rotated key",
+            Self::LateKey => {
+                "wait for the sync tool, then run it again; if it stays, `sync init` on a device that has the newer key puts the newer vault.json back (if no device ever rotated the key, somebody forged this object, and it can be removed)"
+            }
             Self::NewerFormat => "update Syncline on this device",
             Self::Regression | Self::Conflict => {
                 "`sync pull --force` accepts what the store shows, keeps everything local, and publishes the rest on the next push"

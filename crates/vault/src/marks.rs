@@ -97,12 +97,19 @@ impl Vault {
         epoch == 1 || keys.any(|key| epoch_of(key) == Some(epoch))
     }
 
-    /// `vault.json` is asked first: a mark that it does not back would lock everybody out.
+    /// `vault.json` is asked first: a mark that it does not back would lock everybody out. Where it has another key than this device seals
+    /// with, that is said: who joins by it could not read what was sealed.
     pub(crate) async fn announce_unless_old(&self) -> Result<(), VaultError> {
         match self.check_file().await {
             Ok(_) => self.mark_epoch().await,
-            Err(error @ VaultError::Store { .. }) => Err(error),
-            // What is wrong with the file is for those to say who need it.
+            Err(
+                error @ (VaultError::Store { .. }
+                | VaultError::OldVaultFile { .. }
+                | VaultError::OtherKey { .. }
+                | VaultError::OtherVault { .. }
+                | VaultError::Rotated { .. }),
+            ) => Err(error),
+            // What else is wrong with the file is for those to say who need it.
             Err(_) => Ok(()),
         }
     }
@@ -110,7 +117,8 @@ impl Vault {
     /// Whether the keys are as new as the marks in the store prove: an old `vault.json` that was put back must not let anybody in.
     ///
     /// # Errors
-    /// [`VaultError::Rotated`], [`VaultError::OldVaultFile`] if `vault.json` is older than the vault, or the store's.
+    /// [`VaultError::Rotated`], [`VaultError::OldVaultFile`] if `vault.json` is older than the vault (in a synced folder
+    /// [`VaultError::LateVaultFile`]), or the store's.
     pub async fn check_epoch(&self) -> Result<(), VaultError> {
         let keys = self.manifests().await?;
         self.heed_epoch(keys.iter().map(String::as_str))
@@ -131,9 +139,13 @@ impl Vault {
         let mut passed_over = vec![];
         for (key, epoch) in marks {
             if self.is_backed(key, epoch).await? {
-                return Err(VaultError::OldVaultFile {
-                    epoch: self.keys().epoch(),
-                    newest: epoch,
+                return Err(match self.store().is_folder() {
+                    // A program that syncs a folder may bring the mark first.
+                    true => VaultError::LateVaultFile { lacks: epoch },
+                    false => VaultError::OldVaultFile {
+                        epoch: self.keys().epoch(),
+                        newest: epoch,
+                    },
                 });
             }
             passed_over.push(key.to_owned());

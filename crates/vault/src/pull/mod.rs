@@ -165,9 +165,10 @@ impl<R: Replica> Device<'_, R> {
                 known.get(&node).is_some_and(|state| state.is_removed(refs))
             })
         };
-        report
-            .problems
-            .retain(|problem| problem.kind != ProblemKind::Corrupt || !is_gone(problem));
+        report.problems.retain(|problem| {
+            let is_unread = matches!(problem.kind, ProblemKind::Corrupt | ProblemKind::LateKey);
+            !is_unread || !is_gone(problem)
+        });
         own = self.heed_regressions(own, &listing, &before, &known, mode, report)?;
         let read = work.iter().map(|(by, (_, manifest))| (*by, manifest));
         let withheld = self.heed_withheld(&mut own, &listing, &known, read, mode)?;

@@ -247,6 +247,9 @@ pub fn failure_of(error: &VaultError) -> Failure {
         VaultError::OldVaultFile { .. } => Failure::from_error(Exit::Corrupt, error)
             .kind("corrupt")
             .hint("Run `hx sync init --store URL` on a device that has the newer key: it puts the newer vault.json back as it last saw it. Where that is not to be had, the newest version of vault.json that the bucket or a backup keeps."),
+        VaultError::LateVaultFile { .. } => Failure::from_error(Exit::Partial, error)
+            .kind("late")
+            .hint("Wait for the sync tool, then run it again. If it stays, an old vault.json was put back: `hx sync init --store URL` on a device that has the newer key puts the newer one back as it last saw it."),
         VaultError::Overtaken => Failure::from_error(Exit::WrongKey, error)
             .kind("overtaken")
             .hint("Run `hx sync init --store URL` with the passphrase that was given on the other device; then, if this device's is wanted too, `hx sync key add-passphrase`."),
@@ -367,7 +370,7 @@ fn exit_of(problem: ProblemKind, kind: StoreKind) -> Exit {
         ProblemKind::Missing | ProblemKind::Withheld if kind == StoreKind::Folder => Exit::Partial,
         ProblemKind::Conflict | ProblemKind::Regression | ProblemKind::Withheld => Exit::Conflict,
         ProblemKind::NoKey => Exit::WrongKey,
-        ProblemKind::Unnamed => Exit::Partial,
+        ProblemKind::Unnamed | ProblemKind::LateKey => Exit::Partial,
         ProblemKind::OtherVault => Exit::Conflict,
         _ => exit::of_store(store::ErrorKind::Corrupt),
     }
@@ -391,6 +394,7 @@ fn kind_word(kind: ProblemKind) -> &'static str {
         ProblemKind::NoKey => "rotated",
         ProblemKind::Unnamed => "unnamed",
         ProblemKind::NewerFormat => "newer-format",
+        ProblemKind::LateKey => "late",
         _ => "corrupt",
     }
 }
@@ -415,7 +419,7 @@ fn severity(kind: ProblemKind) -> u8 {
         ProblemKind::Conflict | ProblemKind::Regression => 5,
         ProblemKind::Corrupt | ProblemKind::OtherVault | ProblemKind::NewerFormat => 4,
         ProblemKind::Archived => 3,
-        ProblemKind::Missing | ProblemKind::Withheld => 2,
+        ProblemKind::Missing | ProblemKind::Withheld | ProblemKind::LateKey => 2,
         _ => 1,
     }
 }
