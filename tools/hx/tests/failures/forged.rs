@@ -92,6 +92,25 @@ fn a_description_that_a_sync_tool_brings_last_is_waited_for() {
 }
 
 #[test]
+fn a_key_that_only_a_lost_device_had_is_given_up_by_removing_its_mark() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    let rotate = laptop.hx("sync key rotate --yes");
+    let rotate = rotate.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE);
+    rotate.run().ok();
+    fs::remove_file(world.vault().join("vault.json")).expect("removed");
+    let mark = "manifests/epoch-00000002";
+    let run = desktop.init(FOLDER).run().fails(12);
+    run.because("cannot put it back")
+        .hints(&format!("remove {mark} from the store"));
+    fs::remove_file(world.vault().join(mark)).expect("removed");
+    desktop.init(FOLDER).run().ok().shows("Restored");
+    desktop.types("typed later");
+    desktop.hx("sync").run().ok();
+    desktop.hx("sync verify").run().ok().shows("Sound");
+}
+
+#[test]
 fn nothing_is_pushed_under_a_key_that_the_description_just_read_does_not_have() {
     let world = World::on_s3();
     let laptop = world.laptop();

@@ -373,13 +373,13 @@ async fn put_back(
 ) -> Result<(How, Option<String>), Failure> {
     let keys = vault.keys();
     let newer = vault.newer_epoch().await;
-    if newer.map_err(|error| failure_of(&error))?.is_some() {
+    if let Some(epoch) = newer.map_err(|error| failure_of(&error))? {
         return Err(Failure::new(
             Exit::WrongKey,
             "vault.json is gone, and the key was rotated since this device read it last: it cannot put it back",
         )
         .kind("rotated")
-        .hint("Run `hx sync init` with this URL on the device where the key was rotated, or on one that synced with the new key; then here, with the new passphrase."));
+        .hint(format!("Run `hx sync init` with this URL on the device where the key was rotated, or on one that synced with the new key; then here, with the new passphrase. If no such device is left, nobody has the new key, and nobody will read what was pushed under it: then remove manifests/epoch-{epoch:08x} from the store, and `hx sync init` here puts vault.json back as this device last saw it.")));
     }
     let copy = Description::of(&context.paths, keys.vault()).read(keys);
     let (file, how, phrase) = match copy {
