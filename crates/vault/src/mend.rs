@@ -5,13 +5,13 @@
 //! that is given up.
 //! What it deliberately does not do: write to the store. The next push does, and until it has, nothing of a leaving line is touched.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::device::{Device, Step};
 use crate::error::{Problem, ProblemKind, VaultError};
 use crate::ids::{NodeId, ObjectHash, RecordId};
 use crate::maintain::{Removal, RepairReport};
-use crate::manifest::{ManifestRef, SegmentEntry, Takeover};
+use crate::manifest::{ManifestRef, SegmentEntry, Takeover, forks, join_takeovers};
 use crate::push::check_line;
 use crate::replica::{Change, Replica, Source};
 use crate::seal::Place;
@@ -28,8 +28,26 @@ struct Shown {
     in_leaving: HashSet<RecordId>,
     /// Segments of those that leave that were applied here before: this device publishes their records, whether they can be read or not.
     applied: HashSet<ObjectHash>,
+    /// Those that leave of which everything was applied here, up to the newest manifest that was seen.
+    whole: BTreeMap<NodeId, Seen>,
     /// Whether a live segment of this device's own holds what was forgotten.
     is_stained: bool,
+}
+
+/// A line of which everything was applied here before.
+struct Seen {
+    state: NodeState,
+    /// What it had taken over.
+    removed: BTreeMap<NodeId, Takeover>,
+}
+
+impl Seen {
+    /// Whether the store shows nothing of it beyond what was read, so that it is known whether a manifest can be read now or not.
+    fn is_all(&self, refs: &[ManifestRef]) -> bool {
+        let newest = self.state.newest;
+        let is_read = |fork: &ManifestRef| *fork == newest || self.state.forks.contains(&fork.hash);
+        refs.last() == Some(&newest) && forks(refs).iter().all(is_read)
+    }
 }
 
 /// What becomes of this device's own line.
@@ -69,13 +87,10 @@ impl<R: Replica> Device<'_, R> {
         );
         let mut report = RepairReport::default();
         let mut shown = self.take_in(&own, &survey, &removals, &mut report).await?;
-        for removal in &removals {
-            let key = self.state_keys.node(removal.node);
-            let known: Option<NodeState> = state::load(self.replica, &key)?;
-            shown
-                .applied
-                .extend(known.into_iter().flat_map(|known| known.applied));
-        }
+        shown.note_seen(
+            &removals,
+            &state::load_nodes(self.replica, &self.state_keys)?,
+        );
         report.problems.extend(
             seen.problems
                 .into_iter()
@@ -243,6 +258,24 @@ fn damaged(own: &OwnState, report: &RepairReport) -> Vec<String> {
 }
 
 impl Shown {
+    /// Takes note of what was applied here before of those that leave.
+    fn note_seen(&mut self, removals: &[Removal], known: &BTreeMap<NodeId, NodeState>) {
+        for Removal { node, .. } in removals {
+            let Some(state) = known.get(node) else {
+                continue;
+            };
+            self.applied.extend(&state.applied);
+            if state.complete && state.removed_by.is_none() {
+                let theirs = known.iter().filter(|(_, of)| of.removed_by == Some(*node));
+                let removed = theirs
+                    .filter_map(|(heir, of)| Some((*heir, of.taken_over()?)))
+                    .collect();
+                let state = state.clone();
+                self.whole.insert(*node, Seen { state, removed });
+            }
+        }
+    }
+
     fn note(
         &mut self,
         key: &str,
@@ -278,18 +311,27 @@ impl Shown {
         };
         let refs = |node: &NodeId| survey.manifests.get(node).map_or(&[][..], Vec::as_slice);
         let line = survey.lines.get(&node);
+        let seen = self
+            .whole
+            .get(&node)
+            .filter(|seen| seen.is_all(refs(&node)));
         let (Some(mut takeover), true) = (
             Takeover::of(refs(&node)),
-            line.is_some() || removal.gives_up_unreadable,
+            line.is_some() || seen.is_some() || removal.gives_up_unreadable,
         ) else {
             return Err(refused("no manifest of this device can be read"));
         };
-        let is_read = line.is_some_and(|line| self.has_all_of(survey, node, line));
+        let is_read =
+            seen.is_some() || line.is_some_and(|line| self.has_all_of(survey, node, line));
         if !is_read && !removal.gives_up_unreadable {
             return Err(refused("not everything of this device can be read now"));
         }
         takeover.is_partial = !is_read;
-        let removed = line.map(|line| line.removed.clone()).unwrap_or_default();
+        let mut removed = line.map(|line| line.removed.clone()).unwrap_or_default();
+        join_takeovers(
+            &mut removed,
+            seen.map(|seen| seen.removed.clone()).unwrap_or_default(),
+        );
         let heirs: Vec<NodeId> = removed.keys().copied().chain([node]).collect();
         let is_theirs =
             |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
@@ -306,10 +348,14 @@ impl Shown {
             .filter(|entry| self.applied.contains(&entry.hash))
             .map(|entry| entry.key(node))
             .collect();
+        let is_seen =
+            |hash: &ObjectHash| seen.is_some_and(|seen| seen.state.applied.contains(hash));
         let goes = |key: &&String| {
-            let is_its = Place::parse(key).is_some_and(|(place, _)| place.node == node);
+            let its = Place::parse(key).filter(|(place, _)| place.node == node);
+            let is_its = its.is_some();
             self.readable.contains(*key)
                 || applied.contains(*key)
+                || its.is_some_and(|(_, hash)| is_seen(&hash))
                 || (is_its && removal.gives_up_unreadable)
         };
         let present = survey.present.keys().filter(is_theirs);
@@ -326,6 +372,10 @@ impl Shown {
                 .iter()
                 .filter(is_held)
                 .map(|entry| entry.hash)
+                .chain(
+                    seen.into_iter()
+                        .flat_map(|seen| seen.state.applied.iter().copied()),
+                )
                 .collect(),
             removed,
         })

@@ -479,7 +479,8 @@ impl NodeState {
         is_new
     }
 
-    fn taken_over(&self) -> Option<Takeover> {
+    /// How far somebody took it over.
+    pub(crate) fn taken_over(&self) -> Option<Takeover> {
         self.removed_by.map(|_| Takeover {
             at: self.newest,
             twins: self.twins.clone(),

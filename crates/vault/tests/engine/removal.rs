@@ -2,7 +2,7 @@
 
 use vault::{ProblemKind, PushMode, ResetMode};
 
-use crate::desk::{Desk, GRACE_MS, perfect_store, wait};
+use crate::desk::{Desk, GRACE_MS, line, newcomer, perfect_store, wait};
 
 #[test]
 fn a_lost_devices_records_and_forgetting_are_taken_over() {
@@ -106,6 +106,38 @@ fn nothing_is_removed_while_something_cannot_be_read() {
     let mut newcomer = Desk::at(3, &store);
     wait(newcomer.pull()).expect("a perfect store");
     assert_eq!(newcomer.kept(), (0..10).collect());
+}
+
+#[test]
+fn who_applied_all_of_a_line_takes_it_over_though_no_manifest_of_it_can_be_read_now() {
+    let store = perfect_store();
+    let (mut lost, mut heir) = (Desk::at(1, &store), Desk::at(2, &store));
+    lost.add(0..10);
+    wait(lost.push()).expect("a perfect store");
+    wait(heir.pull()).expect("a perfect store");
+    let mut behind = heir.clone();
+    lost.add(10..15);
+    wait(lost.push()).expect("a perfect store");
+    wait(heir.pull()).expect("a perfect store");
+    let node = lost.own().node;
+    for key in line(&store, "manifests", node) {
+        store.put_raw(&key, b"cut".to_vec());
+    }
+    for key in line(&store, "objects/segments", node) {
+        store.put_raw(&key, b"cut".to_vec());
+    }
+    let report = wait(behind.remove(node)).expect("a perfect store");
+    assert!(!report.removed, "it did not see the end: {report:?}");
+    let report = wait(heir.remove(node)).expect("a perfect store");
+    assert!(report.removed, "{report:?}");
+    assert_eq!(report.given_up, 0);
+    let (kept, problems) = newcomer(&store);
+    assert_eq!(kept, (0..15).collect());
+    assert!(problems.is_empty(), "{problems:?}");
+    heir.week_passes();
+    assert!(line(&store, "manifests", node).is_empty());
+    assert!(line(&store, "objects/segments", node).is_empty());
+    assert_eq!(newcomer(&store).0, (0..15).collect());
 }
 
 #[test]
