@@ -2,6 +2,8 @@
 //!
 //! What must hold: reading it changes nothing and sends nothing. What it deliberately does not do: judge.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Problem, VaultError};
@@ -60,6 +62,9 @@ pub struct Overview {
     /// Devices that this one took over; what is left of their objects goes after the grace period.
     #[serde(default)]
     pub removed: Vec<NodeId>,
+    /// Devices that this one is taking over: its next push publishes that.
+    #[serde(default)]
+    pub leaving: Vec<NodeId>,
     /// What the last pull or verification could not read.
     pub problems: Vec<Problem>,
 }
@@ -77,8 +82,8 @@ impl Overview {
         let keys = StateKeys::new(vault);
         let own: Option<OwnState> = state::load(replica, &keys.own())?;
         let progress: Option<state::PushProgress> = state::load(replica, &keys.progress())?;
-        let interrupted =
-            progress.is_some() || state::load::<_, Intent>(replica, &keys.intent())?.is_some();
+        let intent: Option<Intent> = state::load(replica, &keys.intent())?;
+        let interrupted = progress.is_some() || intent.is_some();
         let (pending, again) = match &own {
             Some(own) => unpublished(replica, own, progress.as_ref())?,
             None => (count_own(replica, 0)?, 0),
@@ -112,6 +117,7 @@ impl Overview {
             garbage: own.as_ref().map_or(0, |own| own.garbage.len() as u64),
             interrupted,
             devices,
+            leaving: leaving(own.as_ref(), intent.as_ref()),
             removed: own.map_or_else(Vec::new, |own| own.removed.into_keys().collect()),
             problems: state::load(replica, &keys.quarantine())?.unwrap_or_default(),
         })
@@ -129,6 +135,17 @@ fn unpublished<R: Replica>(
     let reached = progress.map_or(0, |progress| progress.reached.min(in_vault));
     let all = count_own(replica, own.published.max(reached))?;
     Ok((pending, all.saturating_sub(pending)))
+}
+
+/// The devices whose takeover was begun here and is not published yet, or is not known to be.
+fn leaving(own: Option<&OwnState>, intent: Option<&Intent>) -> Vec<NodeId> {
+    let Some(own) = own else {
+        return vec![];
+    };
+    let intended = intent.iter().flat_map(|intent| intent.then.removed.keys());
+    let begun = intended.filter(|node| !own.removed.contains_key(node));
+    let all: BTreeSet<NodeId> = own.leaving.keys().chain(begun).copied().collect();
+    all.into_iter().collect()
 }
 
 fn count_own<R: Replica>(replica: &R, after: u64) -> Result<u64, VaultError> {

@@ -207,6 +207,14 @@ fn a_lost_device() {
             .because("was removed already")
             .hints("Nothing was changed");
     }
+    // Who took it over may be lost as well.
+    let taker = laptop.hx("sync devices --json").run().ok().json();
+    let taker = taker[0]["node"].as_str().expect("an id")[..8].to_owned();
+    let again = tablet.hx("sync devices remove desktop --yes").run();
+    again
+        .fails(1)
+        .says(&format!("by device {taker}, laptop,"))
+        .hints(&format!("`hx sync devices remove {taker}`"));
     let left = laptop.hx("sync devices").run().ok();
     assert!(!left.out.contains("desktop"), "{left}");
     // What it had is published by the one that took it over.
@@ -301,4 +309,35 @@ fn who_did_not_read_a_damaged_object_gives_it_up_only_if_told_to() {
         .says("1 record");
     tablet.hx("sync pull").run().ok();
     tablet.hx("sync verify").run().ok().shows("Sound");
+}
+
+#[test]
+fn a_removal_that_was_cut_off_is_known() {
+    let world = World::on_s3();
+    let laptop = world.laptop();
+    let remove = || laptop.hx("sync devices remove desktop --yes");
+    let devices = laptop.hx("sync devices --json").run().ok().json();
+    let lost = devices
+        .as_array()
+        .and_then(|all| all.iter().find(|device| device["this"] == false))
+        .and_then(|device| device["node"].as_str())
+        .expect("another device")
+        .to_owned();
+    let refusal = testkit::Rule::s3_error(403, "AccessDenied", "Access Denied");
+    world.proxy().add(refusal.method("PUT"));
+    remove().run().fails(13);
+    world.proxy().clear();
+    let by_id = || {
+        laptop
+            .hx("sync devices remove --yes")
+            .arg(&lost[..8])
+            .run()
+            .fails(1)
+    };
+    by_id()
+        .because("is being removed already")
+        .hints("Run `hx sync`");
+    laptop.hx("sync").run().ok();
+    by_id().because("was removed already");
+    assert!(laptop.has("docker run --rm alpine"));
 }

@@ -122,12 +122,7 @@ fn remove(
         },
     };
     if is_removed(&overview, node) {
-        return Err(Failure::new(
-            Exit::Failed,
-            format!("device {} was removed already", &node.to_string()[..8]),
-        )
-        .kind("already-removed")
-        .hint("Its records are published by the device that took it over; what is left of its objects goes with that device's first sync after a week. Nothing was changed."));
+        return Err(removed_already(&overview, node));
     }
     let also = match gives_up {
         true => " What cannot be read of it, and was not read here before, is given up.",
@@ -157,6 +152,42 @@ fn remove(
         "If the device is in other hands, run `hx sync key rotate` too: it still knows the key.",
     );
     Ok(Exit::Ok)
+}
+
+/// What is said of a device that somebody took over, or that this one is taking over.
+fn removed_already(overview: &Overview, node: NodeId) -> Failure {
+    let short = |node: NodeId| node.to_string()[..8].to_owned();
+    let mut devices = overview.devices.iter();
+    let by = devices
+        .find(|known| known.node == node)
+        .and_then(|known| known.removed_by);
+    let is_own = |by: &NodeId| {
+        overview
+            .devices
+            .iter()
+            .any(|known| known.this && known.node == *by)
+    };
+    let failure = |what: &str| {
+        Failure::new(Exit::Failed, format!("device {} {what}", short(node))).kind("already-removed")
+    };
+    if overview.leaving.contains(&node) {
+        return failure("is being removed already: that was cut off")
+            .hint("Run `hx sync`: it goes on where it stopped.");
+    }
+    let hint = match by.filter(|by| !is_own(by)) {
+        None => "Its records are published by this machine; what is left of its objects goes with this machine's first sync after a week.".to_owned(),
+        Some(by) => {
+            let mut devices = overview.devices.iter();
+            let taker = devices.find(|known| known.node == by);
+            let name = taker.map(|taker| format!(", {},", taker.name)).unwrap_or_default();
+            format!(
+                "Its records are published by device {}{name} which took it over; what is left of its objects goes with that one's first sync after a week. If that one is lost too: `hx sync devices remove {}`.",
+                short(by),
+                short(by)
+            )
+        }
+    };
+    failure("was removed already").hint(format!("{hint} Nothing was changed."))
 }
 
 /// Takes it over; or finds that neither this machine (`is_known`) nor the store knows of it, and does nothing.
@@ -203,6 +234,7 @@ fn refused(device: &str) -> Failure {
 pub(super) fn is_removed(overview: &Overview, node: NodeId) -> bool {
     let mut devices = overview.devices.iter();
     overview.removed.contains(&node)
+        || overview.leaving.contains(&node)
         || devices.any(|device| device.node == node && device.removed_by.is_some())
 }
 
@@ -261,7 +293,8 @@ fn find(overview: &Overview, device: &str) -> Result<NodeId, Failure> {
     let others = overview.devices.iter().filter(|known| !known.this);
     let known = others.filter(|known| fits(&known.node, &known.name));
     let mut found: BTreeSet<NodeId> = known.map(|known| known.node).collect();
-    found.extend(overview.removed.iter().filter(|node| fits(node, "")));
+    let gone = overview.removed.iter().chain(&overview.leaving);
+    found.extend(gone.filter(|node| fits(node, "")));
     if found.iter().any(|node| !is_removed(overview, *node)) {
         found.retain(|node| !is_removed(overview, *node));
     }
