@@ -112,7 +112,7 @@ pub(crate) async fn store_all(
         formula: formula_of(missing, &exception.item),
         what: format!("{}: {}", exception.key, exception.message),
         remedy:
-            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME"
+            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
                 .to_owned(),
     });
     Ok(Fetched {
