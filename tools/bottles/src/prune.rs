@@ -104,6 +104,8 @@ async fn prune_announced(
     let stale = log.prunes.iter().filter(|note| !note.is_alive(now));
     let mut stale: Vec<String> = stale.flat_map(|note| note.keys.clone()).collect();
     stale.extend(log.rollbacks.iter().map(|note| note.key.clone()));
+    let clocks = log.clocks.iter().filter(|(_, written)| *written <= edge);
+    stale.extend(clocks.map(|(key, _)| key.clone()));
     store.delete(&stale).await?;
     let is_settled = settle(store).await?;
     // What was found to be right is right for what is current now, or for what came after.
