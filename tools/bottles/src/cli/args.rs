@@ -312,7 +312,7 @@ pub struct BundleImportArgs {
     /// A public key whose bundles are taken; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     pub trust: Vec<PathBuf>,
-    /// Take in a generation that this side has had and gone back from with `rollback`
+    /// Take in a generation that this side has had and gone back from with `rollback`; of the one that is current, read every bottle and replace what is damaged
     #[arg(long)]
     pub again: bool,
     /// Take in what another mirror made than the one that this side was carried from until now
