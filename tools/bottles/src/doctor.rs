@@ -86,6 +86,8 @@ pub enum Cause {
     Gone,
     /// The formula is not selected.
     NotMirrored,
+    /// The API names it, and the mirror was published without it.
+    PassedOver,
     /// The platform is not selected.
     OtherPlatform,
     /// The client's lists are of an older generation, or of a newer one.
@@ -282,7 +284,7 @@ fn blob(image: &str, sha256: &str, known: &Known<'_>) -> Finding {
     }
     let offered = known.offered.iter().find(|bottle| bottle.sha256 == sha256);
     if let Some(bottle) = offered {
-        return not_taken(&bottle.formula, &bottle.tag, known);
+        return not_taken(bottle, known);
     }
     let formulae = formulae_of(image, known);
     match held_formula(&formulae, known) {
@@ -310,9 +312,15 @@ fn manifest(image: &str, tag: &str, known: &Known<'_>) -> Finding {
         return ruby(known);
     }
     let formulae = formulae_of(image, known);
-    match held_formula(&formulae, known) {
-        Some(held) => other_version(held, tag),
-        None => not_mirrored(&formulae, image),
+    let offered = known.offered.iter().find(|bottle| {
+        names::image(&bottle.formula) == image
+            && names::manifest_tag(&bottle.version, bottle.rebuild) == tag
+            && is_for_clients(bottle, known)
+    });
+    match (held_formula(&formulae, known), offered) {
+        (Some(held), Some(bottle)) if held.formula == bottle.formula => passed_over(bottle, held),
+        (Some(held), _) => other_version(held, tag),
+        (None, _) => not_mirrored(&formulae, image),
     }
 }
 
@@ -340,7 +348,7 @@ fn flat(file: &str, known: &Known<'_>) -> Finding {
         ) == file
     };
     if let Some(bottle) = known.offered.iter().find(same) {
-        return not_taken(&bottle.formula, &bottle.tag, known);
+        return not_taken(bottle, known);
     }
     // A name may have dashes, and so may a version: the longest formula that is known and fits.
     let stem = file.split(".bottle.").next().unwrap_or("");
@@ -433,12 +441,41 @@ fn other_platform(tag: &str) -> Finding {
 }
 
 /// A bottle that the API names and the mirror has not.
-fn not_taken(formula: &str, tag: &str, known: &Known<'_>) -> Finding {
-    let formulae = [formula.to_owned()];
+fn not_taken(bottle: &Bottle, known: &Known<'_>) -> Finding {
+    let formulae = [bottle.formula.clone()];
     match held_formula(&formulae, known) {
-        Some(_) => other_platform(tag),
-        None => not_mirrored(&formulae, formula),
+        Some(held) if is_for_clients(bottle, known) => passed_over(bottle, held),
+        Some(_) => other_platform(&bottle.tag),
+        None => not_mirrored(&formulae, &bottle.formula),
     }
+}
+
+/// Tells whether clients of a platform that is mirrored take a bottle of those that the API names of this version.
+fn is_for_clients(bottle: &Bottle, known: &Known<'_>) -> bool {
+    let same = known.offered.iter().filter(|other| {
+        (&other.formula, &other.version, other.rebuild)
+            == (&bottle.formula, &bottle.version, bottle.rebuild)
+    });
+    let tags: Vec<&str> = same.map(|other| other.tag.as_str()).collect();
+    let platforms = known.current.selection.platforms.iter();
+    let mut platforms = platforms.filter_map(|tag| tag.parse::<Platform>().ok());
+    platforms.any(|platform| platform.choose(tags.iter().copied()) == Some(bottle.tag.as_str()))
+}
+
+fn passed_over(bottle: &Bottle, held: &Held) -> Finding {
+    finding(
+        Cause::PassedOver,
+        format!(
+            "the mirror's API names {formula} {}, and the mirror has only {}: a run was told to publish without the new one (--skip or --publish-incomplete)",
+            names::manifest_tag(&bottle.version, bottle.rebuild),
+            names::manifest_tag(&held.version, held.rebuild),
+            formula = bottle.formula,
+        ),
+        format!(
+            "run `homebrew-sync sync` without --skip {}; if that fails, `homebrew-sync rollback` leads to a generation whose API names what is there",
+            bottle.formula
+        ),
+    )
 }
 
 /// Tells whether an image is of what clients on Linux install besides where their own C library is older than that of the bottles.

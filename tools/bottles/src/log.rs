@@ -216,6 +216,8 @@ pub struct Log {
     pub rollbacks: Vec<RollbackNote>,
     /// Generations that were carried here, each with the name of its mirror.
     pub imports: Vec<(String, GenerationId)>,
+    /// What was written only to learn the time, each with it: a run that was killed may leave one.
+    pub clocks: Vec<(String, SystemTime)>,
     /// The highest numbers of generations that were taken away.
     highest: Vec<u64>,
 }
@@ -330,6 +332,8 @@ impl Log {
             } else if name.starts_with("returning-") {
                 let (key, written) = (entry.key, entry.modified);
                 log.rollbacks.push(RollbackNote { key, written });
+            } else if name.starts_with(notes::CLOCK) {
+                log.clocks.push((entry.key, entry.modified));
             } else if log.take_note(name) {
                 continue;
             } else if let Some((number, id)) = name

@@ -8,8 +8,11 @@ mod api_files;
 mod bottles;
 mod removed;
 mod skipped;
+mod unserved;
 
 pub use removed::{Removed, Why};
+pub use unserved::Unserved;
+pub(crate) use unserved::unserved;
 
 use crate::api::jws::PublicKey;
 use crate::api::{ApiError, Bottle, Catalogue, formulae::Formulae, packages};
@@ -106,6 +109,8 @@ pub struct Plan {
     pub without_bottle: BTreeMap<String, BTreeSet<String>>,
     /// What the mirror has had and the next generation has not, by formula.
     pub removed: Vec<Removed>,
+    /// Bottles that the API names in place of some that the base has.
+    pub changed: BTreeSet<Bottle>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -176,6 +181,7 @@ impl Planner<'_> {
             failures: files.failures,
             without_bottle: wanted.without_bottle,
             removed: Vec::new(),
+            changed: wanted.changed,
             warnings: files.warnings,
         };
         plan.warnings.extend(wanted.unmet.warnings());
@@ -258,6 +264,7 @@ impl Planner<'_> {
             self.take(selection, &catalogues, &platform, &mut wanted)?;
             platforms.push(platform);
         }
+        wanted.changed = unserved::changed(self.base, &wanted.bottles);
         wanted
             .bottles
             .retain(|bottle| !self.skip.contains(&bottle.formula));
@@ -353,6 +360,8 @@ pub async fn is_right(
 #[derive(Default)]
 struct Wanted {
     bottles: BTreeSet<Bottle>,
+    /// Those of them, and of what is passed over, that the API names in place of some that the base has.
+    changed: BTreeSet<Bottle>,
     unusable: BTreeMap<String, String>,
     /// Names that the API has not.
     unknown: BTreeSet<String>,

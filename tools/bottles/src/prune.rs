@@ -5,19 +5,22 @@
 //! younger than that. Times are those of the store's clock. A prune says in the log that it is at work before it reads the log: who publishes or
 //! goes back at the same moment writes first and reads then, so that one of the two sees the other. A prune that sees a rollback removes nothing:
 //! what is current is about to change, or not. It goes on saying that it is at work, and removes nothing more once it could not say so for
-//! minutes (`heart`).
+//! minutes (`heart`). The files under their names are put right first: those that lay there may be another generation's, whose clients have the grace
+//! period from then on (`needed`).
 
 mod heart;
+mod needed;
 
 pub use heart::Moment;
 
 use crate::log::{self, GenerationId, Log, LogError, OWN, PruneSign};
 use crate::plan::api_key;
+use crate::publish::{self, Seen};
 use futures::StreamExt;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use store::Store;
+use store::{ErrorKind, Store};
 
 /// What is to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +68,15 @@ pub async fn prune_by(
     if options.dry_run {
         let log = Log::read(store).await?;
         let now = SystemTime::from(options.now);
-        let edge = now.checked_sub(options.grace);
-        let doomed = find(store, &log, options.keep, edge.unwrap_or(UNIX_EPOCH)).await?;
+        let edge = now.checked_sub(options.grace).unwrap_or(UNIX_EPOCH);
+        let is_settled = match log.current() {
+            Some(id) => {
+                let current = log::read(store, id).await?;
+                publish::not_as_named(store, &current).await?.is_empty()
+            }
+            None => true,
+        };
+        let doomed = find(store, &log, options.keep, edge, is_settled).await?;
         return Ok(doomed.pruned);
     }
     let begun = clock();
@@ -94,8 +104,13 @@ async fn prune_announced(
     let stale = log.prunes.iter().filter(|note| !note.is_alive(now));
     let mut stale: Vec<String> = stale.flat_map(|note| note.keys.clone()).collect();
     stale.extend(log.rollbacks.iter().map(|note| note.key.clone()));
+    let clocks = log.clocks.iter().filter(|(_, written)| *written <= edge);
+    stale.extend(clocks.map(|(key, _)| key.clone()));
     store.delete(&stale).await?;
-    let doomed = find(store, &log, options.keep, edge).await?;
+    let is_settled = settle(store).await?;
+    // What was found to be right is right for what is current now, or for what came after.
+    let log = Log::read(store).await?;
+    let doomed = find(store, &log, options.keep, edge, is_settled).await?;
     // The log first: a generation whose files are half gone must not be there to go back to.
     log::forget(store, &log, &doomed.generations).await?;
     // What came into the log meanwhile, or was spared, needs its files.
@@ -124,6 +139,16 @@ async fn prune_announced(
     Ok(pruned)
 }
 
+/// Puts the files under their names right, which a run that died may have left as another generation has them; tells whether they are.
+async fn settle(store: &Store) -> Result<bool, LogError> {
+    match publish::settle_whole(store, &mut Seen::default(), None, None, None).await {
+        Ok(whole) => Ok(whole.is_none_or(|whole| whole.settled.lost.is_empty())),
+        // Room is what it is to make.
+        Err(LogError::Store(error)) if error.kind() == ErrorKind::QuotaOrDiskFull => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// What nobody needs.
 struct Doomed {
     kept: Vec<GenerationId>,
@@ -134,9 +159,19 @@ struct Doomed {
     pruned: Pruned,
 }
 
-async fn find(store: &Store, log: &Log, keep: usize, edge: SystemTime) -> Result<Doomed, LogError> {
+async fn find(
+    store: &Store,
+    log: &Log,
+    keep: usize,
+    edge: SystemTime,
+    is_settled: bool,
+) -> Result<Doomed, LogError> {
     let mut pruned = Pruned::default();
-    let (kept, generations) = sort_out(log, keep.max(1), edge, &mut pruned);
+    let settled = match is_settled {
+        true => Some(needed::last_written(store).await?),
+        false => None,
+    };
+    let (kept, generations) = sort_out(log, keep.max(1), edge, settled, &mut pruned);
     let mut named = BTreeSet::new();
     for id in &kept {
         name(store, id, &mut named).await?;
@@ -220,18 +255,20 @@ fn sort_out(
     log: &Log,
     keep: usize,
     edge: SystemTime,
+    settled: Option<SystemTime>,
     pruned: &mut Pruned,
 ) -> (Vec<GenerationId>, Vec<GenerationId>) {
     let published = log.published();
     let first_kept = published.len().saturating_sub(keep);
     let (mut kept, mut going) = (Vec::new(), Vec::new());
     for (place, id) in published.iter().enumerate() {
-        // It was current until the next mark was set.
         let last = log.marks.iter().rposition(|mark| mark.generation == **id);
-        let until = last
-            .and_then(|last| log.marks.get(last + 1))
-            .map(|next| next.written);
-        let was_needed = until.is_none_or(|until| until > edge);
+        let was_needed = match last.map(|last| last + 1) {
+            Some(next) if next < log.marks.len() => {
+                needed::until(log, next, settled).is_none_or(|until| until > edge)
+            }
+            _ => true,
+        };
         match (place >= first_kept, was_needed) {
             (true, _) => kept.push((*id).clone()),
             (false, true) => {
@@ -244,7 +281,15 @@ fn sort_out(
     // One that was never current belongs to a run that works now, or to one that died long ago.
     for (id, written) in &log.generations {
         if !published.contains(&id) {
-            match *written > edge {
+            let next = log.marks.iter().position(|mark| mark.written > *written);
+            // It may have put its files in place before it died.
+            let was_needed = *written > edge
+                || match next {
+                    Some(next) => needed::until(log, next, settled),
+                    None => settled.filter(|_| !log.marks.is_empty()),
+                }
+                .is_none_or(|until| until > edge);
+            match was_needed {
                 true => kept.push(id.clone()),
                 false => going.push(id.clone()),
             }

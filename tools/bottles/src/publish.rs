@@ -10,8 +10,8 @@
 mod settle;
 mod whole;
 
-pub(crate) use settle::kept;
-pub use settle::{Seen, Settled, settle};
+pub use settle::{Seen, Settled, not_as_named, settle};
+pub(crate) use settle::{kept, put_api_right};
 pub(crate) use whole::write_hash_file;
 pub use whole::{Whole, settle_whole};
 
@@ -27,6 +27,16 @@ use transfer::Digest;
 
 /// So many small files are written at once.
 const AT_ONCE: usize = 16;
+
+/// Says what it means that API files [lie under their names](not_as_named) otherwise than the current generation has them; nothing if none does.
+#[must_use]
+pub fn unsettled(keys: &[String]) -> Option<String> {
+    let example = keys.first()?;
+    Some(format!(
+        "{} API file(s) under their names are not those of the current generation, such as {example}: a run was cut off, or somebody wrote there; `homebrew-sync sync` puts them right",
+        keys.len()
+    ))
+}
 
 /// Publishes a generation whose blobs are all there; returns its name. `base` is what it was made from, and `log` what was known then.
 ///

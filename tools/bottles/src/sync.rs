@@ -13,7 +13,7 @@ pub use rebuild::{Rebuilt, rebuild_hash};
 use crate::api::jws::PublicKey;
 use crate::hashfile::{HashFile, Merged};
 use crate::log::{self, Generation, GenerationId, Log, LogError};
-use crate::plan::{FormulaFailure, Plan, PlanError, Planner, Removed};
+use crate::plan::{self, FormulaFailure, Plan, PlanError, Planner, Removed, Unserved};
 use crate::publish::{self, Seen, Settled};
 use crate::selection::Selection;
 use crate::upstream::{Registry, Upstream};
@@ -117,6 +117,8 @@ pub struct SyncReport {
     pub without_bottle: BTreeMap<String, BTreeSet<String>>,
     /// What the mirror has had and has no more, or will have no more, by formula.
     pub removed: Vec<Removed>,
+    /// What was passed over, or failed while the rest is published, and clients can no longer install.
+    pub unserved: Vec<Unserved>,
     /// The platforms.
     pub platforms: BTreeSet<String>,
     /// What a person should know.
@@ -147,6 +149,17 @@ impl SyncReport {
             failures.any(|failure| failure.formula == removed.formula)
         };
         self.removed.retain(|removed| !is_kept(removed));
+    }
+
+    /// Says what clients can no longer install.
+    fn find_unserved(&mut self, plan: &Plan, options: &SyncOptions) {
+        let changed = plan.changed.iter();
+        let is_left = |bottle: &&crate::api::Bottle| {
+            options.publishes_incomplete || options.skip.contains(&bottle.formula)
+        };
+        self.unserved = plan::unserved(changed.filter(is_left), &plan.bottles);
+        let unserved = self.unserved.iter();
+        self.warnings.extend(unserved.map(Unserved::warning));
     }
 
     /// That of a run that was asked to stop before it did anything.
@@ -194,6 +207,7 @@ pub async fn run(
     let is_nothing_new = plan.is_nothing_new(&base);
     if options.dry_run || is_nothing_new {
         report.nothing_new = is_nothing_new && plan.failures.is_empty();
+        report.find_unserved(&plan, options);
         if is_nothing_new && !options.dry_run {
             settle(store, options, &mut seen, settled, &mut report).await?;
         }
@@ -217,6 +231,7 @@ pub async fn run(
     }
     drop_failed(&mut plan, &base, &report.failures);
     report.keep_failed();
+    report.find_unserved(&plan, options);
     let next = next_generation(&log, &base, &plan, options.now);
     let manifests = &plan.manifest_bytes;
     let id = publish::publish(store, &log, &base, &next, manifests, &plan.api_bytes).await?;

@@ -1,7 +1,7 @@
 //! Taking a bundle in.
 //!
 //! What must hold: the signature first; then all parts; then what the far side has; only then is anything stored. An object is stored under a key
-//! that a mirror can have, and nowhere else. The generation becomes current last.
+//! that a mirror can have, and nowhere else. The generation becomes current last. One that is current already is mended from its bundle.
 
 use super::reading::{self, BundleSource, FromBundle, Stream};
 use super::{
@@ -70,15 +70,7 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
     };
     let log = Log::read(store).await?;
     if log.current() == Some(&id) {
-        imported.already_there = true;
-        let here = log::read(store, &id).await?;
-        imported.count(&here);
-        // The import that brought it may have been cut off right after its mark.
-        if !options.dry_run {
-            note(store, &log, &index, &id).await?;
-            imported.settle(store, &here).await?;
-        }
-        return Ok(imported);
+        return mend(store, &options, &index, (&log, &id), imported).await;
     }
     check_order(&log, &index, &id, &options)?;
     for part in &index.parts {
@@ -95,19 +87,8 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
         return Ok(imported);
     }
     let (small, missing) = sort_out(store, &options, &index, &next, &present).await?;
-    let source = Arc::new(FromBundle(Arc::new(BundleSource::new(options.dir, &index))));
-    let stored = fetch::store_all(store, source, &options.fetching, &missing).await?;
-    imported.stored = stored.stored;
-    imported.bytes = stored.bytes;
     imported.kept = (index.objects.len() - small.len()) as u64 - missing.len() as u64;
-    if let Some(failure) = stored.failures.first() {
-        return Err(BundleError::NotStored {
-            what: failure.what.clone(),
-        });
-    }
-    if stored.is_stopped {
-        return Err(BundleError::Stopped);
-    }
+    imported.store(store, &options, &index, &missing).await?;
     let files = |keys: &mut dyn Iterator<Item = (String, String)>| -> BTreeMap<String, Bytes> {
         keys.filter_map(|(name, key)| Some((name, small.get(&key)?.clone())))
             .collect()
@@ -123,7 +104,95 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
     Ok(imported)
 }
 
+/// Takes in a bundle whose generation is current: what is missing of it here, or is damaged, comes from the bundle.
+async fn mend(
+    store: &Store,
+    options: &ImportOptions<'_>,
+    index: &BundleIndex,
+    (log, id): (&Log, &GenerationId),
+    mut imported: Imported,
+) -> Result<Imported, BundleError> {
+    imported.already_there = true;
+    let here = log::read(store, id).await?;
+    imported.count(&here);
+    let present = crate::sync::listed(store).await?;
+    // The API's files are read when they are settled.
+    let is_small = |object: &BundleObject| !object.key.starts_with(crate::names::CORE);
+    let is_here = |object: &BundleObject| present.get(&object.key) == Some(&object.size);
+    let is_whole = index
+        .objects
+        .iter()
+        .all(|object| is_small(object) || is_here(object));
+    let is_api_whole = publish::not_as_named(store, &here).await?.is_empty();
+    let is_mended = options.again || !is_whole || !is_api_whole;
+    if options.dry_run || is_mended {
+        for part in &index.parts {
+            reading::check(options.dir, part)?;
+        }
+    }
+    if options.dry_run {
+        return Ok(imported);
+    }
+    if is_mended {
+        imported
+            .fill_in(store, options, index, &here, &present)
+            .await?;
+    }
+    // The import that brought it may have been cut off right after its mark.
+    note(store, log, index, id).await?;
+    imported.settle(store, &here).await?;
+    Ok(imported)
+}
+
 impl Imported {
+    /// Stores what the current generation names, the bundle has, and is missing here or damaged.
+    async fn fill_in(
+        &mut self,
+        store: &Store,
+        options: &ImportOptions<'_>,
+        index: &BundleIndex,
+        here: &Generation,
+        present: &HashMap<String, u64>,
+    ) -> Result<(), BundleError> {
+        let (small, missing) = sort_out(store, options, index, here, present).await?;
+        self.store(store, options, index, &missing).await?;
+        let manifests = here.manifests.iter();
+        let manifests = manifests.map(|(key, entry)| (key.clone(), entry.sha256));
+        let api = here.api.iter();
+        let api = api.map(|(path, entry)| (api_key(path), entry.file.sha256));
+        // Manifests first: the API makes clients ask for them.
+        for (key, sha256) in manifests.chain(api) {
+            let bytes = small.get(&key).filter(|bytes| Digest::of(bytes) == sha256);
+            if let Some(bytes) = bytes {
+                publish::replace(store, &key, bytes.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores bottles from the bundle.
+    async fn store(
+        &mut self,
+        store: &Store,
+        options: &ImportOptions<'_>,
+        index: &BundleIndex,
+        missing: &[Held],
+    ) -> Result<(), BundleError> {
+        let source = Arc::new(FromBundle(Arc::new(BundleSource::new(options.dir, index))));
+        let stored = fetch::store_all(store, source, &options.fetching, missing).await?;
+        self.stored = stored.stored;
+        self.bytes = stored.bytes;
+        if let Some(failure) = stored.failures.first() {
+            return Err(BundleError::NotStored {
+                what: failure.what.clone(),
+            });
+        }
+        match stored.is_stopped {
+            true => Err(BundleError::Stopped),
+            false => Ok(()),
+        }
+    }
+
     fn count(&mut self, generation: &Generation) {
         self.bottles = generation.bottles.len() as u64;
         self.bottle_bytes = generation.bytes();

@@ -123,13 +123,13 @@ pub struct SyncArgs {
     /// Take what is named here in place of what the mirror remembers
     #[arg(long)]
     pub replace: bool,
-    /// Pass over a formula, or an API file: the mirror keeps what it has of it; may be given several times
+    /// Pass over a formula, or an API file: the mirror keeps what it has of it. Of a formula that has changed clients can install nothing then, since the API names what is new, and a warning says so; may be given several times
     #[arg(long, value_name = "NAME")]
     pub skip: Vec<String>,
     /// Only say what would be done
     #[arg(long)]
     pub dry_run: bool,
-    /// Publish although something failed: formulae that failed stay as they are
+    /// Publish although something failed: of formulae that failed the mirror keeps what it has; clients cannot install what the API names of them instead, and a warning says so
     #[arg(long)]
     pub publish_incomplete: bool,
     /// Believe an upstream that has far less than the mirror: no bottle for a platform, or over a tenth fewer. Without it such a run publishes nothing
@@ -312,7 +312,7 @@ pub struct BundleImportArgs {
     /// A public key whose bundles are taken; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     pub trust: Vec<PathBuf>,
-    /// Take in a generation that this side has had and gone back from with `rollback`
+    /// Take in a generation that this side has had and gone back from with `rollback`; of the one that is current, read every bottle and replace what is damaged
     #[arg(long)]
     pub again: bool,
     /// Take in what another mirror made than the one that this side was carried from until now

@@ -139,6 +139,12 @@ fn tell_import(taken: &Imported, dry_run: bool, ui: &Ui) {
         return ui.json(taken);
     }
     match (taken.already_there, dry_run) {
+        (true, false) if taken.stored > 0 => ui.out(format!(
+            "Generation {} is the current one already: {} of {} that were missing or damaged came from the bundle.",
+            taken.generation,
+            human::count(taken.stored, "bottle"),
+            human::bytes(taken.bytes),
+        )),
         (true, _) => ui.out(format!(
             "Generation {} is the current one already.",
             taken.generation

@@ -105,9 +105,11 @@ async fn mirror(place: &Place, env: &Env) -> Check {
         let (store, log) = open(place, env).await?;
         let id = super::generations::current(&log, &store)?;
         let generation = super::generations::read(&store, &id).await?;
-        Ok::<_, Failure>((generation, log.published().len()))
+        let others = crate::publish::not_as_named(&store, &generation).await;
+        let others = others.map_err(|error| super::failures::of_store(&error))?;
+        Ok::<_, Failure>((generation, log.published().len(), others))
     };
-    let (generation, kept) = match found.await {
+    let (generation, kept, others) = match found.await {
         Ok(found) => found,
         Err(failure) if failure.exit() == Exit::NoStore => {
             let remedy = "Run `homebrew-sync sync --formula NAME`.";
@@ -132,6 +134,10 @@ async fn mirror(place: &Place, env: &Env) -> Check {
         platforms.join(", "),
         human::count(kept as u64, "generation"),
     );
+    if let Some(what) = crate::publish::unsettled(&others) {
+        let remedy = "Run `homebrew-sync sync`.";
+        return Check::warn("mirror", format!("{detail}; {what}"), remedy);
+    }
     match age > OLD {
         // The upstream may not have changed: then the runs say so.
         true => Check::warn(

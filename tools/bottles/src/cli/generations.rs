@@ -307,7 +307,7 @@ pub(super) async fn scrub(
     if wrong.is_empty() {
         return Ok(Exit::Ok);
     }
-    ui.hint("Remove the bottles and manifests that are named here from the store, then `homebrew-sync sync --check` fetches them again; files of the API it puts right by itself.");
+    ui.hint("Remove the bottles and manifests that are named here from the store, then `homebrew-sync sync --check` fetches them again; files of the API it puts right by itself. Where there is no upstream, `homebrew-sync bundle import DIR --again` with a bundle that holds everything of this generation puts all of it right.");
     Ok(Exit::Corrupt)
 }
 

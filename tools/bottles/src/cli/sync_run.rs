@@ -450,7 +450,7 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
         Some(id) => ui.out(format!("Published generation {id}: {whole}.")),
         None if report.stopped => ui.hint("Stopped. Run the same again to go on: what is stored stays."),
         None if !report.failures.is_empty() && !dry_run => ui.hint(
-            "Nothing was published: clients see what they saw before. Run again, pass formulae over with --skip NAME, or publish the rest with --publish-incomplete.",
+            "Nothing was published: clients see what they saw before. Run again. --publish-incomplete publishes the rest, and --skip NAME passes a formula over; but the API names its newest version all the same, and clients cannot install that until a run has fetched it.",
         ),
         None => {}
     }

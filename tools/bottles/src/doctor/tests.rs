@@ -76,6 +76,26 @@ const PATHS: &[(&str, Cause, &str)] = &[
         "lists are older or newer",
     ),
     (
+        "/v2/homebrew/core/tree/manifests/2.2",
+        Cause::PassedOver,
+        "names tree 2.2, and the mirror has only 2.1",
+    ),
+    (
+        "/v2/homebrew/core/tree/blobs/sha256:22",
+        Cause::PassedOver,
+        "without --skip tree",
+    ),
+    (
+        "/tree-2.2.x86_64_linux.bottle.tar.gz",
+        Cause::PassedOver,
+        "`homebrew-sync rollback`",
+    ),
+    (
+        "/v2/homebrew/core/tree/blobs/sha256:23",
+        Cause::OtherPlatform,
+        "--platform sonoma",
+    ),
+    (
         "/v2/homebrew/core/jq/blobs/sha256:bb",
         Cause::OtherPlatform,
         "--platform sonoma",
@@ -178,13 +198,21 @@ const PATHS: &[(&str, Cause, &str)] = &[
 
 #[test]
 fn a_path_is_explained_by_what_the_mirror_holds() {
-    let current = generation(2, vec![held("jq", "1.8", "x86_64_linux", "aa")]);
+    let current = generation(
+        2,
+        vec![
+            held("jq", "1.8", "x86_64_linux", "aa"),
+            held("tree", "2.1", "x86_64_linux", "20"),
+        ],
+    );
     let others = [generation(1, vec![held("jq", "1.7", "x86_64_linux", "00")])];
     let offered = [
         held("jq", "1.8", "x86_64_linux", "aa").bottle(),
         held("jq", "1.8", "sonoma", "bb").bottle(),
         held("python@3.12", "3.12.1", "x86_64_linux", "cc").bottle(),
         held("gtk+", "2.24", "all", "ee").bottle(),
+        held("tree", "2.2", "x86_64_linux", "22").bottle(),
+        held("tree", "2.2", "sonoma", "23").bottle(),
     ];
     let known = Known {
         current: &current,

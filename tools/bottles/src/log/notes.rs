@@ -7,7 +7,7 @@
 //! It deliberately locks nobody out for ever: the note of a prune that died counts for a quarter of an hour, that of a rollback for some
 //! minutes.
 
-use super::{LOG, Log, OWN, full};
+use super::{LOG, Log, full};
 use std::time::{Duration, SystemTime};
 use store::{ErrorKind, Store, StoreError};
 
@@ -180,18 +180,22 @@ fn random() -> u64 {
     u64::from_le_bytes(random)
 }
 
+/// How the names of objects begin that are written only to learn the time.
+pub(super) const CLOCK: &str = "clock-";
+
 /// Returns what the store's clock says: what it writes on a new object.
 ///
 /// # Errors
 /// If the store cannot be written to.
 pub async fn store_time(store: &Store) -> Result<SystemTime, StoreError> {
-    let key = format!("{OWN}/clock");
+    // Under a name of its own: of two who ask at the same moment, one would take the other's away.
+    let key = format!("{LOG}/{CLOCK}{:016x}", random());
     store
         .put(&key, "may be deleted at any time\n".into())
         .await?;
     let found = match store.head(&key).await {
         Ok(found) => found.modified,
-        // Somebody else has asked at the same moment, and taken it away.
+        // It may be deleted at any time.
         Err(error) if error.kind() == ErrorKind::NotFound => SystemTime::now(),
         Err(error) => return Err(error),
     };

@@ -166,12 +166,12 @@ impl Planner<'_> {
             .map_err(|error| ManifestTrouble::Formula(chain(&error), error.remedy()))?
             .ok_or_else(|| {
                 let what = format!("the upstream has no manifest {key}");
-                ManifestTrouble::Formula(what, "run again later: the API may be ahead of the registry; or pass it over with --skip NAME")
+                ManifestTrouble::Formula(what, "run again later: the API may be ahead of the registry; or pass it over with --skip NAME: then clients cannot install it")
             })?;
         let sizes = sizes_in(&bytes, bottles).map_err(|error| {
             ManifestTrouble::Formula(
                 format!("{key}: {}", chain(&error)),
-                "run again later: the API may be ahead of the registry; or pass it over with --skip NAME",
+                "run again later: the API may be ahead of the registry; or pass it over with --skip NAME: then clients cannot install it",
             )
         })?;
         Ok((bytes, sizes, false))

@@ -202,6 +202,34 @@ async fn put_right(
     Ok((written, lost))
 }
 
+/// Puts the API's files of a generation under their names before it is marked, as far as their bytes are anywhere.
+///
+/// # Errors
+/// If the store fails.
+pub(crate) async fn put_api_right(store: &Store, generation: &Generation) -> Result<(), LogError> {
+    put_right(store, generation, &mut Seen::default(), false).await?;
+    Ok(())
+}
+
+/// Names the API's files that clients of plain files do not find as a generation has them. Nothing is changed.
+///
+/// # Errors
+/// If the store fails.
+pub async fn not_as_named(
+    store: &Store,
+    generation: &Generation,
+) -> Result<Vec<String>, StoreError> {
+    let mut seen = Seen::default();
+    let mut found = Vec::new();
+    for (path, entry) in &generation.api {
+        let key = api_key(path);
+        if !seen.is_right(store, &key, &entry.file).await? {
+            found.push(key);
+        }
+    }
+    Ok(found)
+}
+
 /// Lists the digests of what is kept.
 ///
 /// # Errors

@@ -46,7 +46,7 @@ impl Begun {
     /// If the directory cannot be written.
     pub fn end(self, record: &RunRecord) -> io::Result<()> {
         keep(&self.dir, record)?;
-        std::fs::remove_file(&self.path)
+        remove(&self.path)
     }
 
     /// Forgets it: it was none.
@@ -64,9 +64,17 @@ fn keep(dir: &Path, record: &RunRecord) -> io::Result<()> {
     found.sort();
     let many = found.len().saturating_sub(KEPT);
     for old in &found[..many] {
-        std::fs::remove_file(old)?;
+        remove(old)?;
     }
     Ok(())
+}
+
+/// Removes a file, if another run has not done so at the same moment.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn files(dir: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
@@ -155,10 +163,7 @@ pub fn take_killed(state_dir: &Path, store: &str) -> io::Result<Vec<RunRecord>> 
             keep(&dir, &record)?;
             found.push(record);
         }
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove(&path)?;
     }
     Ok(found)
 }

@@ -88,6 +88,47 @@ async fn a_run_that_died_is_taken_for_killed_once_and_one_under_way_is_not() {
 }
 
 #[test]
+fn runs_that_end_at_once_on_one_machine_each_keep_their_record() {
+    let place = tempfile::tempdir().expect("a directory");
+    let store = store();
+    let end = |thread: i64| {
+        for number in 0..80 {
+            let record = record(&store, 100 * thread + number);
+            take_killed(place.path(), &record.store).expect("taken");
+            let begun = Begun::new(place.path(), &record).expect("begun");
+            match number % 4 {
+                // It dies.
+                0 => drop(begun),
+                _ => begun.end(&record).expect("its record is kept"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn({
+                let end = &end;
+                move || end(thread)
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn who_asks_the_store_for_the_time_takes_nothing_from_who_asks_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let url: store::StoreUrl = dir.path().display().to_string().parse().expect("a store");
+    let environment = store::Environment::default();
+    let store = Store::open(&url, &store::Tuning::default(), &environment).await;
+    let store = store.expect("it opens");
+    let asking = (0..400).map(|_| crate::log::store_time(&store));
+    for time in futures::future::join_all(asking).await {
+        time.expect("it is told");
+    }
+    let log = crate::log::Log::read(&store).await.expect("listed");
+    assert!(log.clocks.is_empty());
+}
+
+#[test]
 fn a_record_stays_small_and_has_no_secret() {
     let store = store();
     let mut record = record(&store, 0);

@@ -29,6 +29,9 @@ const FAILURES_MAX: u64 = 200;
 /// Smaller bottles are held: one that is refused at first need not be fetched again then, and many are in memory at once.
 const PASS_ON_MIN: u64 = 256 << 10;
 
+/// Whoever looks for journals that were left behind, or makes one, holds it.
+const LOCK: &str = "journals.lock";
+
 /// What was fetched.
 pub(crate) struct Fetched {
     pub(crate) stored: u64,
@@ -93,12 +96,9 @@ pub(crate) async fn store_all(
         keepers: Keepers::default(),
         steps: Steps::all(),
     };
-    for path in left_behind(&options.state_dir).map_err(state)? {
-        let Some(journal) = left_by_the_dead(store, &path) else {
-            continue;
-        };
+    for (journal, path) in left_by_the_dead(store, &options.state_dir).map_err(state)? {
         Engine::new(parts(journal)).abandon().await?;
-        std::fs::remove_file(&path).map_err(state)?;
+        remove(&path).map_err(state)?;
     }
     let (journal, path) = new_journal(store, options)?;
     let mut engine = Engine::new(parts(journal));
@@ -107,12 +107,12 @@ pub(crate) async fn store_all(
         .run(stream::iter(items.into_iter().map(Ok)).boxed())
         .await?;
     drop(engine);
-    std::fs::remove_file(&path).map_err(state)?;
+    remove(&path).map_err(state)?;
     let failures = done.exceptions.iter().map(|exception| FormulaFailure {
         formula: formula_of(missing, &exception.item),
         what: format!("{}: {}", exception.key, exception.message),
         remedy:
-            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME"
+            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
                 .to_owned(),
     });
     Ok(Fetched {
@@ -125,18 +125,44 @@ pub(crate) async fn store_all(
     })
 }
 
-/// Opens a journal that an earlier run over this store has left behind; nothing if somebody works on it, or it cannot be read.
-fn left_by_the_dead(store: &Store, path: &Path) -> Option<Journal> {
-    match Journal::open(path) {
-        Ok(journal) => {
-            (journal.header().parameters["store"] == store.describe()).then_some(journal)
+/// Opens the journals that earlier runs over this store have left behind; not those that somebody works on, and not those that cannot be read.
+/// Another run may be at the same: what it has taken or removed is its affair.
+fn left_by_the_dead(store: &Store, dir: &Path) -> std::io::Result<Vec<(Journal, PathBuf)>> {
+    let _alone = alone(dir)?;
+    let mut found = Vec::new();
+    for path in left_behind(dir)? {
+        match Journal::open(&path) {
+            Ok(journal) if journal.header().parameters["store"] == store.describe() => {
+                found.push((journal, path));
+            }
+            Ok(_) => {}
+            Err(error)
+                if [JournalErrorKind::Locked, JournalErrorKind::NotFound]
+                    .contains(&error.kind()) => {}
+            // It may name uploads that the store keeps, and bills, until they are ended.
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "a journal of an earlier run cannot be read, and stays");
+            }
         }
-        Err(error) if error.kind() == JournalErrorKind::Locked => None,
-        // It may name uploads that the store keeps, and bills, until they are ended.
-        Err(error) => {
-            tracing::warn!(%error, path = %path.display(), "a journal of an earlier run cannot be read, and stays");
-            None
-        }
+    }
+    Ok(found)
+}
+
+/// Keeps others from looking for journals that were left behind, until it is dropped: one that is just being made is not locked from the beginning,
+/// and would be taken for one.
+fn alone(dir: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let file = options.open(dir.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Removes a file, if somebody else has not.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
     }
 }
 
@@ -265,6 +291,11 @@ fn new_journal(store: &Store, options: &FetchOptions) -> Result<(Journal, PathBu
         started: Timestamp::now(),
         parameters: serde_json::json!({"store": store.describe()}),
     };
+    let state = |error| SyncError::State {
+        path: options.state_dir.clone(),
+        error,
+    };
+    let _alone = alone(&options.state_dir).map_err(state)?;
     Ok((Journal::create(&path, header)?, path))
 }
 
@@ -288,5 +319,54 @@ impl Ledger for NoLedger {
 
     async fn is_switched(&self, items: &[Item]) -> Result<Vec<bool>, LedgerError> {
         Ok(vec![false; items.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use transfer::Silent;
+
+    #[test]
+    fn a_journal_that_is_just_being_made_is_nobodys_leftover() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = object_store::memory::InMemory::new();
+        let store = Store::from_object_store(Arc::new(memory), "");
+        let options = FetchOptions {
+            concurrency: 1,
+            retry: Retry::default(),
+            state_dir: dir.path().to_owned(),
+            observer: Arc::new(Silent),
+            stop: StopSignal::new(),
+        };
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Others, who take what was left behind.
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        let left = left_by_the_dead(&store, dir.path()).expect("looked");
+                        for (journal, path) in left {
+                            drop(journal);
+                            remove(&path).expect("removed");
+                        }
+                    }
+                });
+            }
+            let make = || {
+                let (journal, path) = new_journal(&store, &options)?;
+                let is_there = path.exists();
+                drop(journal);
+                Ok::<_, SyncError>(is_there)
+            };
+            let made: Vec<_> = (0..60).map(|_| make()).collect();
+            is_done.store(true, Ordering::Relaxed);
+            for made in made {
+                assert!(made.expect("it is made"), "somebody took it");
+            }
+        });
+        let left = left_by_the_dead(&store, dir.path()).expect("looked");
+        assert_eq!(left_behind(dir.path()).expect("listed").len(), left.len());
     }
 }

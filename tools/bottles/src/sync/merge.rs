@@ -7,6 +7,7 @@ use crate::log::{self, FileEntry, Generation, GenerationId, Held, Log, LogError}
 use crate::manifest::Index;
 use crate::names;
 use crate::plan::api_key;
+use crate::publish;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use store::{ErrorKind, Store, StoreError};
@@ -75,6 +76,8 @@ pub(super) async fn with_others(
             continue;
         }
         id = written;
+        // A mark of what is new says that its files are in place.
+        publish::put_api_right(store, &own).await?;
         log::mark(store, &log, &id).await?;
     }
 }

@@ -8,7 +8,7 @@ use super::{SyncError, listed, merge};
 use crate::hashfile::{HashFile, Merged};
 use crate::log::{self, GenerationId, Held, Log};
 use crate::plan::trusts_checksums;
-use crate::publish::write_hash_file;
+use crate::publish::{self, write_hash_file};
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use store::{ErrorKind, Store, StoreError};
@@ -56,8 +56,13 @@ async fn rebuild(
     now: Timestamp,
 ) -> Result<Rebuilt, SyncError> {
     let present = listed(store).await?;
+    let mut others = Vec::new();
     let mut generation = match current {
-        Some(id) => log::read(store, id).await?,
+        Some(id) => {
+            let generation = log::read(store, id).await?;
+            others = publish::not_as_named(store, &generation).await?;
+            generation
+        }
         None => merge::read_back(store, &present, now).await?,
     };
     let (there, missing): (Vec<Held>, Vec<Held>) = std::mem::take(&mut generation.bottles)
@@ -68,7 +73,7 @@ async fn rebuild(
         missing,
         damaged: Vec::new(),
         digests_compared: 0,
-        warnings: Vec::new(),
+        warnings: publish::unsettled(&others).into_iter().collect(),
     };
     // A store that says what it was told proves nothing.
     let asks = !there.is_empty() && trusts_checksums(store).await;

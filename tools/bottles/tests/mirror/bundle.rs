@@ -441,3 +441,63 @@ async fn a_smaller_bundle_takes_the_place_of_a_larger_one() {
         .expect_err("a blob is damaged");
     assert!(!dir.path().join("bundle.json").exists());
 }
+
+#[tokio::test]
+async fn what_is_missing_or_damaged_on_the_far_side_comes_from_the_bundle_again() {
+    let near = near().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    near.export(None, dir.path()).await;
+    let far = World::new().await;
+    take_in(&far, &near, dir.path()).await.expect("taken in");
+    let whole = far.objects();
+    let nth = |part: &str, nth: usize| {
+        let mut keys = whole.keys().filter(|key| key.contains(part));
+        keys.nth(nth).expect("there are so many").clone()
+    };
+    let (bottle, other) = (nth("/blobs/", 0), nth("/blobs/", 1));
+    let (manifest, cut) = (nth("/manifests/", 0), nth("/manifests/", 1));
+    let api = "api/formula.jws.json".to_owned();
+    far.handle.remove_raw(&bottle);
+    far.handle.remove_raw(&manifest);
+    far.handle.put_raw(&cut, "");
+    far.handle.remove_raw(&api);
+    let again = take_in(&far, &near, dir.path()).await.expect("taken in");
+    assert!(again.already_there && again.stored == 1, "{again:?}");
+    for key in [&bottle, &manifest, &cut, &api] {
+        assert!(far.objects().get(key) == whole.get(key), "{key}");
+    }
+    far.check_settled().await;
+    // Only reading it would tell.
+    let mut bytes = whole[&other].to_vec();
+    bytes[3] ^= 1;
+    far.handle.put_raw(&other, bytes);
+    let again = take_in_if(&far, &near, dir.path(), true, false).await;
+    assert_eq!(again.expect("taken in").stored, 1);
+    far.check_settled().await;
+    // Nothing is missing, and the bundle is cut: who only asks is told.
+    let part = dir.path().join("part-0000");
+    std::fs::write(&part, "cut").expect("written");
+    let trusted = [TrustedKey::read(&near.trusted).expect("a key")];
+    let options = ImportOptions {
+        dir: dir.path(),
+        trusted: &trusted,
+        again: false,
+        other_mirror: false,
+        dry_run: true,
+        fetching: FetchOptions {
+            concurrency: 1,
+            retry: Retry::default(),
+            state_dir: far.state.path().to_owned(),
+            observer: Arc::new(Silent),
+            stop: StopSignal::new(),
+        },
+    };
+    let outcome = import(&far.store, options).await;
+    assert!(
+        matches!(outcome, Err(BundleError::Part { .. })),
+        "{outcome:?}"
+    );
+    take_in(&far, &near, dir.path())
+        .await
+        .expect("nothing to do");
+}

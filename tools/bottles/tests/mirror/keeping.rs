@@ -123,6 +123,48 @@ async fn a_formula_that_is_passed_over_stays_as_it_was() {
             .bottles
             .contains_key("jq-1.7.1-x86_64_linux")
     );
+    // What clients are told of is another one, and that is said, by every run that leaves it so.
+    let says = |report: &SyncReport| {
+        let said = "clients can no longer install jq: the API names 1.8.0, which is not mirrored; 1.7.1 is what the mirror has";
+        let warned = report.warnings.iter().any(|line| line.starts_with(said));
+        let names: Vec<&str> = report
+            .unserved
+            .iter()
+            .map(|one| one.formula.as_str())
+            .collect();
+        assert!(warned && names == ["jq"], "{report:?}");
+    };
+    says(&report);
+    options.dry_run = true;
+    let report = world.run(&options).await.expect("it ends");
+    assert!(report.nothing_new);
+    says(&report);
+    let report = world.sync(&[], FIRST + 2).await;
+    assert!(report.published.is_some() && report.unserved.is_empty());
+    // The very bottles that the API names are there.
+    options.dry_run = false;
+    let report = world.run(&options).await.expect("it ends");
+    assert_eq!((&report.unserved, report.nothing_new), (&Vec::new(), true));
+    assert!(!report.warnings.iter().any(|line| line.contains("jq")));
+}
+
+#[tokio::test]
+async fn what_is_published_without_a_formula_that_failed_says_that_clients_cannot_install_it() {
+    let world = World::new().await;
+    world.sync(&["jq", "wget"], FIRST).await;
+    let mut later = Sample::a_week_later();
+    let missing = "v2/homebrew/core/jq/manifests/1.8.0";
+    later.registry.remove(missing).expect("it was there");
+    world.server.replace(later);
+    let mut options = world.options(&[], FIRST + 1);
+    let report = world.run(&options).await.expect("it ends");
+    assert_eq!((failed(&report), &report.published), (vec!["jq"], &None));
+    assert!(report.unserved.is_empty(), "nothing was published");
+    options.publishes_incomplete = true;
+    let report = world.run(&options).await.expect("it ends");
+    assert!(report.published.is_some());
+    assert_eq!(report.unserved[0].formula, "jq");
+    assert_eq!(report.unserved.len(), 1);
 }
 
 #[tokio::test]

@@ -409,3 +409,92 @@ async fn no_number_is_given_out_twice() {
         assert_eq!(notes.count(), 1);
     }
 }
+
+/// Leaves the files as a run leaves them that died between its mark and its files: those of the second generation, under the mark of the first.
+async fn a_rollback_that_died_after_its_mark() -> World {
+    let (world, first) = two_generations().await;
+    let log = Log::read(&world.store).await.expect("listed");
+    log::mark(&world.store, &log, &first).await.expect("marked");
+    world
+}
+
+#[tokio::test]
+async fn a_prune_takes_nothing_of_what_clients_of_plain_files_are_told_of() {
+    let day = 86_400;
+    for grace in [0, day] {
+        let world = a_rollback_that_died_after_its_mark().await;
+        // Long after, and nobody has run since.
+        world.handle.set_clock_ms((FIRST as u64 + 10 * day) * 1000);
+        let looked = PruneOptions {
+            dry_run: true,
+            ..options(1, FIRST + 10 * day as i64, grace)
+        };
+        let found = prune(&world.store, looked).await.expect("looked");
+        assert_eq!(found.objects, 0, "{found:?}");
+        let before = world.objects();
+        let pruned = prune(&world.store, options(1, FIRST, grace.max(1))).await;
+        let pruned = pruned.expect("pruned");
+        assert_eq!((pruned.generations.len(), pruned.waiting.len()), (0, 1));
+        // What was told to clients until now is all there, and they are told of what is current.
+        let objects = world.objects();
+        let bottles = before.keys().filter(|key| key.starts_with("v2/"));
+        for key in bottles {
+            assert!(objects.contains_key(key), "{key}");
+        }
+        assert_eq!(world.check_settled().await.number, 1);
+        world.check_static(&["jq"]);
+        // They have had the grace period.
+        world.handle.set_clock_ms((FIRST as u64 + 12 * day) * 1000);
+        let pruned = prune(&world.store, options(1, FIRST, grace)).await;
+        assert_eq!(pruned.expect("pruned").generations.len(), 1);
+        world.check_settled().await;
+        world.check_static(&["jq"]);
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_sync_or_a_rollback_died_at_a_prune_leaves_what_the_api_names() {
+    for is_rollback in [false, true] {
+        for at in 1.. {
+            let (world, first) = two_generations().await;
+            world.handle.crash_after(at);
+            let now = FIRST + 2;
+            match is_rollback {
+                true => drop(roll_back(&world.store, &first).await),
+                false => {
+                    let sample = bottles::sample::Sample::embedded();
+                    world.server.replace(sample);
+                    drop(world.run(&world.options(&["wget"], now)).await);
+                }
+            }
+            let is_through = !world.handle.is_crashed();
+            world.handle.revive();
+            let later = (FIRST as u64 + 864_000) * 1000;
+            world.handle.set_clock_ms(later);
+            prune(&world.store, options(1, FIRST, 0)).await.ok();
+            world.check_static(&["jq"]);
+            prune(&world.store, options(1, FIRST, 86_400)).await.ok();
+            world.check_static(&["jq"]);
+            if is_through {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_not_those_of_what_is_current_are_told_of() {
+    let world = a_rollback_that_died_after_its_mark().await;
+    let now = Timestamp::from_second(FIRST + 3).expect("a time");
+    let rebuilt = bottles::sync::rebuild_hash(&world.store, None, now).await;
+    let warnings = rebuilt.expect("rebuilt").warnings;
+    assert!(
+        warnings
+            .iter()
+            .any(|line| line.contains("`homebrew-sync sync` puts them right")),
+        "{warnings:?}"
+    );
+    world.sync(&[], FIRST + 4).await;
+    let rebuilt = bottles::sync::rebuild_hash(&world.store, None, now).await;
+    assert!(rebuilt.expect("rebuilt").warnings.is_empty());
+}
