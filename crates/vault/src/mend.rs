@@ -333,35 +333,8 @@ impl Shown {
             seen.map(|seen| seen.removed.clone()).unwrap_or_default(),
         );
         let heirs: Vec<NodeId> = removed.keys().copied().chain([node]).collect();
-        let is_theirs =
-            |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
-        let manifest_keys = |node: &NodeId| {
-            refs(node)
-                .iter()
-                .map(|manifest: &ManifestRef| manifest.key(*node))
-                .collect::<Vec<_>>()
-        };
-        // What cannot be read goes as well where it is here, or is given up.
         let live: Vec<&SegmentEntry> = line.iter().flat_map(|line| &line.live).collect();
-        let applied: HashSet<String> = live
-            .iter()
-            .filter(|entry| self.applied.contains(&entry.hash))
-            .map(|entry| entry.key(node))
-            .collect();
-        let is_seen =
-            |hash: &ObjectHash| seen.is_some_and(|seen| seen.state.applied.contains(hash));
-        let goes = |key: &&String| {
-            let its = Place::parse(key).filter(|(place, _)| place.node == node);
-            let is_its = its.is_some();
-            self.readable.contains(*key)
-                || applied.contains(*key)
-                || its.is_some_and(|(_, hash)| is_seen(&hash))
-                || (is_its && removal.gives_up_unreadable)
-        };
-        let present = survey.present.keys().filter(is_theirs);
-        let mut keys: Vec<String> = present.filter(goes).cloned().collect();
-        keys.extend(heirs.iter().flat_map(manifest_keys));
-        keys.sort();
+        let keys = self.keys_that_go(survey, removal, &heirs, (&live, seen));
         let is_held = |entry: &&&SegmentEntry| {
             self.readable.contains(&entry.key(node)) || self.applied.contains(&entry.hash)
         };
@@ -379,6 +352,44 @@ impl Shown {
                 .collect(),
             removed,
         })
+    }
+
+    /// The objects of a node that leaves, and of those that it had taken over, that go with it: what cannot be read goes as well where it is
+    /// here, or is given up.
+    fn keys_that_go(
+        &self,
+        survey: &Survey,
+        removal: Removal,
+        heirs: &[NodeId],
+        (live, seen): (&[&SegmentEntry], Option<&Seen>),
+    ) -> Vec<String> {
+        let node = removal.node;
+        let is_theirs =
+            |key: &&String| Place::parse(key).is_some_and(|(place, _)| heirs.contains(&place.node));
+        let manifest_keys = |node: &NodeId| {
+            let refs = survey.manifests.get(node).map_or(&[][..], Vec::as_slice);
+            refs.iter()
+                .map(|manifest: &ManifestRef| manifest.key(*node))
+                .collect::<Vec<_>>()
+        };
+        let applied: HashSet<String> = live
+            .iter()
+            .filter(|entry| self.applied.contains(&entry.hash))
+            .map(|entry| entry.key(node))
+            .collect();
+        let is_seen =
+            |hash: &ObjectHash| seen.is_some_and(|seen| seen.state.applied.contains(hash));
+        let goes = |key: &&String| {
+            let its = Place::parse(key).filter(|(place, _)| place.node == node);
+            self.readable.contains(*key)
+                || applied.contains(*key)
+                || its.is_some_and(|(_, hash)| removal.gives_up_unreadable || is_seen(&hash))
+        };
+        let present = survey.present.keys().filter(is_theirs);
+        let mut keys: Vec<String> = present.filter(goes).cloned().collect();
+        keys.extend(heirs.iter().flat_map(manifest_keys));
+        keys.sort();
+        keys
     }
 
     /// Whether all of a line was read now or before, or is not missed. What cannot be read now may be there tomorrow: a synced folder is
