@@ -72,7 +72,7 @@ async fn what_a_scrub_says_to_do_mends_bottles_manifests_and_files_of_the_api() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_lost_after_a_rollback_is_named_and_a_sync_mends_it() {
+async fn a_generation_of_which_a_kept_file_is_damaged_is_not_gone_back_to() {
     let world = World::new().await;
     let (code, _, err) = run(sync(&world, &JQ)).await;
     assert_eq!(code, 0, "{err}");
@@ -89,19 +89,11 @@ async fn what_is_lost_after_a_rollback_is_named_and_a_sync_mends_it() {
     }
     let (code, said) = does(&world, &["rollback"]).await;
     assert_eq!(code, 16, "{said}");
-    for part in [
-        "generation 00000001-",
-        "is the current one now",
-        "api/internal/packages.x86_64_linux.jws.json",
-        "`homebrew-sync sync`",
-        "`homebrew-sync rollback N`",
-    ] {
+    for part in ["cannot be gone back to", "nothing was changed"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let (_, said) = does(&world, &["status"]).await;
-    assert!(said.contains("Generation   1 "), "{said}");
-    let (code, _, err) = run(sync(&world, &[])).await;
-    assert_eq!(code, 0, "{err}");
+    assert!(said.contains("Generation   2 "), "{said}");
     let (code, said) = does(&world, &["scrub"]).await;
     assert_eq!(code, 0, "{said}");
 }
