@@ -9,9 +9,8 @@ use world::Pausing;
 /// So many threads, each with as many seeds.
 const THREADS: u64 = 4;
 const SEEDS: u64 = 40;
-/// Among these seeds one must show that devices do not wait long enough. About one in a hundred does; they begin shortly before one that did when this
-/// was written.
-const SEEDS_OF_HASTE: std::ops::Range<u64> = 710..1710;
+/// Among so many seeds one must show that devices do not wait long enough.
+const SEEDS_OF_HASTE: u64 = 200;
 
 #[test]
 fn some_seeds_keep_every_promise() {
@@ -42,8 +41,7 @@ fn some_seeds_keep_every_promise() {
     );
     let retired = sum(|outcome| outcome.retired);
     let damages = sum(|outcome| outcome.damages);
-    // One seed in fifteen damages something.
-    assert!(damages > 3, "hardly anything was damaged: {damages}");
+    assert!(damages > 10, "hardly anything was damaged: {damages}");
     let (rotations, additions) = (
         sum(|outcome| outcome.rotations),
         sum(|outcome| outcome.additions),
@@ -71,7 +69,7 @@ fn a_seed_is_one_run() {
 
 #[test]
 fn a_pause_that_is_too_short_is_found_out() {
-    let broken = SEEDS_OF_HASTE.filter_map(|seed| world::run(seed, Pausing::TooShort).err());
+    let broken = (0..SEEDS_OF_HASTE).filter_map(|seed| world::run(seed, Pausing::TooShort).err());
     let mut found = broken.filter(|broken| broken.contains("was acknowledged and does not"));
     assert!(
         found.next().is_some(),
