@@ -295,20 +295,15 @@ async fn check_batch(
                 None,
             ),
         };
-        let blob = entry.item.blobs.first();
-        let odd = Exception {
-            item: entry.item.id.clone(),
-            role: String::new(),
-            source: blob.map(|blob| blob.source.clone()).unwrap_or_default(),
-            key: blob.map(|blob| blob.key.clone()).unwrap_or_default(),
-            kind,
-            message,
-            remedy: match entry.state.is_switched() {
-                true => "nothing, if the application or a person changed it on purpose; else --rollback mends what it can",
-                false => "if an older state of the database was restored, roll this run back again: that brings each row back whose file is there, or whose object is",
+        let remedy = match entry.state.is_switched() {
+            true => {
+                "nothing, if the application or a person changed it on purpose; else --rollback mends what it can"
             }
-            .into(),
+            false => {
+                "if an older state of the database was restored, roll this run back again: that brings each row back whose file is there, or whose object is"
+            }
         };
+        let odd = again::about(entry, kind, message, remedy);
         match holds.filter(|_| !entry.state.is_switched()) {
             Some(holds) => rows.undone.push((odd, holds)),
             None => {

@@ -7,6 +7,13 @@ use std::process::Command;
 
 use crate::world::{BUCKET, Device, FOLDER, NEW_PASSPHRASE, World};
 
+/// Makes a new key, under the other passphrase.
+fn rotate(device: Device<'_>) {
+    let rotate = device.hx("sync key rotate --yes");
+    let rotate = rotate.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE);
+    rotate.run().ok();
+}
+
 #[test]
 fn a_mark_of_a_rotation_that_never_was() {
     let world = World::on_folder();
@@ -39,9 +46,7 @@ fn an_older_description_is_replaced_by_the_newer_one_that_a_device_kept() {
     let (laptop, desktop) = (world.laptop(), world.desktop());
     let path = world.vault().join("vault.json");
     let old = fs::read(&path).expect("a description");
-    let rotate = laptop.hx("sync key rotate --yes");
-    let rotate = rotate.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE);
-    rotate.run().ok();
+    rotate(laptop);
     let newer = fs::read(&path).expect("a description");
     fs::write(&path, old).expect("an old copy");
     let told = laptop.hx("sync verify").run().fails(16);
@@ -63,9 +68,7 @@ fn a_description_that_a_sync_tool_brings_last_is_waited_for() {
     let description = world.vault().join("vault.json");
     let mark = world.vault().join("manifests/epoch-00000002");
     let old = fs::read(&description).expect("a description");
-    let rotate = laptop.hx("sync key rotate --yes");
-    let rotate = rotate.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE);
-    rotate.run().ok();
+    rotate(laptop);
     laptop.types("typed under the new key");
     laptop.hx("sync").run().ok();
     let newer = fs::read(&description).expect("a description");
@@ -95,9 +98,7 @@ fn a_description_that_a_sync_tool_brings_last_is_waited_for() {
 fn a_key_that_only_a_lost_device_had_is_given_up_by_removing_its_mark() {
     let world = World::on_folder();
     let (laptop, desktop) = (world.laptop(), world.desktop());
-    let rotate = laptop.hx("sync key rotate --yes");
-    let rotate = rotate.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE);
-    rotate.run().ok();
+    rotate(laptop);
     fs::remove_file(world.vault().join("vault.json")).expect("removed");
     let mark = "manifests/epoch-00000002";
     let run = desktop.init(FOLDER).run().fails(12);
@@ -116,9 +117,7 @@ fn nothing_is_pushed_under_a_key_that_the_description_just_read_does_not_have() 
     let laptop = world.laptop();
     let description = world.vault().join("vault.json");
     let old = fs::read(&description).expect("a description");
-    let rotate = laptop.hx("sync key rotate --yes");
-    let rotate = rotate.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE);
-    rotate.run().ok();
+    rotate(laptop);
     laptop.types("typed under the new key");
     laptop.hx("sync").run().ok();
     fs::write(&description, old).expect("set back");

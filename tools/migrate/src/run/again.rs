@@ -165,7 +165,8 @@ pub async fn still_switched(
     Ok(found)
 }
 
-pub(super) fn about(
+/// An exception of an item, by its first blob.
+pub(crate) fn about(
     entry: &Entry,
     kind: ExceptionKind,
     message: String,
