@@ -303,7 +303,7 @@ async fn check_batch(
                 "if an older state of the database was restored, roll this run back again: that brings each row back whose file is there, or whose object is"
             }
         };
-        let odd = again::about(entry, kind, message, remedy);
+        let odd = again::about(&entry, kind, message, remedy);
         match holds.filter(|_| !entry.state.is_switched()) {
             Some(holds) => rows.undone.push((odd, holds)),
             None => {
