@@ -21,7 +21,7 @@ use crate::meter::Request;
 use crate::store::{Entry, Store};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use object_store::{Attribute, GetOptions, GetRange, PutOptions, PutPayload};
+use object_store::{Attribute, GetOptions, GetRange, PutMode, PutOptions, PutPayload};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -81,7 +81,8 @@ pub struct ObjectInfo {
 
 impl Store {
     /// Opens a folder whose files are nobody's objects but plain files under their names: nothing else is written into it, and a
-    /// directory that becomes empty stays. Nothing is written or removed where a link on the way leads out of the folder.
+    /// directory that becomes empty stays. Nothing is written or removed where a link on the way leads out of the folder. A file that is there is never
+    /// written over: that fails with `Precondition`.
     ///
     /// It has no limit of time.
     #[must_use]
@@ -93,6 +94,12 @@ impl Store {
     #[must_use]
     pub fn plain_folder_with_links(root: &std::path::Path) -> Store {
         Store::of_folder(crate::folder::Folder::plain(root.to_owned(), true), root)
+    }
+
+    /// Whether an object that is there is written over by one that is put; not in a plain folder.
+    #[must_use]
+    pub fn writes_over(&self) -> bool {
+        self.folder().is_none_or(crate::folder::Folder::is_store)
     }
 
     /// Writes a whole object with its attributes. The SHA-256 of the bytes, where it is known already, saves computing it again;
@@ -107,17 +114,46 @@ impl Store {
         attributes: &Attributes,
         sha256: Option<[u8; 32]>,
     ) -> Result<Written, StoreError> {
+        self.put_if(key, bytes, attributes, sha256, false).await
+    }
+
+    /// As [`Store::put_with`], but asks the store to write over nothing; whether it does, [`Store::creates_only`] tells.
+    ///
+    /// # Errors
+    /// Of kind `Precondition` if something has the key: it may be what this very request wrote, if an answer was lost.
+    pub async fn put_new(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        attributes: &Attributes,
+        sha256: Option<[u8; 32]>,
+    ) -> Result<Written, StoreError> {
+        self.put_if(key, bytes, attributes, sha256, true).await
+    }
+
+    pub(crate) async fn put_if(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        attributes: &Attributes,
+        sha256: Option<[u8; 32]>,
+        only_new: bool,
+    ) -> Result<Written, StoreError> {
         let path = self.path("put", key)?;
         tracing::debug!(key, bytes = bytes.len(), "put");
         self.count(Request::Put);
         let length = bytes.len();
         #[cfg(feature = "s3")]
         if let Some(bucket) = self.bucket() {
-            let work = bucket.put(&path, bytes, attributes, sha256);
+            let work = bucket.put(&path, bytes, attributes, sha256, only_new);
             return self.run_for("put", Some(key), length, work).await;
         }
         let options = PutOptions {
             attributes: library_attributes(attributes),
+            mode: match only_new {
+                true => PutMode::Create,
+                false => PutMode::Overwrite,
+            },
             ..PutOptions::default()
         };
         let work = self

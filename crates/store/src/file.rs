@@ -7,7 +7,7 @@
 //! It deliberately goes on where a file system knows no fsync (some network shares): the rename is atomic even there.
 
 use crate::litter::TEMPORARY;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -183,6 +183,31 @@ impl AtomicFile {
             fs::hard_link(&file.temporary, &file.target)
         })?;
         // Dropping removes the temporary name; the file keeps the other.
+        sync_dir(parent_of(&self.target))
+    }
+
+    /// Puts the file in its place if nothing has its name, or only a link that leads to nothing, or what `is_ours` says may be replaced: it gets what
+    /// is there then, not what was there when the file was begun. Where a file system has neither a rename that replaces nothing nor hard links, there
+    /// is a moment between the look and the rename.
+    ///
+    /// # Errors
+    /// Of kind `AlreadyExists` if something else has its name, which is left alone; otherwise as [`AtomicFile::commit`].
+    pub fn commit_over(mut self, is_ours: impl Fn(&fs::Metadata) -> bool) -> io::Result<()> {
+        let _locked = self.finish()?;
+        self.outcome("create", |file| {
+            match rename_new(&file.temporary, &file.target) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let found = fs::symlink_metadata(&file.target)?;
+                    let leads_nowhere = found.is_symlink() && !file.target.exists();
+                    match leads_nowhere || is_ours(&found) {
+                        true => fs::rename(&file.temporary, &file.target),
+                        false => Err(error),
+                    }
+                }
+                outcome => outcome,
+            }
+        })?;
+        self.is_committed = true;
         sync_dir(parent_of(&self.target))
     }
 
@@ -391,6 +416,25 @@ impl Error for FileError {
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     let outcome = File::open(dir).and_then(|dir| tolerate_no_fsync(dir.sync_all()));
     outcome.map_err(|error| FileError::wrap("make durable the names in", dir, error))
+}
+
+/// Gives a file another name that nothing has.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        outcome => return Ok(outcome?),
+    }
+    match fs::hard_link(from, to) {
+        Ok(()) => return fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => {}
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
 }
 
 /// Accepts that some file systems have no fsync for this sort of file.

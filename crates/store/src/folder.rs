@@ -73,6 +73,11 @@ impl Folder {
         }))
     }
 
+    /// Whether it is a store, and not a plain folder of somebody else's files.
+    pub(crate) fn is_store(&self) -> bool {
+        self.0.root.is_marked
+    }
+
     fn root(&self) -> &Path {
         &self.0.root.path
     }
@@ -110,12 +115,19 @@ impl Folder {
         for part in payload.iter() {
             file.write_all(part)?;
         }
-        if only_new {
-            file.commit_new()?
-        } else {
-            file.commit()?
+        match only_new {
+            true => file.commit_new()?,
+            false => self.commit(file)?,
         }
         self.written(&place)
+    }
+
+    /// Gives a file its name. In a plain folder what has that name meanwhile is somebody else's, and stays.
+    fn commit(&self, file: AtomicFile) -> io::Result<()> {
+        match self.0.root.is_marked {
+            true => file.commit(),
+            false => file.commit_over(|_| false),
+        }
     }
 
     /// What a file has become that was given its name, if that was in the store still.

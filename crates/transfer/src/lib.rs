@@ -37,8 +37,8 @@ pub use observer::{Event, Observer, Silent};
 pub use others::{Claim, Claimant, Kin, Others};
 pub use report::{Ended, Exception, ExceptionKind, Report, VerifyReport};
 pub use source::{
-    AS_THEY_COME, BlobStream, Contents, Files, Objects, Opened, Places, Source, SourceError,
-    SourceErrorKind, in_pieces, stays_inside,
+    AS_THEY_COME, BlobStream, Contents, Files, Objects, Opened, Places, Removal, Source,
+    SourceError, SourceErrorKind, in_pieces, stays_inside,
 };
 pub use stop::StopSignal;
 pub use store::Attributes;

@@ -14,8 +14,10 @@ pub struct Limits {
     /// Blobs of more bytes than this are stored in parts.
     pub multipart_threshold: u64,
     /// Blobs of at least so many bytes whose SHA-256 is known beforehand are passed on while they are read, not held, where the target
-    /// compares checksums and they need not go in parts; none holds all. What cannot be passed on is read a second time.
+    /// compares checksums, they need not go in parts and [`Limits::writes_over`] allows it; none holds all. What cannot be passed on is read a second time.
     pub pass_on: Option<u64>,
+    /// Whether an object that came to be under a key since the target was listed may be written over: only where the key says what the bytes are.
+    pub writes_over: bool,
     /// The size of a part in bytes; larger where a blob would have more than 10,000.
     pub part_size: u64,
     /// How many items are switched over in one transaction.
@@ -39,6 +41,7 @@ impl Default for Limits {
             memory: 64 << 20,
             multipart_threshold: 50_000_000,
             pass_on: None,
+            writes_over: false,
             part_size: 8 << 20,
             batch: 500,
             bandwidth: None,

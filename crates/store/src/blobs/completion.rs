@@ -30,6 +30,8 @@ pub(super) struct Completion<'a> {
     pub(super) path: &'a Path,
     pub(super) id: &'a str,
     pub(super) parts: BTreeMap<usize, PartDone>,
+    /// Only if nothing has the key.
+    pub(super) only_new: bool,
 }
 
 /// What a look at the key shows.
@@ -83,7 +85,8 @@ impl Completion<'_> {
 
     async fn ask(&self, limit: Duration) -> Result<Written, StoreError> {
         let (path, id) = (self.path, self.id);
-        let asked = self.bucket.complete_upload(path, id, &self.parts, limit);
+        let how = (limit, self.only_new);
+        let asked = self.bucket.complete_upload(path, id, &self.parts, how);
         let key = Some(self.key);
         let answer = self.store.run_longer("put", key, limit, asked).await?;
         let unclear = "a success was answered that does not say that the object was made";

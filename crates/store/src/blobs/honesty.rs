@@ -55,6 +55,32 @@ impl Store {
         Ok(Honesty::Ignored)
     }
 
+    /// Tells whether the store writes over nothing when it is asked to ([`Store::put_new`]): by writing an object twice. Three requests. Some
+    /// servers, such as Garage, overlook the condition, and some refuse it.
+    ///
+    /// # Errors
+    /// If the store cannot be written to at all.
+    pub async fn creates_only(&self) -> Result<bool, StoreError> {
+        #[cfg(feature = "s3")]
+        if self.bucket().is_some() {
+            let key = probe_key()?;
+            let nothing = Attributes::default();
+            let put = || self.put_new(&key, Bytes::from_static(PROBE), &nothing, None);
+            let twice = match put().await {
+                Ok(_) => put().await,
+                refused => refused,
+            };
+            self.delete(std::slice::from_ref(&key)).await?;
+            return match twice {
+                Ok(_) => Ok(false),
+                Err(error) if error.kind() == ErrorKind::Precondition => Ok(true),
+                Err(error) if says_no(&error) => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+        Ok(true)
+    }
+
     /// Removes what probes left whose process was killed. Two requests where there is nothing.
     ///
     /// # Errors

@@ -218,6 +218,18 @@ impl Multipart {
     /// # Errors
     /// If it is not certain that the object was written.
     pub async fn complete(&self) -> Result<Written, StoreError> {
+        self.complete_if(false).await
+    }
+
+    /// As [`Multipart::complete`], but asks the store to write over nothing; whether it does, [`Store::creates_only`] tells.
+    ///
+    /// # Errors
+    /// Of kind `Precondition` if something has the key.
+    pub async fn complete_new(&self) -> Result<Written, StoreError> {
+        self.complete_if(true).await
+    }
+
+    async fn complete_if(&self, only_new: bool) -> Result<Written, StoreError> {
         let key = Some(self.key.as_str());
         match &self.way {
             #[cfg(feature = "s3")]
@@ -237,11 +249,17 @@ impl Multipart {
                     path,
                     id,
                     parts,
+                    only_new,
                 };
                 completion.run().await
             }
             Way::Library(state) => {
                 let mut state = state.lock().await;
+                // The library has no condition for this: there is a moment between the look and the object.
+                if only_new && self.store.head(&self.key).await.is_ok() {
+                    let why = "something has the key";
+                    return Err(StoreError::new(ErrorKind::Precondition, "put", key, why));
+                }
                 let written = self.store.run("put", key, state.1.complete()).await?;
                 Ok(Written {
                     checksum_confirmed: false,
@@ -252,7 +270,7 @@ impl Multipart {
             Way::Gathered(state) => {
                 let bytes = state.lock().await.1.split().freeze();
                 self.store
-                    .put_with(&self.key, bytes, &self.attributes, None)
+                    .put_if(&self.key, bytes, &self.attributes, None, only_new)
                     .await
             }
         }

@@ -59,7 +59,7 @@ impl MultipartUpload for Upload {
         let file = self.take().ok_or_else(|| over(&key))?;
         let finish = move |folder: &Folder| {
             let place = folder.place(&key);
-            let written = file.commit().and_then(|()| folder.written(&place));
+            let written = folder.commit(file).and_then(|()| folder.written(&place));
             written.map_err(|error| failure(&key, error))
         };
         self.folder.blocking(finish).await

@@ -126,18 +126,22 @@ impl Bucket {
             .store(is_compared, Ordering::Relaxed);
     }
 
-    /// Writes an object.
+    /// Writes an object; `only_new`: unless there is one, if the server takes conditions.
     pub(crate) async fn put(
         &self,
         path: &Path,
         bytes: Bytes,
         attributes: &Attributes,
         sha256: Option<[u8; 32]>,
+        only_new: bool,
     ) -> object_store::Result<Written> {
         let sum = sha256.unwrap_or_else(|| super::sha256(&bytes));
         let mut call = Call::new(Method::PUT, path).body(bytes, Some(sum));
         self.describe(&mut call, attributes)?;
         self.attach_checksum(&mut call, &sum)?;
+        if only_new {
+            call.header("if-none-match", "*")?;
+        }
         let reply = self.send_call(&call).await?;
         Ok(Written {
             checksum_confirmed: reply.header(CHECKSUM) == Some(&base64(&sum)),

@@ -87,13 +87,13 @@ impl Bucket {
         self.tuning.max_retries
     }
 
-    /// Asks once to make an object of its parts; none if the answer is a success that does not say so.
+    /// Asks once to make an object of its parts, with `only_new` unless there is one; none if the answer is a success that does not say so.
     pub(crate) async fn complete_upload(
         &self,
         path: &Path,
         upload: &str,
         parts: &BTreeMap<usize, PartDone>,
-        limit: Duration,
+        (limit, only_new): (Duration, bool),
     ) -> object_store::Result<Option<Written>> {
         let mut body = String::from(
             "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">",
@@ -118,6 +118,9 @@ impl Bucket {
             .body(body.into(), None)
             .once_within(limit);
         call.header("content-type", "application/xml")?;
+        if only_new {
+            call.header("if-none-match", "*")?;
+        }
         let reply = self.send_call(&call).await?;
         if xml::root(&reply.body).as_deref() != Some("CompleteMultipartUploadResult") {
             return Ok(None);

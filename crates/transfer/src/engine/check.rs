@@ -12,6 +12,7 @@ use crate::journal::{Entry, Line, State, StoredBlob};
 use crate::keyset::{KeySet, hash};
 use crate::observer::Event;
 use crate::report::{EXCEPTIONS_MAX, Ended, Exception, ExceptionKind, Report, VerifyReport};
+use crate::source::Removal;
 use std::collections::HashSet;
 use std::sync::Arc;
 use store::{ErrorKind, StoreError};
@@ -367,26 +368,33 @@ async fn remove_source(
     let failed = |error| shared.source_failure(item, blob, error);
     // Of two items with one source the second must not read what the first is removing.
     let _turn = shared.restoring(&blob.source).await;
-    let found = shared
-        .patiently_source(|| shared.digest_of_named(blob))
-        .await
-        .map_err(failed)?;
-    let Some(found) = found else {
-        return Ok(());
+    let found = match dry_run {
+        true => {
+            let found = shared.patiently_source(|| shared.digest_of_named(blob));
+            found.await.map(|found| match found {
+                None => Removal::NotThere,
+                Some(found) if found == (stored.size, stored.sha256) => Removal::Removed,
+                Some(_) => Removal::Differs,
+            })
+        }
+        false => {
+            shared.steps.take("remove source")?;
+            // Reading, the last look and the removal are one step of the source: nothing waits in between.
+            shared
+                .patiently_source(|| shared.remove_named(blob, stored))
+                .await
+        }
     };
-    if found != (stored.size, stored.sha256) {
-        let message = "the source was changed since it was copied; it was kept";
-        let remedy = "compare it with the object, and remove the one that is wrong";
-        let kind = ExceptionKind::SourceChanged;
-        let exception = exception(item, blob, kind, message, remedy);
-        return Err(Failure::Item(Box::new(exception)));
-    }
-    if !dry_run {
-        shared.steps.take("remove source")?;
-        shared
-            .patiently_source(|| shared.source.remove(blob))
-            .await
-            .map_err(failed)?;
+    match found.map_err(failed)? {
+        Removal::NotThere => return Ok(()),
+        Removal::Removed => {}
+        Removal::Differs => {
+            let message = "the source was changed since it was copied; it was kept";
+            let remedy = "compare it with the object, and remove the one that is wrong";
+            let kind = ExceptionKind::SourceChanged;
+            let exception = exception(item, blob, kind, message, remedy);
+            return Err(Failure::Item(Box::new(exception)));
+        }
     }
     {
         let mut report = shared.report();

@@ -292,6 +292,15 @@ async fn copy_blob(
     }
 }
 
+/// What became of an object that was written.
+enum Put {
+    Written(Written),
+    /// Other bytes arrived than were sent.
+    Damaged,
+    /// Something has the key, and the target writes over nothing.
+    Taken,
+}
+
 /// One blob on its way to the target.
 pub(super) struct Check<'a> {
     pub(super) shared: &'a Shared,
@@ -323,40 +332,78 @@ impl Check<'_> {
             return Ok(stored);
         }
         let proof = self.shared.proof(false).await?;
-        let mut attempt = 1;
+        let (mut attempt, mut is_written) = (1, false);
         loop {
             self.shared.steps.take("put")?;
-            let fits = match self.put(&bytes, sha256).await? {
-                None => false,
-                Some(written) if proof == Proof::Checksum && !written.checksum_confirmed => {
+            let put = self.put(&bytes, sha256, !is_written).await?;
+            is_written |= !matches!(put, Put::Taken);
+            let e_tag = match &put {
+                Put::Written(written) => written.e_tag.clone(),
+                _ => None,
+            };
+            let fits = match put {
+                Put::Damaged => false,
+                // Somebody else was there first; or this run, and the answer was lost.
+                Put::Taken => match self.compare(size, sha256).await? {
+                    Some(created) => {
+                        stored.created = created;
+                        return Ok(stored);
+                    }
+                    None if attempt < DAMAGED_MAX => {
+                        attempt += 1;
+                        continue;
+                    }
+                    None => return Err(self.comes_and_goes()),
+                },
+                Put::Written(written)
+                    if proof == Proof::Checksum && !written.checksum_confirmed =>
+                {
                     self.is_stated(size, sha256).await?
                 }
-                Some(_) => self.is_proved(proof, size, sha256).await?,
+                Put::Written(_) => self.is_proved(proof, size, sha256).await?,
             };
             self.shared.steps.take("after put")?;
             if fits {
                 self.shared.observer.event(Event::Bytes(size));
                 return Ok(stored);
             }
-            if attempt == DAMAGED_MAX {
-                return Err(self.not_what_was_stored().await);
+            if attempt == DAMAGED_MAX || !self.shared.target.writes_over() {
+                return Err(self.not_what_was_stored(e_tag.as_deref()).await);
             }
             attempt += 1;
         }
     }
 
-    /// Writes the object; none if other bytes arrived than were sent.
-    async fn put(&self, bytes: &Bytes, sha256: Digest) -> Result<Option<Written>, Failure> {
-        let blob = self.blob;
-        let put = || {
-            let bytes = bytes.clone();
-            let target = &self.shared.target;
-            target.put_with(&blob.key, bytes, &blob.attributes, Some(sha256.0))
+    /// Writes the object; only what this run wrote itself, and came back damaged, is written over.
+    async fn put(&self, bytes: &Bytes, sha256: Digest, is_first: bool) -> Result<Put, Failure> {
+        let (blob, target) = (self.blob, &self.shared.target);
+        let only_new = match is_first {
+            true => match self.asks_for_new(!self.may_be_there()).await? {
+                Some(only_new) => only_new,
+                None => return Ok(Put::Taken),
+            },
+            false => false,
+        };
+        let put = || async {
+            let (bytes, sum) = (bytes.clone(), Some(sha256.0));
+            match only_new {
+                true => {
+                    target
+                        .put_new(&blob.key, bytes, &blob.attributes, sum)
+                        .await
+                }
+                false => {
+                    target
+                        .put_with(&blob.key, bytes, &blob.attributes, sum)
+                        .await
+                }
+            }
         };
         self.sent.store(true, Ordering::Relaxed);
         match self.shared.patiently(put).await {
-            Ok(written) => Ok(Some(written)),
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Ok(written) => Ok(Put::Written(written)),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(Put::Damaged),
+            Err(error) if self.is_taken(&error) => Ok(Put::Taken),
             Err(error) => Err(self.target_failure(error)),
         }
     }
@@ -439,9 +486,14 @@ impl Check<'_> {
         size: u64,
         sha256: Digest,
     ) -> Result<Option<bool>, Failure> {
-        if !self.may_be_there() {
-            return Ok(None);
+        match self.may_be_there() {
+            true => self.compare(size, sha256).await,
+            false => Ok(None),
         }
+    }
+
+    /// As [`Check::is_there`], whether or not something may be there.
+    pub(super) async fn compare(&self, size: u64, sha256: Digest) -> Result<Option<bool>, Failure> {
         let key = &self.blob.key;
         let found = match self.shared.patiently(|| self.shared.target.head(key)).await {
             Ok(found) => found,
@@ -464,14 +516,18 @@ impl Check<'_> {
         Err(self.failure(ExceptionKind::Clash, message, remedy))
     }
 
-    /// Takes an object away that does not come back as it was sent.
-    pub(super) async fn not_what_was_stored(&self) -> Failure {
+    /// Takes an object away that does not come back as it was sent; among somebody else's files only if it is still the one that was written.
+    pub(super) async fn not_what_was_stored(&self, e_tag: Option<&str>) -> Failure {
         let keys = [self.blob.key.clone()];
-        if let Err(error) = self
-            .shared
-            .patiently(|| self.shared.target.delete(&keys))
-            .await
-        {
+        let target = &self.shared.target;
+        let is_ours = match target.writes_over() {
+            true => true,
+            false => {
+                let found = self.shared.patiently(|| target.head(&keys[0])).await;
+                found.is_ok_and(|found| e_tag.is_some() && found.e_tag.as_deref() == e_tag)
+            }
+        };
+        if is_ours && let Err(error) = self.shared.patiently(|| target.delete(&keys)).await {
             tracing::warn!(key = %self.blob.key, error = %chain(&error), "a damaged object could not be removed");
         }
         let message = "what came back from the target is not what was stored";

@@ -11,6 +11,7 @@ mod back;
 mod check;
 mod copy;
 mod gone;
+mod only_new;
 mod pace;
 mod parts;
 mod passing;

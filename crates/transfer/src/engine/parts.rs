@@ -279,9 +279,32 @@ async fn complete(
     shared.steps.take("complete upload")?;
     let proof = shared.proof(true).await?;
     check.sent.store(true, Ordering::Relaxed);
-    let written = match upload.complete().await {
+    let completed = match check.asks_for_new(true).await? {
+        Some(true) => upload.complete_new().await,
+        Some(false) => upload.complete().await,
+        None => {
+            let key = Some(check.blob.key.as_str());
+            Err(StoreError::new(
+                ErrorKind::Precondition,
+                "put",
+                key,
+                "something has the key",
+            ))
+        }
+    };
+    let written = match completed {
         Ok(written) => written,
         // The answer may have been lost, and the store knows nothing of the upload when it is asked again: the object tells.
+        Err(error) if check.is_taken(&error) => {
+            return match check.compare(size, sha256).await? {
+                // Perhaps what this very upload became, of which the answer was lost.
+                Some(_) => {
+                    give_up(check, upload).await;
+                    Ok(())
+                }
+                None => Err(check.target_failure(error)),
+            };
+        }
         Err(error) => {
             return match check.is_proved(Proof::ReadBack, size, sha256).await {
                 Ok(true) => Ok(()),
@@ -299,7 +322,7 @@ async fn complete(
         && check.is_proved(proof, size, sha256).await?;
     match fits {
         true => Ok(()),
-        false => Err(check.not_what_was_stored().await),
+        false => Err(check.not_what_was_stored(written.e_tag.as_deref()).await),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn fits(check: &Check<'_>) -> Result<Option<(u64, Digest)>, Fai
         return Ok(None);
     };
     // What may lie under the key already is compared with what is read, before anything is sent.
-    if check.may_be_there() {
+    if check.may_be_there() || !shared.limits.writes_over {
         return Ok(None);
     }
     // Of nothing there is no last piece to hold back.

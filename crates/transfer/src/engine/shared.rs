@@ -5,7 +5,7 @@ use super::{EngineParts, Keepers};
 use crate::Steps;
 use crate::error::{RunError, RunErrorKind};
 use crate::item::{Blob, Digest, Item};
-use crate::journal::{Journal, Line, MirrorCopy, MirrorError};
+use crate::journal::{Journal, Line, MirrorCopy, MirrorError, StoredBlob};
 use crate::keyset::KeySet;
 use crate::ledger::{Ledger, LedgerError, Outcome, Standing};
 use crate::limits::{Limits, Proof};
@@ -13,7 +13,7 @@ use crate::observer::{Event, Observer};
 use crate::others::Others;
 use crate::report::{Exception, ExceptionKind, Report};
 use crate::source::objects::digest_of;
-use crate::source::{Source, SourceError};
+use crate::source::{Removal, Source, SourceError};
 use crate::stop::StopSignal;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -53,6 +53,7 @@ pub(super) struct Shared {
     memory: Arc<Semaphore>,
     proof: OnceCell<Proof>,
     parts_proof: OnceCell<Proof>,
+    pub(super) creates_only: OnceCell<bool>,
     /// Held while a source is restored, one lock for all whose names have one hash.
     restoring: Vec<tokio::sync::Mutex<()>>,
     /// Held for reading by each probe that is under way.
@@ -105,6 +106,7 @@ impl Shared {
             memory: Arc::new(Semaphore::new(units.clamp(1, Semaphore::MAX_PERMITS))),
             proof: OnceCell::new(),
             parts_proof: OnceCell::new(),
+            creates_only: OnceCell::new(),
             existing: OnceCell::new(),
             restoring: (0..RESTORING)
                 .map(|_| tokio::sync::Mutex::default())
@@ -360,6 +362,16 @@ impl Shared {
     ) -> Result<Option<(u64, Digest)>, SourceError> {
         self.source.vouch(blob).await?;
         self.source.digest(blob).await
+    }
+
+    /// Removes a source, if it is the one that was stored, and a journal's word for it counts.
+    pub(super) async fn remove_named(
+        &self,
+        blob: &Blob,
+        stored: &StoredBlob,
+    ) -> Result<Removal, SourceError> {
+        self.source.vouch(blob).await?;
+        self.source.remove(blob, stored).await
     }
 
     /// Waits before the next attempt; false if there is none.

@@ -21,6 +21,8 @@ pub enum SourceErrorKind {
     WrongDigest,
     /// It changed while it was read.
     Changed,
+    /// Something else got its name while it was brought back.
+    Occupied,
     /// It may not be read or written.
     Permission,
     /// It lies where nothing may be restored or removed, nor read because a journal names it.
@@ -48,7 +50,7 @@ impl SourceErrorKind {
             SourceErrorKind::NotAFile => ExceptionKind::NotAFile,
             SourceErrorKind::WrongSize => ExceptionKind::WrongSize,
             SourceErrorKind::WrongDigest => ExceptionKind::WrongDigest,
-            SourceErrorKind::Changed => ExceptionKind::SourceChanged,
+            SourceErrorKind::Changed | SourceErrorKind::Occupied => ExceptionKind::SourceChanged,
             SourceErrorKind::Permission => ExceptionKind::Permission,
             SourceErrorKind::Outside => ExceptionKind::Outside,
             _ => ExceptionKind::Unreadable,
@@ -62,6 +64,9 @@ impl SourceErrorKind {
             SourceErrorKind::WrongSize => "it has another size than it should",
             SourceErrorKind::WrongDigest => "it has another content than it should",
             SourceErrorKind::Changed => "it changed while it was read",
+            SourceErrorKind::Occupied => {
+                "another file got its name meanwhile, which was left alone"
+            }
             SourceErrorKind::Permission => "permission denied",
             SourceErrorKind::Outside => {
                 "it lies, perhaps through a link, outside of the directories that a journal may name files in"
@@ -85,6 +90,9 @@ impl SourceErrorKind {
                 "compare the file with a backup: it may be truncated or damaged; replace it, then run again"
             }
             SourceErrorKind::Changed => "run again when nothing writes to the file",
+            SourceErrorKind::Occupied => {
+                "see which of the two is wanted: move the file away to get the copied one back, then run again"
+            }
             SourceErrorKind::Permission => {
                 "give this user the right to read the file (and, for a rollback, to write its directory), then run again"
             }

@@ -1,14 +1,15 @@
 //! Files of this machine.
 //!
 //! What must hold: a file whose size, time of change or inode is different after reading than before was not read; a restored
-//! file has its name only when it is whole and on the disk, with the time of change and mode that it had; nothing is restored or removed
+//! file has its name only when it is whole and on the disk, with the time of change and mode that it had, and never takes another's; a file is removed
+//! only as it was read; nothing is restored or removed
 //! outside of the places that were named for it ([`Files::within`]), and nothing is read there that only a journal names: it may have come out
 //! of a bucket that others can write to.
 //!
 //! It deliberately follows symbolic links when it reads and does not judge where they lead: the planner does. A link is never
 //! removed in place of the file that it leads to, nor the file in place of the link: removing takes away the name.
 
-use super::{Contents, Opened, Places, Source, SourceError, SourceErrorKind};
+use super::{Contents, Opened, Places, Removal, Source, SourceError, SourceErrorKind};
 use crate::item::{Blob, Digest, Hasher, Stamp};
 use crate::journal::StoredBlob;
 use crate::keyset::KeySet;
@@ -156,11 +157,13 @@ impl Source for Files {
             );
         }
         let (path, stamp) = (blob.source.clone(), stored.stamp);
-        blocking(move || finish(file, &path, stamp)).await
+        blocking(move || finish(file, &path, size, stamp)).await
     }
 
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
-        self.change("remove", &blob.source, remove).await
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError> {
+        let equal = (equal.size, equal.sha256);
+        self.change("remove", &blob.source, move |path| remove(path, equal))
+            .await
     }
 }
 
@@ -302,6 +305,11 @@ fn next_piece(mut reading: Reading) -> Result<Option<(Bytes, Reading)>, SourceEr
 }
 
 fn digest(path: &str) -> Result<(u64, Digest), SourceError> {
+    read_through(path).map(|(size, sha256, _)| (size, sha256))
+}
+
+/// Reads and hashes a file; returns also what it was like.
+fn read_through(path: &str) -> Result<(u64, Digest, Likeness), SourceError> {
     let (mut file, found) = look(path)?;
     let mut hasher = Hasher::new();
     let size = usize::try_from(found.len()).unwrap_or(GULP);
@@ -317,8 +325,9 @@ fn digest(path: &str) -> Result<(u64, Digest), SourceError> {
         hasher.update(&buffer[..length]);
         read += length as u64;
     }
-    check_same(path, &file, &Likeness::of(&found), read)?;
-    Ok((read, hasher.finish()))
+    let before = Likeness::of(&found);
+    check_same(path, &file, &before, read)?;
+    Ok((read, hasher.finish(), before))
 }
 
 fn begin(path: &str) -> Result<AtomicFile, SourceError> {
@@ -333,7 +342,12 @@ fn begin(path: &str) -> Result<AtomicFile, SourceError> {
 }
 
 /// Gives the file its name, and what else it had.
-fn finish(mut file: AtomicFile, path: &str, stamp: Option<Stamp>) -> Result<(), SourceError> {
+fn finish(
+    mut file: AtomicFile,
+    path: &str,
+    size: u64,
+    stamp: Option<Stamp>,
+) -> Result<(), SourceError> {
     let dressed = match stamp {
         // All bytes first: writing changes the time.
         Some(stamp) => file.flush().and_then(|()| {
@@ -342,9 +356,21 @@ fn finish(mut file: AtomicFile, path: &str, stamp: Option<Stamp>) -> Result<(), 
         }),
         None => Ok(()),
     };
-    dressed
-        .and_then(|()| file.commit())
-        .map_err(|error| SourceError::io("restore", path, error))
+    dressed.map_err(|error| SourceError::io("restore", path, error))?;
+    // One that was restored a moment ago, and came back different when it was read, has the time that was given to it.
+    let is_ours = |found: &Metadata| {
+        let is_as_restored = |stamp: Stamp| {
+            (found.mtime(), found.mtime_nsec()) == (stamp.mtime_s, stamp.mtime_ns.into())
+        };
+        found.is_file() && found.len() == size && stamp.is_some_and(is_as_restored)
+    };
+    file.commit_over(is_ours)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                SourceError::new(SourceErrorKind::Occupied, "restore", path)
+            }
+            _ => SourceError::io("restore", path, error),
+        })
 }
 
 /// Gives a file its owner and mode. Only root may give files away; who restores as another user gets files of his own.
@@ -373,16 +399,27 @@ fn set_mtime(path: &Path, stamp: &Stamp) -> io::Result<()> {
     Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::empty())?)
 }
 
-fn remove(path: &str) -> Result<(), SourceError> {
+/// Removes a file if its bytes are these, and nothing was done to it since they were read: between that look and the removal nothing waits.
+fn remove(path: &str, equal: (u64, Digest)) -> Result<Removal, SourceError> {
+    let before = match read_through(path) {
+        Ok((size, sha256, before)) if (size, sha256) == equal => before,
+        Ok(_) => return Ok(Removal::Differs),
+        Err(error) if error.kind() == SourceErrorKind::Missing => return Ok(Removal::NotThere),
+        Err(error) => return Err(error),
+    };
+    let failed = |error| SourceError::io("remove", path, error);
+    if Likeness::of(&fs::metadata(path).map_err(failed)?) != before {
+        return Ok(Removal::Differs);
+    }
     match fs::remove_file(path) {
         Ok(()) => {
             let above = Path::new(path).parent();
             let above = above.filter(|dir| !dir.as_os_str().is_empty());
-            store::file::sync_dir(above.unwrap_or(Path::new(".")))
-                .map_err(|error| SourceError::io("remove", path, error))
+            store::file::sync_dir(above.unwrap_or(Path::new("."))).map_err(failed)?;
+            Ok(Removal::Removed)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(SourceError::io("remove", path, error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::NotThere),
+        Err(error) => Err(failed(error)),
     }
 }
 

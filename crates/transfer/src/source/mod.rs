@@ -66,11 +66,11 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// Puts a blob back that is not there, or that differs: checks size and digest of the body against `stored`, and only then
+    /// Puts a blob back that is not there, or that it put back itself: checks size and digest of the body against `stored`, and only then
     /// gives it its name, durably.
     ///
     /// # Errors
-    /// If it is not certain that it is there. What had the name before is then still there.
+    /// If it is not certain that it is there; `Occupied` if something else has its name, and is left alone.
     async fn restore(
         &self,
         blob: &Blob,
@@ -78,11 +78,22 @@ pub trait Source: Send + Sync {
         body: BoxStream<'static, Result<Bytes, StoreError>>,
     ) -> Result<(), SourceError>;
 
-    /// Removes a blob, durably. One that is not there is passed over.
+    /// Reads a blob, and removes it, durably, if it has the bytes that were stored of it.
     ///
     /// # Errors
     /// If it is not certain that it is gone.
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError>;
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError>;
+}
+
+/// What became of a blob that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// It was not there.
+    NotThere,
+    /// It has other bytes, or changed while it was read, and is still there.
+    Differs,
 }
 
 /// A blob that is being read.

@@ -2,7 +2,7 @@
 //!
 //! What must hold: a restored object is read by nobody before it is whole.
 
-use super::{AS_THEY_COME, Contents, Opened, Source, SourceError, SourceErrorKind};
+use super::{AS_THEY_COME, Contents, Opened, Removal, Source, SourceError, SourceErrorKind};
 use crate::item::{Blob, Digest, Hasher};
 use crate::journal::StoredBlob;
 use async_trait::async_trait;
@@ -101,10 +101,16 @@ impl Source for Objects {
         }
     }
 
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError> {
+        match self.digest(blob).await? {
+            None => return Ok(Removal::NotThere),
+            Some(found) if found == (equal.size, equal.sha256) => {}
+            Some(_) => return Ok(Removal::Differs),
+        }
         let keys = [blob.source.clone()];
         let removed = self.0.delete(&keys).await;
-        removed.map_err(|error| SourceError::store("remove", &blob.source, error))
+        removed.map_err(|error| SourceError::store("remove", &blob.source, error))?;
+        Ok(Removal::Removed)
     }
 }
 

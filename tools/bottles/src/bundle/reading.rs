@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::StoreError;
 use transfer::{
-    AS_THEY_COME, Blob, Contents, Digest, Opened, Source, SourceError, SourceErrorKind, StoredBlob,
+    AS_THEY_COME, Blob, Contents, Digest, Opened, Removal, Source, SourceError, SourceErrorKind,
+    StoredBlob,
 };
 
 /// So much is read at once.
@@ -235,7 +236,7 @@ impl Source for FromBundle {
         ))
     }
 
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
+    async fn remove(&self, blob: &Blob, _equal: &StoredBlob) -> Result<Removal, SourceError> {
         Err(SourceError::new(
             SourceErrorKind::Permission,
             "remove from the bundle",

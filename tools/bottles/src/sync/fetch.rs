@@ -201,6 +201,8 @@ impl Observer for ByName {
 
 fn limits(options: &FetchOptions) -> Limits {
     Limits {
+        // A key is the digest of its bytes, and what is damaged is fetched anew.
+        writes_over: true,
         parallel: options.concurrency.max(1),
         max_failures: Some(FAILURES_MAX),
         // Whatever fits into memory goes whole: many a store compares the digest of nothing else, and would have to be read again.

@@ -10,7 +10,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use std::sync::Arc;
 use store::StoreError;
-use transfer::{Blob, Contents, Digest, Opened, Source, SourceError, SourceErrorKind, StoredBlob};
+use transfer::{
+    Blob, Contents, Digest, Opened, Removal, Source, SourceError, SourceErrorKind, StoredBlob,
+};
 use url::Url;
 
 /// After so many bytes a download that breaks has got on: what broke before does not count against it.
@@ -258,7 +260,7 @@ impl Source for Registry {
         ))
     }
 
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
+    async fn remove(&self, blob: &Blob, _equal: &StoredBlob) -> Result<Removal, SourceError> {
         let kind = SourceErrorKind::Permission;
         Err(SourceError::new(
             kind,

@@ -35,8 +35,8 @@ impl Source for OneFails {
         self.others.restore(blob, stored, body).await
     }
 
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
-        self.others.remove(blob).await
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError> {
+        self.others.remove(blob, equal).await
     }
 }
 
@@ -281,4 +281,114 @@ async fn a_copy_that_a_row_may_name_stays_where_no_row_says_which_store_it_means
     let kept: Vec<&str> = kept.map(|it| it.key.as_str()).collect();
     assert_eq!(kept, ["documents/document-1"], "{report:?}");
     target.head("documents/document-1").await.expect("is there");
+}
+
+#[tokio::test]
+async fn what_comes_to_a_key_while_the_source_is_read_is_not_written_over() {
+    for multipart_threshold in [u64::MAX, 1] {
+        let mut world = World::new(6);
+        world.limits.multipart_threshold = multipart_threshold;
+        world.run().await.expect("runs");
+        let out = world.dir.path().join("out");
+        fs::create_dir(&out).expect("makes");
+        let key = "documents/document-4";
+        let objects = || Objects::new(world.target.clone());
+        for target in [
+            Store::plain_folder(&out),
+            Store::from_object_store(Arc::new(InMemory::new()), "other"),
+        ] {
+            world.fresh_journal();
+            let parts = EngineParts {
+                source: Arc::new(OneFails {
+                    others: objects(),
+                    failing: objects(),
+                    key: key.to_owned(),
+                    target: target.clone(),
+                }),
+                ..parts_between(&world, &target, Steps::all()).await
+            };
+            let report = Engine::new(parts).run(between(&world)).await;
+            let report = report.expect("goes to its end");
+            let exceptions = report.exceptions.iter();
+            let named: Vec<_> = exceptions.map(|it| (it.kind, &it.key[..])).collect();
+            assert_eq!(named, [(ExceptionKind::Clash, key)]);
+            assert_eq!(target.get(key).await.expect("is there"), "by hand");
+            let listed = target.list("documents").await.expect("lists");
+            assert_eq!(listed.len(), 6, "{listed:?}");
+        }
+        let names = fs::read_dir(out.join("documents")).expect("lists");
+        assert_eq!(names.count(), 6, "nothing unfinished is left");
+    }
+}
+
+/// Files in whose place a person puts another while one is brought back.
+struct Overtaken {
+    files: Files,
+    path: String,
+    n_times: AtomicU32,
+}
+
+#[async_trait]
+impl Source for Overtaken {
+    async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError> {
+        self.files.open(blob, whole_max, piece).await
+    }
+
+    async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError> {
+        self.files.digest(blob).await
+    }
+
+    async fn restore(
+        &self,
+        blob: &Blob,
+        stored: &StoredBlob,
+        body: stream::BoxStream<'static, Result<Bytes, store::StoreError>>,
+    ) -> Result<(), SourceError> {
+        if blob.source == self.path {
+            self.n_times.fetch_add(1, Ordering::Relaxed);
+            fs::write(&self.path, "by hand").expect("writes");
+        }
+        self.files.restore(blob, stored, body).await
+    }
+
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError> {
+        self.files.remove(blob, equal).await
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_comes_while_it_is_brought_back_is_not_written_over() {
+    let world = World::new(6);
+    world.run().await.expect("runs");
+    world.remove_sources(Steps::all()).await.expect("removes");
+    let before = world.picture().await;
+    let path = world.items[4].blobs[0].source.clone();
+    let source = Arc::new(Overtaken {
+        files: Files::new(),
+        path: path.clone(),
+        n_times: AtomicU32::new(0),
+    });
+    let parts = EngineParts {
+        source: source.clone(),
+        ..world.parts(Steps::all()).await
+    };
+    let report = Engine::new(parts)
+        .rollback(RollbackOptions::default())
+        .await
+        .expect("goes to its end");
+    let named: Vec<_> = report
+        .exceptions
+        .iter()
+        .map(|it| (it.kind, &it.key[..]))
+        .collect();
+    assert_eq!(
+        named,
+        [(ExceptionKind::SourceChanged, "documents/document-4")]
+    );
+    assert_eq!(report.reverted, 5, "{report:?}");
+    assert_eq!(source.n_times.load(Ordering::Relaxed), 1);
+    assert_eq!(fs::read(&path).expect("is there"), b"by hand");
+    let now = world.picture().await;
+    assert_eq!(now.rows["document-4"], before.rows["document-4"]);
+    assert!(now.objects.contains_key("documents/document-4"));
 }

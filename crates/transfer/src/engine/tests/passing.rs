@@ -81,7 +81,7 @@ impl Source for Streams {
         panic!("nothing is restored")
     }
 
-    async fn remove(&self, _: &Blob) -> Result<(), SourceError> {
+    async fn remove(&self, _: &Blob, _: &StoredBlob) -> Result<Removal, SourceError> {
         panic!("nothing is removed")
     }
 }
@@ -112,6 +112,7 @@ async fn pass(world: &World, does: Does) -> (Result<Report, RunError>, u32) {
         source: source.clone(),
         limits: Limits {
             pass_on: Some(1),
+            writes_over: true,
             ..world.limits.clone()
         },
         mirror: None,

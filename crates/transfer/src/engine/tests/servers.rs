@@ -49,8 +49,8 @@ async fn there_and_back_with_as_few_requests_as_can_be() {
     let report = world.run().await.expect("runs");
     assert!(report.is_clean() && report.committed == 30, "{report:?}");
     let counts = proxy.counts();
-    // 40 blobs, 9 pieces of the journal, 5 requests of the probe that write.
-    assert_eq!(counts["PUT"], 40 + 9 + 5, "{counts:?}");
+    // 40 blobs, 9 pieces of the journal, 5 requests of the probe that write, 2 of the question whether something is written over.
+    assert_eq!(counts["PUT"], 40 + 9 + 5 + 2, "{counts:?}");
     assert!(
         !counts.contains_key("GET") && !counts.contains_key("HEAD"),
         "{counts:?}"
@@ -59,6 +59,69 @@ async fn there_and_back_with_as_few_requests_as_can_be() {
     world.rollback().await.expect("rolls back");
     assert_eq!(proxy.counts()["DELETE objects"], 1);
     assert_eq!(world.picture().await, start);
+}
+
+/// Files of which two are read so slowly that somebody puts another object under their keys meanwhile.
+struct Slow(Files, Store);
+
+#[async_trait]
+impl Source for Slow {
+    async fn open(&self, blob: &Blob, whole_max: u64, piece: usize) -> Result<Opened, SourceError> {
+        if ["documents/document-4", "documents/large"].contains(&&blob.key[..]) {
+            let put = self.1.put(&blob.key, "by hand".into()).await;
+            put.expect("puts");
+        }
+        self.0.open(blob, whole_max, piece).await
+    }
+
+    async fn digest(&self, blob: &Blob) -> Result<Option<(u64, Digest)>, SourceError> {
+        self.0.digest(blob).await
+    }
+
+    async fn restore(
+        &self,
+        blob: &Blob,
+        stored: &StoredBlob,
+        body: stream::BoxStream<'static, Result<Bytes, store::StoreError>>,
+    ) -> Result<(), SourceError> {
+        self.0.restore(blob, stored, body).await
+    }
+
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError> {
+        self.0.remove(blob, equal).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_comes_during_the_run_is_not_written_over() {
+    let (moto, server) = (Moto::start(), S3Server::start());
+    moto.create_bucket("bucket");
+    for url in [moto.store_url("bucket", ""), server.store_url("bucket", "")] {
+        let mut world = World::with(open(&url).await, 6);
+        add_large(&mut world);
+        let parts = EngineParts {
+            source: Arc::new(Slow(Files::new(), world.target.clone())),
+            ..world.parts(Steps::all()).await
+        };
+        let plan = stream::iter(world.plan().into_iter().map(Ok)).boxed();
+        let report = Engine::new(parts).run(plan).await;
+        let report = report.expect("goes to its end");
+        let mut named: Vec<_> = report.exceptions.iter().map(|it| &it.key[..]).collect();
+        named.sort_unstable();
+        assert_eq!(named, ["documents/document-4", "documents/large"]);
+        let is_clash = |it: &Exception| it.kind == ExceptionKind::Clash;
+        assert!(report.exceptions.iter().all(is_clash), "{report:?}");
+        assert_eq!(report.committed, 5, "{report:?}");
+        for key in named {
+            assert_eq!(world.target.get(key).await.expect("gets"), "by hand");
+        }
+        // Not every server lists them.
+        if let Ok(left) = world.target.abandoned_uploads("").await {
+            assert!(left.is_empty(), "{left:?}");
+        }
+        world.rollback().await.expect("rolls back");
+        assert_eq!(world.objects().await.len(), 2, "what is by hand stays");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,12 +23,19 @@ impl Source for Spoils {
         body: stream::BoxStream<'static, Result<Bytes, store::StoreError>>,
     ) -> Result<(), SourceError> {
         self.0.restore(blob, stored, body).await?;
-        fs::write(&blob.source, "spoiled").expect("spoils");
+        let file = fs::OpenOptions::new().write(true).open(&blob.source);
+        let mut file = file.expect("opens");
+        let modified = file.metadata().and_then(|found| found.modified());
+        if stored.size > 0 {
+            std::io::Write::write_all(&mut file, &[0]).expect("spoils");
+        }
+        file.set_modified(modified.expect("has a time"))
+            .expect("sets the time");
         Ok(())
     }
 
-    async fn remove(&self, blob: &Blob) -> Result<(), SourceError> {
-        self.0.remove(blob).await
+    async fn remove(&self, blob: &Blob, equal: &StoredBlob) -> Result<Removal, SourceError> {
+        self.0.remove(blob, equal).await
     }
 }
 
