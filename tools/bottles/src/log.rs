@@ -238,6 +238,14 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// There was a log, and now there is none: a disk that is not mounted any more, or an emptied bucket.
+    #[error("the log of the mirror in {place} is gone; generation {id} was the current one")]
+    Vanished {
+        /// The one that was current.
+        id: String,
+        /// The store.
+        place: String,
+    },
     /// What a generation needs went while it was made.
     #[error(
         "{key} was there for this run, and is gone: another run pruned, or somebody removed it"

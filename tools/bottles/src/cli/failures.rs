@@ -18,6 +18,8 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::Store(error) => of_store(error),
         LogError::Damaged { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all): what is stored is not fetched again"),
+        LogError::Vanished { .. } => Failure::from_error(Exit::NoStore, error)
+            .hint("see whether the folder's disk is mounted, or who emptied the bucket"),
         LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)
             .hint("nothing was published; run again: what is gone is fetched then"),
         LogError::RollingBack => Failure::from_error(Exit::Failed, error).hint(

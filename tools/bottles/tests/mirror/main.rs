@@ -6,6 +6,7 @@ mod bundle;
 mod crash;
 mod daemon;
 mod full;
+mod gone;
 mod keeping;
 mod kill;
 mod layouts;
