@@ -238,6 +238,19 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// Generations that are kept are not what they were, so what nobody needs cannot be known.
+    #[error(
+        "the records of {} in {place} are damaged ({why}), so it is not known what is needed",
+        generations(ids)
+    )]
+    NeedsUnknown {
+        /// Which ones.
+        ids: Vec<String>,
+        /// The store.
+        place: String,
+        /// What is wrong with the first one.
+        why: String,
+    },
     /// There was a log, and now there is none: a disk that is not mounted any more, or an emptied bucket.
     #[error("the log of the mirror in {place} is gone; generation {id} was the current one")]
     Vanished {
@@ -268,6 +281,13 @@ pub enum LogError {
         /// What may go.
         key: String,
     },
+}
+
+fn generations(ids: &[String]) -> String {
+    match ids {
+        [id] => format!("generation {id}"),
+        ids => format!("the generations {}", ids.join(", ")),
+    }
 }
 
 impl Generation {

@@ -234,6 +234,9 @@ pub struct PruneArgs {
     /// What was current or stored within this time stays
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     pub grace: Duration,
+    /// Give up a generation whose record is damaged, by its number, or its whole name where two have the same number; may be given several times. While such a one is kept nothing can be removed, since nobody knows what it needs
+    #[arg(long, value_name = "GEN")]
+    pub drop: Vec<String>,
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,

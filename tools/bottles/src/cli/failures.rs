@@ -2,6 +2,7 @@
 
 use crate::log::LogError;
 use crate::plan::PlanError;
+use crate::prune::DropError;
 use crate::rollback::RollbackError;
 use crate::sync::SyncError;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
@@ -18,6 +19,14 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::Store(error) => of_store(error),
         LogError::Damaged { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all): what is stored is not fetched again"),
+        LogError::NeedsUnknown { ids, .. } => {
+            let numbers = ids.iter().map(|id| number_of(id).to_string());
+            let numbers: Vec<String> = numbers.map(|number| format!("--drop {number}")).collect();
+            Failure::from_error(Exit::Corrupt, error).hint(format!(
+                "nothing was removed. If the record cannot be restored from a backup of the store, give the generation up: the same command with {} takes it out of the log, and what only it needed goes then, once it is older than the grace period",
+                numbers.join(" ")
+            ))
+        }
         LogError::Vanished { .. } => Failure::from_error(Exit::NoStore, error)
             .hint("see whether the folder's disk is mounted, or who emptied the bucket"),
         LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)
@@ -31,6 +40,32 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
             "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a quarter of an hour",
         ),
+    }
+}
+
+/// The number in a generation's name, as a person types it.
+fn number_of(id: &str) -> &str {
+    let (number, _) = id.split_once('-').unwrap_or((id, ""));
+    match number.trim_start_matches('0') {
+        "" => id,
+        number => number,
+    }
+}
+
+pub(super) fn of_drop(error: &DropError) -> Failure {
+    let list = "`homebrew-sync generations` lists those that are there";
+    match error {
+        DropError::Log(error) => of_log(error),
+        DropError::NotThere(_) => Failure::from_error(Exit::Failed, error).hint(list),
+        DropError::Several { ids, .. } => {
+            let names: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+            Failure::from_error(Exit::Failed, error)
+                .hint(format!("write the whole name: {}", names.join(" or ")))
+        }
+        DropError::Current(_) => Failure::from_error(Exit::Conflict, error)
+            .hint("nothing was removed; go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all); then give it up"),
+        DropError::Whole(_) => Failure::from_error(Exit::Conflict, error)
+            .hint("nothing was removed; --keep N says how many generations stay"),
     }
 }
 

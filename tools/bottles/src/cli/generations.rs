@@ -221,7 +221,12 @@ pub(super) async fn prune(
         dry_run: args.dry_run,
         now: Timestamp::now(),
     };
-    let pruned = prune::prune(&store, options)
+    let mut dropped = Vec::new();
+    for name in &args.drop {
+        let damaged = prune::damaged(&store, name).await;
+        dropped.push(damaged.map_err(|error| failures::of_drop(&error))?);
+    }
+    let pruned = prune::prune_dropping(&store, options, &dropped)
         .await
         .map_err(|error| failures::of_log(&error))?;
     if ui.is_json() {

@@ -5,6 +5,7 @@ mod browser;
 mod bundle;
 mod crash;
 mod daemon;
+mod dropping;
 mod full;
 mod gone;
 mod keeping;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const JQ: [&str; 4] = ["--formula", "jq", "--platform", "x86_64_linux"];
 
 /// Runs a command over the mirror of a world; returns its code and all that it said.
-async fn does(world: &World, arguments: &[&str]) -> (i32, String) {
+pub async fn does(world: &World, arguments: &[&str]) -> (i32, String) {
     let mut command = program(world);
     let mirror = world.state.path().join("mirror");
     command.args(arguments).arg("--store").arg(mirror);
@@ -16,14 +16,14 @@ async fn does(world: &World, arguments: &[&str]) -> (i32, String) {
 }
 
 /// Turns the last byte of a file.
-fn damage(path: &Path) {
+pub fn damage(path: &Path) {
     let mut bytes = std::fs::read(path).expect("it is there");
     *bytes.last_mut().expect("it has bytes") ^= 1;
     std::fs::write(path, bytes).expect("written");
 }
 
 /// The files in a folder of the mirror's.
-fn within(folder: &Path) -> Vec<PathBuf> {
+pub fn within(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("it is there");
     entries
         .map(|entry| entry.expect("an entry").path())
