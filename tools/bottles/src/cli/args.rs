@@ -135,7 +135,7 @@ pub struct SyncArgs {
     /// Believe an upstream that has far less than the mirror: no bottle for a platform, or over a tenth fewer. Without it such a run publishes nothing
     #[arg(long)]
     pub accept_shrinking: bool,
-    /// Look at what really lies in the store, and fetch what is gone or, of the API's files, damaged
+    /// Look at what really lies in the store, and fetch what is gone, cut or, of the API's files, damaged
     #[arg(long)]
     pub check: bool,
     /// Give bottles names in the flat layout besides, below flat/, for HOMEBREW_BOTTLE_DOMAIN; in a folder only. The mirror remembers it

@@ -191,6 +191,6 @@ impl Planner<'_> {
 }
 
 /// Tells whether the store says that an object is gone or damaged, not that it cannot be asked.
-fn is_lost(error: &StoreError) -> bool {
+pub(super) fn is_lost(error: &StoreError) -> bool {
     [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind())
 }

@@ -1,8 +1,10 @@
 //! The bottles of a plan: how large they are, which manifests name them, which of them have to be fetched.
 //!
-//! What must hold: what the base does not name and the store has is proved before it is relied on; a manifest is held in memory only where
+//! What must hold: what the base does not name and the store has is proved before it is relied on; where the store was listed, what is not as long
+//! as it should be is not there; a manifest is held in memory only where
 //! another one lies in its place: a first run meets thousands of them.
 
+use super::api_files::is_lost;
 use super::{FormulaFailure, Plan, PlanError, Planner, chain, is_right, trusts_checksums};
 use crate::api::Bottle;
 use crate::log::{FileEntry, Held};
@@ -23,9 +25,10 @@ pub(super) const PORTABLE_RUBY: &str = "portable-ruby";
 pub(super) struct Present<'p>(pub(super) Option<&'p HashMap<String, u64>>);
 
 impl Present<'_> {
-    /// Tells whether a key is there, as far as is known.
-    fn may_have(self, key: &str) -> bool {
-        self.0.is_none_or(|present| present.contains_key(key))
+    /// Tells whether a file is there and as long as it should be, as far as is known.
+    fn may_have(self, key: &str, entry: &FileEntry) -> bool {
+        self.0
+            .is_none_or(|present| present.get(key) == Some(&entry.size))
     }
 
     fn size(self, key: &str) -> Option<u64> {
@@ -66,8 +69,9 @@ impl Planner<'_> {
                 .iter()
                 .map(|bottle| known.get(bottle).map(|held| (*held).clone()))
                 .collect();
-            match (entry, held, present.may_have(&key)) {
-                (Some(entry), Some(held), true) => {
+            let entry = entry.filter(|entry| present.may_have(&key, entry));
+            match (entry, held) {
+                (Some(entry), Some(held)) => {
                     plan.manifests.insert(key, entry.clone());
                     plan.bottles.extend(held);
                 }
@@ -132,7 +136,8 @@ impl Planner<'_> {
             sha256: Digest::of(&bytes),
             size: bytes.len() as u64,
         };
-        let is_known = self.base.manifests.get(key) == Some(&entry) && present.may_have(key);
+        let is_known =
+            self.base.manifests.get(key) == Some(&entry) && present.may_have(key, &entry);
         let is_free = present.0.is_some() && present.size(key).is_none();
         let standing = match () {
             () if is_known => Place::Known,
@@ -156,9 +161,15 @@ impl Planner<'_> {
         present: Present<'_>,
     ) -> Result<(Bytes, Vec<u64>, bool), ManifestTrouble> {
         if present.size(key).is_some() {
-            let bytes = self.store.get(key).await.map_err(ManifestTrouble::Store)?;
-            if let Ok(sizes) = sizes_in(&bytes, bottles) {
-                return Ok((bytes, sizes, true));
+            match self.store.get(key).await {
+                Ok(bytes) => {
+                    if let Ok(sizes) = sizes_in(&bytes, bottles) {
+                        return Ok((bytes, sizes, true));
+                    }
+                }
+                // Cut, or gone since: the upstream has it.
+                Err(error) if is_lost(&error) => {}
+                Err(error) => return Err(ManifestTrouble::Store(error)),
             }
         }
         let found = self.upstream.manifest(key).await;

@@ -97,3 +97,28 @@ async fn a_generation_of_which_a_kept_file_is_damaged_is_not_gone_back_to() {
     let (code, said) = does(&world, &["scrub"]).await;
     assert_eq!(code, 0, "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_fetches_manifests_that_are_cut_or_empty() {
+    let world = World::new().await;
+    let (code, _, err) = run(sync(&world, &["--formula", "wget"])).await;
+    assert_eq!(code, 0, "{err}");
+    let mirror = world.state.path().join("mirror");
+    let core = mirror.join("v2/homebrew/core");
+    let manifest = |image: &str| within(&core.join(image).join("manifests")).remove(0);
+    let manifests = ["wget", "openssl/3", "ca-certificates"].map(manifest);
+    let whole = manifests.clone().map(|path| std::fs::read(path).expect("it is there"));
+    for length in [0, 1, 100] {
+        for (path, whole) in manifests.iter().zip(&whole) {
+            std::fs::write(path, &whole[..length]).expect("written");
+        }
+        let (code, _, err) = run(sync(&world, &["--check"])).await;
+        assert_eq!(code, 0, "{err}");
+        for (path, whole) in manifests.iter().zip(&whole) {
+            let found = std::fs::read(path).expect("it is there");
+            assert!(found == *whole, "{} of {length}", path.display());
+        }
+        let (code, said) = does(&world, &["scrub"]).await;
+        assert_eq!(code, 0, "{said}");
+    }
+}
