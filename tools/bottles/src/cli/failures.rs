@@ -110,11 +110,15 @@ pub(super) fn of_sync(error: &SyncError) -> Failure {
 
 fn of_plan(error: &PlanError) -> Failure {
     match error {
-        PlanError::Upstream(error) => of_upstream(error).context("the upstream could not be asked"),
+        PlanError::Upstream { path, error } => of_upstream(error)
+            .context("the upstream could not be asked")
+            .hint(format!("{}; {}", error.remedy(), pass_over(path))),
         PlanError::Store(error) => of_store(error),
         PlanError::Log(error) => of_log(error),
-        PlanError::Api { .. } => Failure::from_error(Exit::Corrupt, error)
-            .hint("clients would refuse such a file, so nothing was published; see whether --api leads to Homebrew's own API, then run again"),
+        PlanError::Api { path, .. } => Failure::from_error(Exit::Corrupt, error).hint(format!(
+            "clients would refuse such a file, so nothing was published; see whether --api leads to Homebrew's own API, then run again; {}",
+            pass_over(path)
+        )),
         PlanError::Selection(selection) => {
             let failure = Failure::from_error(Exit::Failed, selection);
             match selection {
@@ -129,6 +133,11 @@ fn of_plan(error: &PlanError) -> Failure {
         PlanError::Shrunk(_) => Failure::from_error(Exit::Conflict, error)
             .hint("nothing was published: clients see what they saw before. See whether --api leads to Homebrew's own API, and run again later; if so much is really gone, run once with --accept-shrinking"),
     }
+}
+
+/// How a run goes on without a file of the API.
+fn pass_over(path: &str) -> String {
+    format!("if it is this file alone, and the mirror has one, --skip {path} keeps that and goes on")
 }
 
 pub(super) fn of_upstream(error: &UpstreamError) -> Failure {
