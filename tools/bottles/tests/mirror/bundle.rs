@@ -311,6 +311,77 @@ async fn a_bad_generation_that_the_near_side_took_back_can_be_followed_by_a_bett
 }
 
 #[tokio::test]
+async fn what_a_generation_that_was_gone_back_from_has_brought_is_relied_on_if_it_is_right() {
+    for (spoilt, is_refused) in [("nothing", false), ("bottle", true), ("manifest", true)] {
+        let (near, far) = (near().await, World::new().await);
+        let take = async |since: Option<&str>| {
+            let dir = tempfile::tempdir().expect("a directory");
+            near.export(since, dir.path()).await;
+            take_in(&far, &near, dir.path()).await
+        };
+        take(None).await.expect("the first is taken in");
+        near.world.server.replace(Sample::a_week_later());
+        near.world.sync(&[], FIRST + 1).await;
+        let second = near.world.check().await.expect("published");
+        take(Some("1")).await.expect("the second is taken in");
+        go_to(&far, 1).await;
+        near.world.sync(&["tree"], FIRST + 2).await;
+        let jq = second.bottles.iter().find(|held| held.formula == "jq");
+        let jq = jq.expect("it is there");
+        match spoilt {
+            "bottle" => {
+                let mut bytes = far.objects()[&jq.blob_key()].to_vec();
+                bytes[20] ^= 1;
+                far.handle.put_raw(&jq.blob_key(), bytes);
+            }
+            "manifest" => assert!(far.handle.remove_raw(&jq.manifest_key())),
+            _ => {}
+        }
+        let before = far.objects();
+        let taken = take(Some("2")).await;
+        if is_refused {
+            assert!(
+                matches!(taken, Err(BundleError::Gap { missing: 1, .. })),
+                "{spoilt}: {taken:?}"
+            );
+            assert_eq!(far.objects(), before, "{spoilt}");
+            continue;
+        }
+        taken.expect("the third is taken in");
+        assert_eq!(far.check_settled().await, near.world.check_settled().await);
+        far.check_static(&["jq", "wget", "tree"]);
+    }
+}
+
+#[tokio::test]
+async fn a_far_side_whose_record_is_damaged_is_mended_by_its_bundle_or_by_a_later_one() {
+    let (near, far) = (near().await, World::new().await);
+    let dir = tempfile::tempdir().expect("a directory");
+    near.export(None, dir.path()).await;
+    take_in(&far, &near, dir.path()).await.expect("taken in");
+    let spoil = || {
+        let objects = far.objects();
+        let records = objects.keys().filter(|key| key.contains("/log/generation-"));
+        for key in records {
+            far.handle.put_raw(key, "cut");
+        }
+    };
+    spoil();
+    let again = take_in(&far, &near, dir.path()).await.expect("taken in");
+    assert!(again.already_there, "{again:?}");
+    assert_eq!(far.check_settled().await, near.world.check_settled().await);
+    near.world.server.replace(Sample::a_week_later());
+    near.world.sync(&[], FIRST + 1).await;
+    let next = tempfile::tempdir().expect("a directory");
+    near.export(Some("1"), next.path()).await;
+    spoil();
+    let taken = take_in(&far, &near, next.path()).await.expect("taken in");
+    assert_eq!(taken.warnings.len(), 1, "{taken:?}");
+    assert_eq!(far.check_settled().await, near.world.check_settled().await);
+    far.check_static(&["jq", "wget"]);
+}
+
+#[tokio::test]
 async fn a_bundle_of_another_mirror_is_refused_unless_that_is_meant() {
     let (near, far) = (near().await, World::new().await);
     let other = World::new().await;
