@@ -29,7 +29,7 @@ use transfer::Digest;
 const FORMAT: u32 = 1;
 
 /// The file that says what is in a bundle.
-const INDEX: &str = "bundle.json";
+pub const INDEX: &str = "bundle.json";
 
 /// The signature of that file.
 const SIGNATURE: &str = "bundle.json.sig";

@@ -20,6 +20,7 @@ mod permissions;
 mod quickstart;
 mod recording;
 mod runs;
+mod secret_command;
 mod serving;
 mod signals;
 mod sync_run;

@@ -163,7 +163,7 @@ impl SyncReport {
     }
 
     /// That of a run that was asked to stop before it did anything.
-    fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         Self {
             stopped: true,
             ..Self::default()

@@ -6,7 +6,7 @@
 
 use super::reading::{self, BundleSource, FromBundle, Stream};
 use super::{
-    BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey, file_error,
+    BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey,
 };
 use crate::log::{self, FileEntry, Generation, GenerationId, Held, Log, LogError};
 use crate::plan::{api_key, is_right, trusts_checksums};
@@ -78,9 +78,7 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
         return mend(store, &options, &index, (&log, &id), imported).await;
     }
     check_order(&log, &index, &id, &options)?;
-    for part in &index.parts {
-        reading::check(options.dir, part)?;
-    }
+    check_parts(&options, &index)?;
     let present = crate::sync::listed(store).await?;
     let next = generation_in(&options, &index, &id)?;
     let base = match log.current() {
@@ -143,9 +141,7 @@ async fn mend(
     let is_api_whole = publish::not_as_named(store, &here).await?.is_empty();
     let is_mended = options.again || !is_whole || !is_api_whole;
     if options.dry_run || is_mended {
-        for part in &index.parts {
-            reading::check(options.dir, part)?;
-        }
+        check_parts(options, index)?;
     }
     if options.dry_run {
         return Ok(imported);
@@ -168,9 +164,7 @@ async fn restored(
     index: &BundleIndex,
     id: &GenerationId,
 ) -> Result<Generation, BundleError> {
-    for part in &index.parts {
-        reading::check(options.dir, part)?;
-    }
+    check_parts(options, index)?;
     let record = generation_in(options, index, id)?;
     // One that a newer program made may say more than this one writes.
     if !options.dry_run && record.id() == *id {
@@ -311,10 +305,9 @@ fn check_order(
 
 /// Reads the index, if whom this side trusts has signed it, and if it names nothing that a bundle cannot hold.
 fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
-    let path = options.dir.join(INDEX);
-    let bytes = std::fs::read(&path).map_err(file_error(&path))?;
-    let path = options.dir.join(SIGNATURE);
-    let signature = std::fs::read_to_string(&path).map_err(file_error(&path))?;
+    let bytes = reading::read_whole(options.dir, INDEX)?;
+    let signature = reading::read_whole(options.dir, SIGNATURE)?;
+    let signature = String::from_utf8_lossy(&signature);
     if !options
         .trusted
         .iter()
@@ -353,6 +346,17 @@ fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
             "its parts have {parts} bytes and its objects {objects}"
         ))),
     }
+}
+
+/// Compares all parts, unless a stop is asked for.
+fn check_parts(options: &ImportOptions<'_>, index: &BundleIndex) -> Result<(), BundleError> {
+    for part in &index.parts {
+        if options.fetching.stop.is_raised() {
+            return Err(BundleError::Stopped);
+        }
+        reading::check(options.dir, part)?;
+    }
+    Ok(())
 }
 
 /// Reads the generation itself out of the parts.

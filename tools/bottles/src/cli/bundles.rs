@@ -208,6 +208,10 @@ fn failure(error: &BundleError) -> Failure {
             Exit::Corrupt,
             "copy the bundle from its source once more; if it stays, make it anew",
         ),
+        BundleError::Part { file, .. } if file.starts_with(bundle::INDEX) => (
+            Exit::Corrupt,
+            "see whether this is the bundle's directory: bundle.json, bundle.json.sig and the parts belong together; if it is, copy them from their source once more",
+        ),
         BundleError::Part { .. } => (
             Exit::Corrupt,
             "copy that part from its source once more, then import again: what is stored stays",

@@ -131,7 +131,11 @@ async fn attempt(
     telling: Arc<Telling>,
     ui: &Ui,
 ) -> (Result<SyncReport, Failure>, u64) {
-    let external = match external_hash::read(args.external_hash.as_deref(), env).await {
+    let external = tokio::select! {
+        read = external_hash::read(args.external_hash.as_deref(), env) => read,
+        () = stop.raised() => return (Ok(SyncReport::stopped()), 0),
+    };
+    let external = match external {
         Ok(external) => external,
         Err(failure) => return (Err(failure), 0),
     };

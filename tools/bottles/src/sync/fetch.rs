@@ -1,7 +1,7 @@
 //! Fetching what is missing: the bottles' bytes go from the registry to the store through the transfer engine.
 //!
 //! What must hold: a blob whose digest is not the one that its key says is never in the store; what an earlier run left under way is given
-//! up before a new one begins.
+//! up before a new one begins; a stop ends within seconds, whatever the source does.
 
 use super::SyncError;
 use crate::log::Held;
@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use store::{Attributes, Store};
 use transfer::{
     Blob, Digest, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers,
@@ -28,6 +30,9 @@ const FAILURES_MAX: u64 = 200;
 
 /// Smaller bottles are held: one that is refused at first need not be fetched again then, and many are in memory at once.
 const PASS_ON_MIN: u64 = 256 << 10;
+
+/// So long what is in flight may go on once a stop was asked for.
+const STOP_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Whoever looks for journals that were left behind, or makes one, holds it.
 const LOCK: &str = "journals.lock";
@@ -81,7 +86,8 @@ pub(crate) async fn store_all(
         items: missing.len() as u64,
         bytes: missing.iter().map(|held| held.size).sum(),
     });
-    let observer: Arc<dyn Observer> = Arc::new(ByName::new(options.observer.clone(), missing));
+    let told = Arc::new(ByName::new(options.observer.clone(), missing));
+    let observer: Arc<dyn Observer> = told.clone();
     let parts = |journal: Journal| EngineParts {
         journal,
         source: source.clone(),
@@ -103,9 +109,12 @@ pub(crate) async fn store_all(
     let (journal, path) = new_journal(store, options)?;
     let mut engine = Engine::new(parts(journal));
     let (items, unproved): (Vec<Item>, Vec<&Held>) = items(missing);
-    let done = engine
-        .run(stream::iter(items.into_iter().map(Ok)).boxed())
-        .await?;
+    let plan = stream::iter(items.into_iter().map(Ok)).boxed();
+    let done = tokio::select! {
+        done = engine.run(plan) => done?,
+        // As if the process had been killed: the next run gives up what the journal names.
+        () = waited_for(&options.stop) => return Ok(told.so_far()),
+    };
     drop(engine);
     remove(&path).map_err(state)?;
     let failures = done.exceptions.iter().map(|exception| FormulaFailure {
@@ -123,6 +132,12 @@ pub(crate) async fn store_all(
             .chain(unproved.into_iter().map(without_digest))
             .collect(),
     })
+}
+
+/// Waits until a stop was asked for, and what is in flight has had its time: an upstream that hangs must not hold it up.
+async fn waited_for(stop: &StopSignal) {
+    stop.raised().await;
+    tokio::time::sleep(STOP_AT_MOST).await;
 }
 
 /// Opens the journals that earlier runs over this store have left behind; not those that somebody works on, and not those that cannot be read.
@@ -171,6 +186,8 @@ fn remove(path: &Path) -> std::io::Result<()> {
 struct ByName {
     observer: Arc<dyn Observer>,
     names: HashMap<String, String>,
+    stored: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl ByName {
@@ -182,6 +199,18 @@ impl ByName {
         ByName {
             observer,
             names: names.collect(),
+            stored: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// What a run has done that did not come to its end.
+    fn so_far(&self) -> Fetched {
+        Fetched {
+            stored: self.stored.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            is_stopped: true,
+            failures: BTreeSet::new(),
         }
     }
 }
@@ -190,10 +219,14 @@ impl Observer for ByName {
     fn event(&self, event: Event) {
         self.observer.event(match event {
             Event::Planned { .. } => return,
-            Event::Stored { item, bytes } => Event::Stored {
-                item: self.names.get(&item).cloned().unwrap_or(item),
-                bytes,
-            },
+            Event::Stored { item, bytes } => {
+                self.stored.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                Event::Stored {
+                    item: self.names.get(&item).cloned().unwrap_or(item),
+                    bytes,
+                }
+            }
             other => other,
         });
     }
@@ -325,7 +358,7 @@ impl Ledger for NoLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     use transfer::Silent;
 
     #[test]

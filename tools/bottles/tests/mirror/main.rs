@@ -24,5 +24,6 @@ mod replay;
 mod runs;
 mod serve;
 mod shrinking;
+mod stopping;
 mod sync;
 mod world;
