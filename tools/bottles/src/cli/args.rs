@@ -305,6 +305,9 @@ pub struct BundleExportArgs {
     /// The private key that signs
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// Write over another bundle that lies in the directory
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// Arguments of `bundle import`.

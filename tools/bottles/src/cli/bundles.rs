@@ -49,6 +49,7 @@ async fn export(
         dir: &args.out,
         split: args.split,
         key: &key,
+        replaces: args.replace,
     };
     let made = bundle::export(&store, options)
         .await
@@ -191,6 +192,10 @@ fn failure(error: &BundleError) -> Failure {
         BundleError::SeveralGenerations(_) => (
             Exit::Failed,
             "write the whole name of the one that is meant after --since",
+        ),
+        BundleError::Taken { .. } => (
+            Exit::Conflict,
+            "nothing was written; name another directory with --out DIR, or add --replace to write over that bundle",
         ),
         BundleError::DamagedHere { .. } => (
             Exit::Corrupt,
