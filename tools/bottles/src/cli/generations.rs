@@ -307,7 +307,7 @@ pub(super) async fn scrub(
         ));
     }
     for line in &wrong {
-        ui.warn(line);
+        ui.warn(console::visible_line(line));
     }
     if wrong.is_empty() {
         return Ok(Exit::Ok);

@@ -209,7 +209,10 @@ pub(super) async fn test(args: &NoticeArgs, ui: &Ui, env: &Env) -> Result<Exit, 
         let outcome = channel.send(&notice).await;
         let (name, place) = (channel.name(), channel.place());
         match &outcome {
-            Ok(said) => ui.out(format!("{name} ({place}): sent, {said}")),
+            Ok(said) => {
+                let said = console::visible_line(said);
+                ui.out(format!("{name} ({place}): sent, {said}"));
+            }
             Err(error) => {
                 failed += 1;
                 ui.warn(format!(

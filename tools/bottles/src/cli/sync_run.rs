@@ -14,7 +14,7 @@ use crate::runs::Trigger;
 use crate::selection::{Selection, read_brewfile};
 use crate::sync::{self, SyncOptions, SyncReport};
 use crate::upstream::{Upstream, UpstreamOptions};
-use console::{Env, Exit, Failure, FailureExt, Ui, human};
+use console::{Env, Exit, Failure, FailureExt, Ui, human, visible_line};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -384,6 +384,7 @@ fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
     for removed in all.iter().take(REMOVED_NAMED) {
         let platforms: Vec<&str> = removed.platforms.iter().map(String::as_str).collect();
         let (name, why) = (&removed.formula, removed.why.as_str());
+        let name = visible_line(name);
         ui.out(format!("  {name} ({}): {why}", platforms.join(", ")));
     }
     if all.len() > REMOVED_NAMED {
@@ -396,13 +397,12 @@ fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
 
 fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     for warning in &report.warnings {
-        ui.warn(warning);
+        ui.warn(visible_line(warning));
     }
     for failure in &report.failures {
-        ui.warn(format!(
-            "{}: {}. {}",
-            failure.formula, failure.what, failure.remedy
-        ));
+        // A name with a line end in it would look like two warnings.
+        let (name, what) = (visible_line(&failure.formula), visible_line(&failure.what));
+        ui.warn(format!("{name}: {what}. {}", failure.remedy));
     }
     if ui.is_json() {
         return ui.json(report);
