@@ -195,7 +195,7 @@ impl Shared {
         if last.read.is_none_or(|read| read.elapsed() >= LOOK_AT_RUNS) {
             last.read = Some(Instant::now());
             match runs::read(&self.store, RUNS_SHOWN, &last.runs).await {
-                Ok(read) => last.runs = Arc::new(read),
+                Ok(read) => last.runs = Arc::new(read.runs),
                 Err(error) => tracing::warn!(%error, "the records of runs were not read"),
             }
         }

@@ -23,7 +23,10 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     match command {
         BundleCommand::Keygen { out } => {
-            SigningKey::create(out).map_err(|error| failure(&error))?;
+            SigningKey::create(out).map_err(|error| {
+                let hint = "name another file with --out: no key is written over";
+                failures::hinted(failure(&error), hint)
+            })?;
             ui.out(format!(
                 "The private key is {}; keep it on the side that exports.",
                 out.display()
@@ -43,7 +46,11 @@ async fn export(
     env: &Env,
 ) -> Result<Exit, Failure> {
     let store = place.open(env).await?;
-    let key = SigningKey::read(&args.key).map_err(|error| failure(&error))?;
+    let key = SigningKey::read(&args.key).map_err(|error| {
+        let hint =
+            "--key names the private key; `homebrew-sync bundle keygen --out FILE` makes one";
+        failures::hinted(failure(&error), hint)
+    })?;
     let options = ExportOptions {
         since: args.since.as_deref(),
         dir: &args.out,
@@ -51,9 +58,10 @@ async fn export(
         key: &key,
         replaces: args.replace,
     };
-    let made = bundle::export(&store, options)
-        .await
-        .map_err(|error| failure(&error))?;
+    let made = bundle::export(&store, options).await.map_err(|error| {
+        let hint = "name a directory that can be written with --out DIR";
+        failures::hinted(failure(&error), hint)
+    })?;
     if ui.is_json() {
         ui.json(&made);
         return Ok(Exit::Ok);
@@ -81,10 +89,12 @@ async fn import(
     ui: &Ui,
     env: &Env,
 ) -> Result<Exit, Failure> {
-    let keys = args
-        .trust
-        .iter()
-        .map(|path| TrustedKey::read(path).map_err(|error| failure(&error)));
+    let keys = args.trust.iter().map(|path| {
+        TrustedKey::read(path).map_err(|error| {
+            let hint = "--trust names the public key of the side that exports: the FILE.pub that `homebrew-sync bundle keygen` made there";
+            failures::hinted(failure(&error), hint)
+        })
+    });
     let trusted = keys.collect::<Result<Vec<_>, _>>()?;
     let stop = StopSignal::new();
     let _listening = signals::listen(ui, &stop)?;
@@ -120,7 +130,9 @@ async fn import(
         },
     };
     let taken = bundle::import(&store, options).await;
-    let taken = taken.map_err(|error| failure(&error));
+    let taken = taken.map_err(|error| {
+        failures::hinted(failure(&error), "see whether the bundle's medium can be read")
+    });
     if let Ok(taken) = &taken {
         tell_import(taken, args.dry_run, ui);
     }

@@ -14,6 +14,14 @@ pub(super) fn of_store(error: &StoreError) -> Failure {
     Failure::from(error)
 }
 
+/// Says what to do, where a failure does not know better.
+pub(super) fn hinted(failure: Failure, hint: &str) -> Failure {
+    match failure.hint_text() {
+        Some(_) => failure,
+        None => failure.hint(hint),
+    }
+}
+
 pub(super) fn of_log(error: &LogError) -> Failure {
     match error {
         LogError::Store(error) => of_store(error),
@@ -142,7 +150,9 @@ fn pass_over(path: &str) -> String {
 
 pub(super) fn of_upstream(error: &UpstreamError) -> Failure {
     let code = match error.kind() {
-        UpstreamErrorKind::Network | UpstreamErrorKind::Throttled => Exit::Network,
+        UpstreamErrorKind::Network
+        | UpstreamErrorKind::Throttled
+        | UpstreamErrorKind::Unavailable => Exit::Network,
         UpstreamErrorKind::Denied => Exit::Denied,
         UpstreamErrorKind::Server => Exit::Failed,
     };

@@ -251,7 +251,12 @@ pub(super) fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failu
             }
         }
     };
-    let pem = std::fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+    let pem = std::fs::read(&path).map_err(|error| {
+        failures::hinted(
+            Failure::io("read", &path, &error),
+            "--api-key, or HOMEBREW_SYNC_API_KEY, names a brew's own Library/Homebrew/api/homebrew-1.pem; without it and without a brew on this machine no signature is checked",
+        )
+    })?;
     let key = PublicKey::from_pem(&pem).map_err(|error| {
         Failure::from_error(Exit::Config, &error)
             .context(format!("{} cannot be used", path.display()))
@@ -395,6 +400,12 @@ fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
     }
 }
 
+/// Tells whether something failed that may be passed over: not where the registry or the network did.
+fn is_any_passable(report: &SyncReport) -> bool {
+    let mut failures = report.failures.iter();
+    failures.any(|failure| failure.remedy.contains("--skip"))
+}
+
 fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     for warning in &report.warnings {
         ui.warn(visible_line(warning));
@@ -453,6 +464,9 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     match &report.published {
         Some(id) => ui.out(format!("Published generation {id}: {whole}.")),
         None if report.stopped => ui.hint("Stopped. Run the same again to go on: what is stored stays."),
+        None if !report.failures.is_empty() && !dry_run && !is_any_passable(report) => ui.hint(
+            "Nothing was published: clients see what they saw before. Run again once that is mended; --publish-incomplete publishes the rest.",
+        ),
         None if !report.failures.is_empty() && !dry_run => ui.hint(
             "Nothing was published: clients see what they saw before. Run again. --publish-incomplete publishes the rest, and --skip NAME passes a formula over; but the API names its newest version all the same, and clients cannot install that until a run has fetched it.",
         ),

@@ -11,6 +11,7 @@ use crate::log::{FileEntry, Held};
 use crate::manifest::Index;
 use crate::names;
 use crate::platform::Platform;
+use crate::upstream::UpstreamErrorKind;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -174,7 +175,15 @@ impl Planner<'_> {
         }
         let found = self.upstream.manifest(key).await;
         let bytes = found
-            .map_err(|error| ManifestTrouble::Formula(chain(&error), error.remedy()))?
+            .map_err(|error| {
+                let remedy = match error.kind() {
+                    UpstreamErrorKind::Server => {
+                        "run again later; if it stays, check --registry, or pass it over with --skip NAME: then clients cannot install it"
+                    }
+                    _ => error.remedy(),
+                };
+                ManifestTrouble::Formula(chain(&error), remedy)
+            })?
             .ok_or_else(|| {
                 let what = format!("the upstream has no manifest {key}");
                 ManifestTrouble::Formula(what, "run again later: the API may be ahead of the registry; or pass it over with --skip NAME: then clients cannot install it")

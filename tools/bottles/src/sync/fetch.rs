@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Digest, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers,
+    Blob, Digest, Ended, Engine, EngineParts, Event, ExceptionKind, Item, Journal, JournalErrorKind, Keepers,
     Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing,
     Steps, StopSignal,
 };
@@ -120,9 +120,7 @@ pub(crate) async fn store_all(
     let failures = done.exceptions.iter().map(|exception| FormulaFailure {
         formula: formula_of(missing, &exception.item),
         what: format!("{}: {}", exception.key, exception.message),
-        remedy:
-            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
-                .to_owned(),
+        remedy: remedy(exception.kind).to_owned(),
     });
     Ok(Fetched {
         stored: done.stored,
@@ -132,6 +130,29 @@ pub(crate) async fn store_all(
             .chain(unproved.into_iter().map(without_digest))
             .collect(),
     })
+}
+
+/// Says what to do about a bottle that failed. To pass it over is for what is wrong with itself: where the registry or the network fails, all others
+/// would have to be passed over too.
+fn remedy(kind: ExceptionKind) -> &'static str {
+    use ExceptionKind as Kind;
+    match kind {
+        Kind::Permission => {
+            "the registry refuses it: for one that needs an account, set HOMEBREW_DOCKER_REGISTRY_TOKEN; check --registry and the proxy (HTTPS_PROXY), then run again: what is stored stays"
+        }
+        Kind::Unreadable => {
+            "check the network and the proxy (HTTPS_PROXY), then run again: what is stored stays; if the registry asks for fewer requests, later, or with a smaller --concurrency"
+        }
+        Kind::Missing => {
+            "run again later: the API may be ahead of the registry; or pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
+        }
+        Kind::Verification | Kind::Refused | Kind::ObjectMissing | Kind::Clash | Kind::BadKey => {
+            "see the cause, and whether the mirror's store is well; then run again: what is stored stays"
+        }
+        _ => {
+            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
+        }
+    }
 }
 
 /// Waits until a stop was asked for, and what is in flight has had its time: an upstream that hangs must not hold it up.

@@ -8,6 +8,7 @@ mod daemon;
 mod dropping;
 mod full;
 mod gone;
+mod hints;
 mod hostile;
 mod keeping;
 mod kill;
