@@ -66,7 +66,7 @@ pub struct Generation {
 }
 
 /// A file whose bytes may change under its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileEntry {
     /// The SHA-256 of its bytes.
     pub sha256: Digest,

@@ -186,6 +186,9 @@ pub async fn run(
         return Err(SyncError::NoReferences(store.describe()));
     }
     let mut seen = Seen::load(&options.state_dir, store);
+    if options.checks_store {
+        seen = seen.forgotten();
+    }
     let Start {
         log,
         base,
@@ -334,8 +337,12 @@ async fn settle(
     if let Some(whole) = whole {
         report.warnings.extend(whole.warnings);
         report.external = whole.external;
-        if report.published.is_none() && options.checks_store {
-            crate::flat::put_right(store, &whole.settled.generation).await?;
+        if options.checks_store {
+            let generation = &whole.settled.generation;
+            publish::mend_copies(store, generation).await?;
+            if report.published.is_none() {
+                crate::flat::put_right(store, generation).await?;
+            }
         }
     }
     Ok(())
