@@ -336,11 +336,7 @@ pub struct LastRuns {
 ///
 /// # Errors
 /// If the store cannot be listed, or an object cannot be read that is there.
-pub async fn read(
-    store: &Store,
-    last: usize,
-    known: &[RunRecord],
-) -> Result<LastRuns, StoreError> {
+pub async fn read(store: &Store, last: usize, known: &[RunRecord]) -> Result<LastRuns, StoreError> {
     let keys = listed(store).await?;
     let keys = keys.into_iter().rev().take(last).map(|(_, key)| key);
     let reading = stream::iter(keys.map(|key| async move {

@@ -155,12 +155,7 @@ impl Shared {
     }
 
     /// Answers from one generation, and what others have beside it.
-    async fn look_in(
-        &self,
-        view: &View,
-        asked: &Asked,
-        path: &str,
-    ) -> Result<Found, StoreError> {
+    async fn look_in(&self, view: &View, asked: &Asked, path: &str) -> Result<Found, StoreError> {
         let Some(target) = view.find(&self.store, path).await? else {
             return Ok(Found::Nowhere);
         };

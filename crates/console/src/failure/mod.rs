@@ -181,12 +181,18 @@ impl Failure {
         } else {
             ("", "", "")
         };
-        let mut text = format!("{red}error:{plain} {}\n", visible(self.message().trim_end()));
+        let mut text = format!(
+            "{red}error:{plain} {}\n",
+            visible(self.message().trim_end())
+        );
         for cause in self.causes() {
             text.push_str(&format!("  cause: {}\n", visible(&cause)));
         }
         if let Some(hint) = self.hint_text() {
-            text.push_str(&format!("\n{cyan}hint:{plain} {}\n", visible(hint.trim_end())));
+            text.push_str(&format!(
+                "\n{cyan}hint:{plain} {}\n",
+                visible(hint.trim_end())
+            ));
         }
         text
     }

@@ -5,9 +5,7 @@
 //! too. What the bundle leaves out may be of any generation that is kept here, and is read unless the current one vouches for it.
 
 use super::reading::{self, BundleSource, FromBundle, Stream};
-use super::{
-    BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey,
-};
+use super::{BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey};
 use crate::log::{self, FileEntry, Generation, GenerationId, Held, Log, LogError};
 use crate::plan::{api_key, is_right, trusts_checksums};
 use crate::publish::{self, Seen};

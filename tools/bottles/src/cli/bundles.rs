@@ -131,7 +131,10 @@ async fn import(
     };
     let taken = bundle::import(&store, options).await;
     let taken = taken.map_err(|error| {
-        failures::hinted(failure(&error), "see whether the bundle's medium can be read")
+        failures::hinted(
+            failure(&error),
+            "see whether the bundle's medium can be read",
+        )
     });
     if let Ok(taken) = &taken {
         tell_import(taken, args.dry_run, ui);

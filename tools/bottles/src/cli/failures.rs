@@ -145,7 +145,9 @@ fn of_plan(error: &PlanError) -> Failure {
 
 /// How a run goes on without a file of the API.
 fn pass_over(path: &str) -> String {
-    format!("if it is this file alone, and the mirror has one, --skip {path} keeps that and goes on")
+    format!(
+        "if it is this file alone, and the mirror has one, --skip {path} keeps that and goes on"
+    )
 }
 
 pub(super) fn of_upstream(error: &UpstreamError) -> Failure {

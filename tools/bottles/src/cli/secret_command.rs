@@ -41,7 +41,9 @@ pub(super) async fn printed(line: &str, env: &Env) -> Result<String, String> {
         .map_err(|_| format!("it did not end within {} s", AT_MOST.as_secs()))?
         .map_err(|error| error.to_string())?;
     if !status.success() {
-        return Err(format!("it failed with {status}; run it by hand to see why"));
+        return Err(format!(
+            "it failed with {status}; run it by hand to see why"
+        ));
     }
     String::from_utf8(text).map_err(|_| "it printed what is no text".to_owned())
 }

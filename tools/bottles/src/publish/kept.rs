@@ -56,7 +56,9 @@ pub async fn wrong_copies(
     for generation in generations.iter().chain([current.1]) {
         for (key, entry) in files(generation) {
             let sha256 = entry.sha256.to_string();
-            let place = named.entry((key, sha256)).or_insert((entry, BTreeSet::new()));
+            let place = named
+                .entry((key, sha256))
+                .or_insert((entry, BTreeSet::new()));
             place.1.insert(generation.number);
         }
     }
@@ -79,7 +81,9 @@ pub async fn wrong_copies(
         match verdict {
             Verdict::Right => {}
             Verdict::Damaged => {
-                wrong.push(format!("{copy}: other bytes than its name says; it is {of}"));
+                wrong.push(format!(
+                    "{copy}: other bytes than its name says; it is {of}"
+                ));
             }
             Verdict::Nowhere => wrong.push(format!("{of}: gone or damaged, and it has no copy")),
         }
@@ -96,7 +100,10 @@ pub(crate) async fn mend_copies(store: &Store, current: &Generation) -> Result<(
     let doubtful = files(current).filter(|(_, entry)| kept.contains(&entry.sha256.to_string()));
     for (key, entry) in doubtful.collect::<Vec<_>>() {
         let copy = log::kept_key(entry.sha256);
-        if read(store, &copy).await?.is_some_and(|bytes| is(&bytes, entry)) {
+        if read(store, &copy)
+            .await?
+            .is_some_and(|bytes| is(&bytes, entry))
+        {
             continue;
         }
         if let Some(bytes) = read(store, &key).await?.filter(|bytes| is(bytes, entry)) {

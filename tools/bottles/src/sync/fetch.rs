@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Digest, Ended, Engine, EngineParts, Event, ExceptionKind, Item, Journal, JournalErrorKind, Keepers,
-    Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing,
-    Steps, StopSignal,
+    Blob, Digest, Ended, Engine, EngineParts, Event, ExceptionKind, Item, Journal,
+    JournalErrorKind, Keepers, Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry,
+    RunHeader, Source, Standing, Steps, StopSignal,
 };
 
 /// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and

@@ -363,7 +363,9 @@ async fn a_far_side_whose_record_is_damaged_is_mended_by_its_bundle_or_by_a_late
     take_in(&far, &near, dir.path()).await.expect("taken in");
     let spoil = || {
         let objects = far.objects();
-        let records = objects.keys().filter(|key| key.contains("/log/generation-"));
+        let records = objects
+            .keys()
+            .filter(|key| key.contains("/log/generation-"));
         for key in records {
             far.handle.put_raw(key, "cut");
         }
@@ -524,7 +526,9 @@ async fn another_bundle_is_not_written_over_unless_that_is_meant() {
     let files = || {
         let mut found = crate::mending::within(dir.path());
         found.sort();
-        let read = found.into_iter().map(|path| (std::fs::read(&path).expect("read"), path));
+        let read = found
+            .into_iter()
+            .map(|path| (std::fs::read(&path).expect("read"), path));
         read.collect::<Vec<_>>()
     };
     let options = |since, replaces| ExportOptions {
@@ -552,7 +556,10 @@ async fn another_bundle_is_not_written_over_unless_that_is_meant() {
     // What is no index may be anybody's.
     std::fs::write(dir.path().join("bundle.json"), "{}").expect("written");
     let refused = export(store, options(None, false)).await;
-    assert!(matches!(refused, Err(BundleError::Taken { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(BundleError::Taken { .. })),
+        "{refused:?}"
+    );
     // What one that was killed has left goes with the next one; what only looks like it stays.
     let left = dir.path().join(".syncline-tmp-0123456789abcdef");
     let other = dir.path().join(".syncline-tmp-notes");
@@ -563,7 +570,10 @@ async fn another_bundle_is_not_written_over_unless_that_is_meant() {
     assert!(!left.exists() && other.exists());
     let far = World::new().await;
     let refused = take_in(&far, &near, dir.path()).await;
-    assert!(matches!(refused, Err(BundleError::Gap { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(BundleError::Gap { .. })),
+        "{refused:?}"
+    );
     // An export that was not ended is no bundle.
     std::fs::remove_file(dir.path().join("bundle.json")).expect("removed");
     export(store, options(None, false)).await.expect("made");

@@ -22,7 +22,11 @@ async fn with_a_damaged_second() -> (World, PathBuf) {
     }
     let log = world.state.path().join("mirror/.syncline/mirror/log");
     let record = within(&log).into_iter().find(|path| {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         name.starts_with("generation-00000002")
     });
     let record = record.expect("it is there");
@@ -60,14 +64,33 @@ async fn a_prune_removes_nothing_beside_a_damaged_generation_until_that_is_given
         assert_eq!(found, code, "{said}");
         assert!(said.contains(says), "{said}");
     }
-    let looked = ["prune", "--keep", "2", "--grace", "0s", "--drop", "2", "--dry-run"];
+    let looked = [
+        "prune",
+        "--keep",
+        "2",
+        "--grace",
+        "0s",
+        "--drop",
+        "2",
+        "--dry-run",
+    ];
     let (code, said) = does(&world, &looked).await;
     assert_eq!(code, 0, "{said}");
-    assert!(record.exists() && said.contains("Would remove 1 generation"), "{said}");
+    assert!(
+        record.exists() && said.contains("Would remove 1 generation"),
+        "{said}"
+    );
     // As it is said.
-    let (code, said) = does(&world, &["prune", "--keep", "2", "--grace", "0s", "--drop", "2"]).await;
+    let (code, said) = does(
+        &world,
+        &["prune", "--keep", "2", "--grace", "0s", "--drop", "2"],
+    )
+    .await;
     assert_eq!(code, 0, "{said}");
-    assert!(!record.exists() && said.contains("Removed 1 generation"), "{said}");
+    assert!(
+        !record.exists() && said.contains("Removed 1 generation"),
+        "{said}"
+    );
     let (_, said) = does(&world, &["generations"]).await;
     assert!(!said.contains("damaged"), "{said}");
     for arguments in [
@@ -89,13 +112,20 @@ async fn a_damaged_generation_that_is_current_is_not_given_up() {
     assert_eq!(code, 0, "{said}");
     let log = record.parent().expect("a folder");
     for path in within(log) {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         if name.starts_with("generation-00000001") {
             std::fs::write(&path, b"cut").expect("written");
         }
     }
     let (code, said) = does(&world, &["prune", "--keep", "1", "--drop", "1"]).await;
     assert_eq!(code, 15, "{said}");
-    assert!(said.contains("is the current one") && said.contains("rollback N"), "{said}");
+    assert!(
+        said.contains("is the current one") && said.contains("rollback N"),
+        "{said}"
+    );
     assert!(record.exists());
 }

@@ -25,11 +25,16 @@ async fn a_server_whose_store_is_empty_of_a_sudden_is_not_healthy_and_takes_noth
         assert!(world.handle.remove_raw(key), "{key}");
     }
     serving
-        .until("/health", |(status, _)| *status == StatusCode::SERVICE_UNAVAILABLE)
+        .until("/health", |(status, _)| {
+            *status == StatusCode::SERVICE_UNAVAILABLE
+        })
         .await;
     let (_, metrics) = serving.get("/metrics").await;
     let metrics = String::from_utf8_lossy(&metrics).into_owned();
-    assert!(!metrics.contains("homebrew_sync_refresh_failures 0\n"), "{metrics}");
+    assert!(
+        !metrics.contains("homebrew_sync_refresh_failures 0\n"),
+        "{metrics}"
+    );
     // What this process has in its memory is right still; what it has not is an error of the store.
     assert_eq!(serving.get(api).await, (StatusCode::OK, held));
     let bottle = &generation.bottles[0];
@@ -41,8 +46,14 @@ async fn a_server_whose_store_is_empty_of_a_sudden_is_not_healthy_and_takes_noth
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, metrics) = serving.get("/metrics").await;
     let metrics = String::from_utf8_lossy(&metrics).into_owned();
-    assert!(metrics.contains("homebrew_sync_misses_total 1\n"), "{metrics}");
-    assert!(metrics.contains("homebrew_sync_store_errors_total 2\n"), "{metrics}");
+    assert!(
+        metrics.contains("homebrew_sync_misses_total 1\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("homebrew_sync_store_errors_total 2\n"),
+        "{metrics}"
+    );
     // It is mounted again.
     for (key, bytes) in objects {
         world.handle.put_raw(&key, bytes);

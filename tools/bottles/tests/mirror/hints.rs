@@ -32,8 +32,16 @@ async fn an_upstream_that_is_ill_is_no_failure_of_ones_own() {
 #[tokio::test]
 async fn a_bottle_is_to_be_passed_over_only_for_what_is_wrong_with_itself() {
     for (trouble, is_its_own, says) in [
-        (Trouble::Status(401), false, "HOMEBREW_DOCKER_REGISTRY_TOKEN"),
-        (Trouble::Status(403), false, "HOMEBREW_DOCKER_REGISTRY_TOKEN"),
+        (
+            Trouble::Status(401),
+            false,
+            "HOMEBREW_DOCKER_REGISTRY_TOKEN",
+        ),
+        (
+            Trouble::Status(403),
+            false,
+            "HOMEBREW_DOCKER_REGISTRY_TOKEN",
+        ),
         (Trouble::Status(429), false, "--concurrency"),
         (Trouble::Status(503), false, "run again"),
         (Trouble::CutAfter(0), false, "check the network"),
@@ -46,7 +54,11 @@ async fn a_bottle_is_to_be_passed_over_only_for_what_is_wrong_with_itself() {
             other.sync(&["jq"], FIRST).await;
             other.check().await.expect("it is published")
         };
-        for held in generation.bottles.iter().filter(|held| held.formula == "jq") {
+        for held in generation
+            .bottles
+            .iter()
+            .filter(|held| held.formula == "jq")
+        {
             let path = format!("/{}", held.blob_key());
             world.server.trouble(&path, vec![trouble.clone(); 50]);
         }
@@ -54,7 +66,11 @@ async fn a_bottle_is_to_be_passed_over_only_for_what_is_wrong_with_itself() {
         let failure = report.failures.first().expect("it failed");
         assert_eq!(failure.formula, "jq", "{trouble:?}");
         let remedy = &failure.remedy;
-        assert_eq!(remedy.contains("--skip"), is_its_own, "{trouble:?}: {remedy}");
+        assert_eq!(
+            remedy.contains("--skip"),
+            is_its_own,
+            "{trouble:?}: {remedy}"
+        );
         assert!(remedy.contains(says), "{trouble:?}: {remedy}");
     }
 }
@@ -91,15 +107,47 @@ async fn files_that_are_not_there_are_said_with_what_belongs_there() {
     assert_eq!(code, 0, "{said}");
     let public = format!("{key}.pub");
     for (arguments, code, says) in [
-        (&["bundle", "keygen", "--out", key][..], 1, "no key is written over"),
-        (&["bundle", "export", "--out", empty, "--key", "/nowhere"], 1, "bundle keygen --out FILE"),
-        (&["bundle", "export", "--out", "/dev/null/x", "--key", key], 1, "--out DIR"),
-        (&["bundle", "import", empty, "--trust", "/nowhere"], 1, "FILE.pub"),
-        (&["bundle", "import", empty, "--trust", &public], 16, "bundle.json.sig and the parts"),
-        (&["bundle", "import", "/nowhere", "--trust", &public], 16, "bundle.json.sig and the parts"),
+        (
+            &["bundle", "keygen", "--out", key][..],
+            1,
+            "no key is written over",
+        ),
+        (
+            &["bundle", "export", "--out", empty, "--key", "/nowhere"],
+            1,
+            "bundle keygen --out FILE",
+        ),
+        (
+            &["bundle", "export", "--out", "/dev/null/x", "--key", key],
+            1,
+            "--out DIR",
+        ),
+        (
+            &["bundle", "import", empty, "--trust", "/nowhere"],
+            1,
+            "FILE.pub",
+        ),
+        (
+            &["bundle", "import", empty, "--trust", &public],
+            16,
+            "bundle.json.sig and the parts",
+        ),
+        (
+            &["bundle", "import", "/nowhere", "--trust", &public],
+            16,
+            "bundle.json.sig and the parts",
+        ),
         (&["sync", "--api-key", "/nowhere"], 1, "homebrew-1.pem"),
-        (&["sync", "--external-hash", "/nowhere/x.json"], 1, "--external-hash away"),
-        (&["sync", "--external-hash", "x.json"], 4, "https://HOST/bottles_hash.json"),
+        (
+            &["sync", "--external-hash", "/nowhere/x.json"],
+            1,
+            "--external-hash away",
+        ),
+        (
+            &["sync", "--external-hash", "x.json"],
+            4,
+            "https://HOST/bottles_hash.json",
+        ),
     ] {
         let (found, said) = does(&world, arguments).await;
         assert_eq!(found, code, "{arguments:?}: {said}");
@@ -134,12 +182,18 @@ async fn records_of_runs_that_cannot_be_read_are_not_taken_for_none() {
     let (code, said) = does(&world, &["runs"]).await;
     assert_eq!(code, 0, "{said}");
     let one = "1 record in the store cannot be read";
-    assert!(said.contains(one) && said.contains("published") || said.contains("nothing_new"), "{said}");
+    assert!(
+        said.contains(one) && said.contains("published") || said.contains("nothing_new"),
+        "{said}"
+    );
     for path in &records {
         std::fs::write(path, b"{").expect("written");
     }
     let (code, said) = does(&world, &["runs"]).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("2 records in the store cannot be read"), "{said}");
+    assert!(
+        said.contains("2 records in the store cannot be read"),
+        "{said}"
+    );
     assert!(said.contains("No record of a run can be read."), "{said}");
 }

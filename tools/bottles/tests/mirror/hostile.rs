@@ -12,7 +12,10 @@ const EVIL: &str = "\u{1b}[31mevil\r\nERROR fake \u{9b}2J\u{7f}\u{202e}";
 fn check(text: &str) {
     let acts = |c: char| (c.is_control() && !"\n\t".contains(c)) || c == '\u{202e}';
     assert!(!text.contains(acts), "{text:?}");
-    assert!(!text.lines().any(|line| line.starts_with("ERROR fake")), "{text}");
+    assert!(
+        !text.lines().any(|line| line.starts_with("ERROR fake")),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,7 +98,11 @@ async fn a_generation_of_which_a_kept_file_is_damaged_is_not_gone_back_to() {
     // A scrub names what that generation can no longer be served with.
     let (code, said) = does(&world, &["scrub"]).await;
     assert_eq!(code, 16, "{said}");
-    for part in ["api/formula.jws.json of generation 1\n", ".syncline/mirror/files/", "cannot be gone back to"] {
+    for part in [
+        "api/formula.jws.json of generation 1\n",
+        ".syncline/mirror/files/",
+        "cannot be gone back to",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let (code, said) = does(&world, &["prune", "--keep", "1", "--grace", "0s"]).await;
@@ -112,7 +116,11 @@ async fn a_generation_of_which_a_kept_file_is_damaged_is_not_gone_back_to() {
 /// Turns the last byte of a file as a disk does: nothing else of it changes.
 fn rot(path: &Path) {
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.read(true).write(true).open(path).expect("it is there");
+    let mut file = options
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("it is there");
     let time = file.metadata().expect("it is there").modified();
     let mut last = [0];
     file.seek(SeekFrom::End(-1)).expect("it has bytes");
@@ -143,7 +151,10 @@ async fn a_file_of_the_api_that_has_rotted_comes_from_its_copy_and_the_copy_from
     rot(&copy);
     let (code, said) = does(&world, &["scrub"]).await;
     assert_eq!(code, 16, "{said}");
-    assert!(said.contains("it is api/formula.jws.json of generation 1\n"), "{said}");
+    assert!(
+        said.contains("it is api/formula.jws.json of generation 1\n"),
+        "{said}"
+    );
     let (code, _, err) = run(sync(&world, &["--check"])).await;
     assert_eq!(code, 0, "{err}");
     assert!(std::fs::read(&copy).expect("it is there") == whole);
@@ -170,7 +181,9 @@ async fn a_check_fetches_manifests_that_are_cut_or_empty() {
     let core = mirror.join("v2/homebrew/core");
     let manifest = |image: &str| within(&core.join(image).join("manifests")).remove(0);
     let manifests = ["wget", "openssl/3", "ca-certificates"].map(manifest);
-    let whole = manifests.clone().map(|path| std::fs::read(path).expect("it is there"));
+    let whole = manifests
+        .clone()
+        .map(|path| std::fs::read(path).expect("it is there"));
     for length in [0, 1, 100] {
         for (path, whole) in manifests.iter().zip(&whole) {
             std::fs::write(path, &whole[..length]).expect("written");

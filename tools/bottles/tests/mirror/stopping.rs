@@ -56,7 +56,11 @@ async fn a_stop_ends_in_seconds_though_the_upstream_hangs_and_the_next_run_goes_
         + &String::from_utf8_lossy(&output.stdout);
     assert!(begun.elapsed() < SECONDS_ONLY, "{said}");
     assert_eq!(output.status.code(), Some(130), "{said}");
-    for part in ["Fetched 1 file", "Stopped. Run the same again", "\"outcome\":\"interrupted\""] {
+    for part in [
+        "Fetched 1 file",
+        "Stopped. Run the same again",
+        "\"outcome\":\"interrupted\"",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let first = asked().remove(0);
@@ -82,7 +86,10 @@ async fn a_bundle_in_which_a_file_is_a_pipe_is_refused() {
     let bundle = async |arguments: &[&str], store: &str| {
         let mut command = program(&world);
         command.arg("bundle").args(arguments);
-        command.current_dir(world.state.path()).arg("--store").arg(path(store));
+        command
+            .current_dir(world.state.path())
+            .arg("--store")
+            .arg(path(store));
         run(command).await
     };
     std::fs::create_dir(path("far")).expect("made");
@@ -107,7 +114,10 @@ async fn a_bundle_in_which_a_file_is_a_pipe_is_refused() {
             panic!("{name} is waited for")
         });
         assert_eq!(code, 16, "{err}");
-        assert!(err.contains(&format!("{name} is not a regular file")), "{err}");
+        assert!(
+            err.contains(&format!("{name} is not a regular file")),
+            "{err}"
+        );
         assert!(err.contains("hint"), "{err}");
         std::fs::remove_file(&file).expect("removed");
         std::fs::rename(&aside, &file).expect("moved");
@@ -119,7 +129,9 @@ async fn a_bundle_in_which_a_file_is_a_pipe_is_refused() {
 /// Tells whether a process works still: one that was ended and that nobody has asked for does not.
 fn is_alive(id: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().next());
     !matches!(state, None | Some("Z" | "X"))
 }
 
@@ -127,8 +139,15 @@ fn is_alive(id: &str) -> bool {
 async fn programs_that_are_to_print_secrets_and_hang_are_ended_with_all_that_they_began() {
     let world = World::new().await;
     let file = |name: &str| world.state.path().join(name);
-    let mut command = sync(&world, &["--formula", "tree", "--platform", "x86_64_linux", "--json"]);
-    for (variable, name) in [("SLACK_WEBHOOK", "one"), ("WEBHOOK", "two"), ("SMTP", "three")] {
+    let mut command = sync(
+        &world,
+        &["--formula", "tree", "--platform", "x86_64_linux", "--json"],
+    );
+    for (variable, name) in [
+        ("SLACK_WEBHOOK", "one"),
+        ("WEBHOOK", "two"),
+        ("SMTP", "three"),
+    ] {
         let line = format!("sleep 1000 & echo $! > {}; wait", file(name).display());
         command.env(format!("HOMEBREW_SYNC_{variable}_COMMAND"), line);
     }
