@@ -98,8 +98,8 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
         check_free(options.dir, &id, since.as_deref(), objects)?;
     }
     store::file::create_dir_durably(options.dir).map_err(file_error(options.dir))?;
-    // What an export that was killed was writing.
-    store::file::clear_temporaries(options.dir);
+    // What an export that was killed was writing. What cannot be cleared away stands in nobody's way.
+    let _ = store::file::clear_temporaries(options.dir);
     let total = wanted.iter().map(|(object, _)| object.size).sum();
     // What was a bundle here is none from now on.
     for name in [INDEX, SIGNATURE] {

@@ -39,7 +39,7 @@ async fn a_stop_ends_in_seconds_though_the_upstream_hangs_and_the_next_run_goes_
     for (name, value) in prepared.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.kill_on_drop(true).spawn().expect("it runs");
     let asked = || {
         let requests = proxy.requests().into_iter();
@@ -49,8 +49,9 @@ async fn a_stop_ends_in_seconds_though_the_upstream_hangs_and_the_next_run_goes_
     until("two bottles are asked for", || asked().len() == 2).await;
     let id = child.id().expect("it runs").to_string();
     let begun = Instant::now();
-    let kill = tokio::process::Command::new("kill").args(["-TERM", &id]);
-    assert!({ kill }.status().await.expect("it runs").success());
+    let mut kill = tokio::process::Command::new("kill");
+    let killed = kill.args(["-TERM", &id]).status().await;
+    assert!(killed.expect("it runs").success());
     let output = child.wait_with_output().await.expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
