@@ -238,6 +238,16 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// A newer program wrote it: it is whole, and this one does not understand it.
+    #[error("generation {id} in {place} has format {format}, and this program knows {FORMAT}")]
+    Newer {
+        /// Which one.
+        id: String,
+        /// The store.
+        place: String,
+        /// Its format.
+        format: u32,
+    },
     /// Generations that are kept are not what they were, so what nobody needs cannot be known.
     #[error(
         "the records of {} in {place} are damaged ({why}), so it is not known what is needed",
@@ -468,9 +478,11 @@ pub fn decode(packed: &[u8], id: &GenerationId, place: &str) -> Result<Generatio
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     match generation.format {
         FORMAT => Ok(generation),
-        newer => Err(damaged(format!(
-            "it has format {newer}, and this program knows {FORMAT}; use the newer program"
-        ))),
+        format => Err(LogError::Newer {
+            id: id.to_string(),
+            place: place.to_owned(),
+            format,
+        }),
     }
 }
 
@@ -539,7 +551,7 @@ pub async fn read_file(
     match store.get(key).await {
         Ok(bytes) if Digest::of(&bytes) == entry.sha256 => return Ok(bytes),
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {}
         Err(error) => return Err(error),
     }
     let kept = kept_key(entry.sha256);

@@ -305,7 +305,8 @@ fn sort_out(
     settled: Option<SystemTime>,
     pruned: &mut Pruned,
 ) -> (Vec<GenerationId>, Vec<GenerationId>) {
-    let is_dropped = |id: &GenerationId| dropped.contains(id);
+    // Who has put one back and gone back to it since it was looked at wants it.
+    let is_dropped = |id: &GenerationId| dropped.contains(id) && log.current() != Some(id);
     let (mut kept, mut going) = (Vec::new(), Vec::new());
     going.extend(log.generations.keys().filter(|id| is_dropped(id)).cloned());
     let mut published = log.published();

@@ -202,7 +202,7 @@ pub async fn run(
     let planner = planner((store, upstream), &base, options, warning.is_some());
     // A plan can be dropped at any point: all it leaves are manifests in empty places, which no API names.
     let mut plan = tokio::select! {
-        planned = planner.plan(selection) => planned?,
+        planned = Box::pin(planner.plan(selection)) => planned?,
         () = stop.raised() => return Ok(finished(store, SyncReport::stopped())),
     };
     let mut report = report_of(&plan);

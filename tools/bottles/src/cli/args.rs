@@ -46,7 +46,7 @@ pub enum Command {
     Rollback(RollbackArgs),
     /// Remove what no kept generation needs
     Prune(PruneArgs),
-    /// Read what is stored, also what only earlier generations need, and compare it with its digests
+    /// Read what is stored, and the files that earlier generations need besides bottles, and compare it with its digests
     Scrub(ScrubArgs),
     /// Serve the mirror to brew clients over HTTP
     Serve(ServeArgs),

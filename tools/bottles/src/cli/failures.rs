@@ -27,6 +27,8 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::Store(error) => of_store(error),
         LogError::Damaged { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all): what is stored is not fetched again"),
+        LogError::Newer { .. } => Failure::from_error(Exit::Corrupt, error)
+            .hint("use the newer program: it is whole, and nothing of it was changed"),
         LogError::NeedsUnknown { ids, .. } => {
             let numbers = ids.iter().map(|id| number_of(id).to_string());
             let numbers: Vec<String> = numbers.map(|number| format!("--drop {number}")).collect();

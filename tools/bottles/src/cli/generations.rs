@@ -69,7 +69,11 @@ pub(super) async fn list(place: &Place, ui: &Ui, env: &Env) -> Result<Exit, Fail
         let generation = match log::read(&store, id).await {
             Ok(generation) => generation,
             // It can still be left: the others have to be seen for that.
-            Err(LogError::Damaged { why, .. }) => {
+            Err(error @ (LogError::Damaged { .. } | LogError::Newer { .. })) => {
+                let why = match error {
+                    LogError::Damaged { why, .. } => why,
+                    newer => newer.to_string(),
+                };
                 let nothing = String::new();
                 table.row([
                     star,

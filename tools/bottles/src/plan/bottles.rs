@@ -161,7 +161,10 @@ impl Planner<'_> {
         bottles: &[Bottle],
         present: Present<'_>,
     ) -> Result<(Bytes, Vec<u64>, bool), ManifestTrouble> {
-        if present.size(key).is_some() {
+        // What is not as long as the base says is damaged, also where it can be read still; no earlier run has put it there.
+        let known = self.base.manifests.get(key);
+        let is_cut = known.is_some_and(|entry| !present.may_have(key, entry));
+        if present.size(key).is_some() && !is_cut {
             match self.store.get(key).await {
                 Ok(bytes) => {
                     if let Ok(sizes) = sizes_in(&bytes, bottles) {

@@ -1,6 +1,6 @@
 //! Giving a generation up of which the record is damaged: nobody knows what it names, so a prune that kept it could remove nothing.
 //!
-//! What must hold: only what a person has named goes, only if it really cannot be read, and never what is current.
+//! What must hold: only what a person has named goes, only if it really cannot be read, also by a newer program, and never what is current.
 //!
 //! It deliberately restores no record: its name is a digest of what it said, and of that only a part lies in the mirror besides.
 

@@ -47,7 +47,9 @@ pub async fn wrong_copies(
         }
         match log::read(store, id).await {
             Ok(generation) => generations.push(generation),
-            Err(error @ LogError::Damaged { .. }) => wrong.push(error.to_string()),
+            Err(error @ (LogError::Damaged { .. } | LogError::Newer { .. })) => {
+                wrong.push(error.to_string())
+            }
             Err(error) => return Err(error),
         }
     }

@@ -110,8 +110,10 @@ pub(crate) async fn store_all(
     let mut engine = Engine::new(parts(journal));
     let (items, unproved): (Vec<Item>, Vec<&Held>) = items(missing);
     let plan = stream::iter(items.into_iter().map(Ok)).boxed();
+    // In a place of its own: a run is large, and whoever awaits it would be as large on the stack.
+    let work = Box::pin(engine.run(plan));
     let done = tokio::select! {
-        done = engine.run(plan) => done?,
+        done = work => done?,
         // As if the process had been killed: the next run gives up what the journal names.
         () = waited_for(&options.stop) => return Ok(told.so_far()),
     };

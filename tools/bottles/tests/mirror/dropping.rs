@@ -129,3 +129,35 @@ async fn a_damaged_generation_that_is_current_is_not_given_up() {
     );
     assert!(record.exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_of_a_newer_program_is_not_given_up() {
+    let (world, record) = with_a_damaged_second().await;
+    let first = within(record.parent().expect("a folder"))
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("/generation-00000001"));
+    let packed = std::fs::read(first.expect("it is there")).expect("read");
+    let text = zstd::stream::decode_all(&packed[..]).expect("unpacked");
+    let text = String::from_utf8(text).expect("text");
+    let newer = text.replacen("\"format\":1", "\"format\":2", 1);
+    assert_ne!(newer, text);
+    let sum = transfer::Digest::of(newer.as_bytes()).to_string();
+    let name = format!("generation-00000004-{}.json.zst", &sum[..16]);
+    let path = record.with_file_name(name);
+    let packed = zstd::stream::encode_all(newer.as_bytes(), 3).expect("packed");
+    std::fs::write(&path, packed).expect("written");
+    // By itself, beside one that may be given up, and as one that is kept.
+    for dropped in [
+        &["--drop", "4"][..],
+        &["--drop", "2", "--drop", "4"],
+        &["--drop", "2"],
+    ] {
+        let arguments = [&["prune", "--keep", "1", "--grace", "1d"], dropped].concat();
+        let (code, said) = does(&world, &arguments).await;
+        assert_eq!(code, 16, "{said}");
+        for part in ["has format 2", "use the newer program"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(path.exists() && record.exists());
+    }
+}

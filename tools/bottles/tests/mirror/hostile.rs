@@ -25,6 +25,14 @@ async fn control_characters_of_an_upstream_are_shown_and_not_sent() {
     evil.name = EVIL.to_owned();
     formulae.push(evil);
     let world = World::serving(Sample::of(&formulae)).await;
+    // Something is mirrored, so that there is something to ask for.
+    let (code, _, err) = run(sync(
+        &world,
+        &["--formula", "jq", "--platform", "x86_64_linux"],
+    ))
+    .await;
+    assert_eq!(code, 0, "{err}");
+    check(&err);
     for more in [&["-q"][..], &["-v"], &["--json"]] {
         let arguments = [&["--all", "--platform", "x86_64_linux"], more].concat();
         let (code, out, err) = run(sync(&world, &arguments)).await;
