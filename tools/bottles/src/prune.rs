@@ -101,12 +101,13 @@ async fn prune_all(
             }
             None => true,
         };
-        let doomed = find(store, &log, (options.keep, dropped), edge, is_settled).await?;
+        let doomed = Box::pin(find(store, &log, (options.keep, dropped), edge, is_settled)).await?;
         return Ok(doomed.pruned);
     }
     let begun = clock();
     let sign = PruneSign::set(store, options.grace).await?;
-    let work = prune_announced(store, options, dropped, &sign);
+    // In a place of its own: it is large, and whoever awaits it would be as large on the stack.
+    let work = Box::pin(prune_announced(store, options, dropped, &sign));
     let outcome = heart::beat_during(store, &sign, begun, clock, work).await;
     // Whatever happened: while the note is there, nobody goes back.
     sign.remove(store).await?;
@@ -136,7 +137,7 @@ async fn prune_announced(
     let is_settled = settle(store).await?;
     // What was found to be right is right for what is current now, or for what came after.
     let log = Log::read(store).await?;
-    let doomed = find(store, &log, (options.keep, dropped), edge, is_settled).await?;
+    let doomed = Box::pin(find(store, &log, (options.keep, dropped), edge, is_settled)).await?;
     // The log first: a generation whose files are half gone must not be there to go back to.
     log::forget(store, &log, &doomed.generations).await?;
     // What came into the log meanwhile, or was spared, needs its files.
@@ -167,7 +168,8 @@ async fn prune_announced(
 
 /// Puts the files under their names right, which a run that died may have left as another generation has them; tells whether they are.
 async fn settle(store: &Store) -> Result<bool, LogError> {
-    match publish::settle_whole(store, &mut Seen::default(), None, None, None).await {
+    let mut seen = Seen::default();
+    match Box::pin(publish::settle_whole(store, &mut seen, None, None, None)).await {
         Ok(whole) => Ok(whole.is_none_or(|whole| whole.settled.lost.is_empty())),
         // Room is what it is to make.
         Err(LogError::Store(error)) if error.kind() == ErrorKind::QuotaOrDiskFull => Ok(false),

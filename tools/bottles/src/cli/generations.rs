@@ -40,10 +40,11 @@ pub(super) fn current(log: &Log, store: &Store) -> Result<GenerationId, Failure>
 fn named(log: &Log, name: &str) -> Result<GenerationId, Failure> {
     match log.named(name)[..] {
         [id] => Ok(id.clone()),
-        [] => Err(
-            Failure::new(Exit::Failed, format!("there is no generation {name}"))
-                .hint("`homebrew-sync generations` lists those that are there"),
-        ),
+        [] => {
+            let text = format!("there is no generation {}", name.escape_debug());
+            Err(Failure::new(Exit::Failed, text)
+                .hint("`homebrew-sync generations` lists those that are there"))
+        }
         ref several => {
             let names: Vec<&str> = several.iter().map(|id| id.as_str()).collect();
             let text = format!("two runs at once made generations of the number {name}");

@@ -14,7 +14,7 @@ pub enum DropError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// Nothing has that number or name.
-    #[error("there is no generation {0}")]
+    #[error("there is no generation {}", .0.escape_debug())]
     NotThere(String),
     /// Two runs at once took the same number.
     #[error("two runs at once made generations of the number {name}")]
