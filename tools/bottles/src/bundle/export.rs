@@ -93,10 +93,7 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
         record,
     );
     let since = since.map(|(_, id)| id.to_string());
-    if !options.replaces {
-        let objects = wanted.iter().map(|(object, _)| object);
-        check_free(options.dir, &id, since.as_deref(), objects)?;
-    }
+    check_free(&options, &id, since.as_deref(), &wanted)?;
     store::file::create_dir_durably(options.dir).map_err(file_error(options.dir))?;
     // What an export that was killed was writing. What cannot be cleared away stands in nobody's way.
     let _ = store::file::clear_temporaries(options.dir);
@@ -140,14 +137,18 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
     })
 }
 
-/// Looks that no other bundle lies in a directory. The same one may be made again, and one that was never finished is none.
-fn check_free<'o>(
-    dir: &Path,
+/// Looks that no other bundle lies in a directory, unless it may be written over. The same one may be made again, and one that was never finished
+/// is none.
+fn check_free(
+    options: &ExportOptions<'_>,
     id: &GenerationId,
     since: Option<&str>,
-    objects: impl Iterator<Item = &'o BundleObject>,
+    wanted: &[(BundleObject, From)],
 ) -> Result<(), BundleError> {
-    let path = dir.join(INDEX);
+    if options.replaces {
+        return Ok(());
+    }
+    let path = options.dir.join(INDEX);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -157,12 +158,15 @@ fn check_free<'o>(
     let is_same = there.as_ref().is_some_and(|there| {
         there.generation == id.as_str()
             && there.since.as_deref() == since
-            && there.objects.iter().eq(objects)
+            && there
+                .objects
+                .iter()
+                .eq(wanted.iter().map(|(object, _)| object))
     });
     match is_same {
         true => Ok(()),
         false => Err(BundleError::Taken {
-            dir: dir.to_owned(),
+            dir: options.dir.to_owned(),
             what: there.map_or_else(
                 || "something else".to_owned(),
                 |there| format!("generation {}", there.generation),

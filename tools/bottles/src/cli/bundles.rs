@@ -194,11 +194,27 @@ fn report_of(taken: &Imported) -> SyncReport {
 }
 
 fn failure(error: &BundleError) -> Failure {
-    let (code, hint) = match error {
-        BundleError::Store(error) => return failures::of_store(error),
-        BundleError::Log(error) => return failures::of_log(error),
-        BundleError::Fetch(error) => return failures::of_sync(error),
-        BundleError::File { error, path } => return Failure::io("read or write", path, error),
+    match error {
+        BundleError::Store(error) => failures::of_store(error),
+        BundleError::Log(error) => failures::of_log(error),
+        BundleError::Fetch(error) => failures::of_sync(error),
+        BundleError::File { error, path } => Failure::io("read or write", path, error),
+        _ => {
+            let (code, hint) = code_and_hint(error);
+            Failure::new(code, error)
+                .with_causes(error.source())
+                .hint(hint)
+        }
+    }
+}
+
+/// What is told by a code and a hint of its own.
+fn code_and_hint(error: &BundleError) -> (Exit, &'static str) {
+    match error {
+        BundleError::Store(_)
+        | BundleError::Log(_)
+        | BundleError::Fetch(_)
+        | BundleError::File { .. } => (Exit::Failed, "see the cause"),
         BundleError::Nothing => (Exit::NoStore, "run `homebrew-sync sync` first"),
         BundleError::NoSuchGeneration(_) => (
             Exit::Failed,
@@ -260,8 +276,5 @@ fn failure(error: &BundleError) -> Failure {
             Exit::Conflict,
             "export with --since and the number that `homebrew-sync generations` shows here, or without --since",
         ),
-    };
-    Failure::new(code, error)
-        .with_causes(error.source())
-        .hint(hint)
+    }
 }

@@ -81,12 +81,7 @@ impl Planner<'_> {
             // "Not changed" is an answer only for who still has it.
             let asked = known.filter(|_| is_in_place);
             let validators = asked.map_or(&nothing, |entry| &entry.validators);
-            let answer = self.upstream.api_file(path, validators).await;
-            let answer = answer.map_err(|error| PlanError::Upstream {
-                path: path.to_owned(),
-                error,
-            })?;
-            match (answer, asked) {
+            match (self.ask(path, validators).await?, asked) {
                 (ApiAnswer::File(file), _) => break file,
                 (ApiAnswer::Missing, _) => return self.withdrawn(files, path, is_read).await,
                 (ApiAnswer::NotModified, None) => return Ok(()),
@@ -135,6 +130,14 @@ impl Planner<'_> {
             files.read.insert(path.to_owned(), bytes);
         }
         Ok(())
+    }
+
+    async fn ask(&self, path: &str, validators: &Validators) -> Result<ApiAnswer, PlanError> {
+        let answer = self.upstream.api_file(path, validators).await;
+        answer.map_err(|error| PlanError::Upstream {
+            path: path.to_owned(),
+            error,
+        })
     }
 
     /// Tells whether nothing is left to check of a file that the mirror has.

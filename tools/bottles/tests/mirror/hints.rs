@@ -153,6 +153,11 @@ async fn files_that_are_not_there_are_said_with_what_belongs_there() {
         assert_eq!(found, code, "{arguments:?}: {said}");
         assert!(said.contains(says), "{arguments:?}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_written_otherwise_is_said_with_how_it_is_written() {
+    let world = World::new().await;
     for (store, says) in [
         ("./m", "--store \"$PWD/m\""),
         ("m/n", "--store \"$PWD/m/n\""),
@@ -184,7 +189,7 @@ async fn records_of_runs_that_cannot_be_read_are_not_taken_for_none() {
     let one = "1 record in the store cannot be read";
     assert!(said.contains(one), "{said}");
     // Of the two, the one that is whole is shown, whichever that is.
-    let rows = ["published", "nothing_new"].map(|outcome| said.matches(outcome).count());
+    let rows = ["published", "nothing new"].map(|outcome| said.matches(outcome).count());
     assert_eq!(rows.iter().sum::<usize>(), 1, "{said}");
     for path in &records {
         std::fs::write(path, b"{").expect("written");

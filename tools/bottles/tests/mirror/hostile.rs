@@ -45,8 +45,8 @@ async fn control_characters_of_an_upstream_are_shown_and_not_sent() {
             assert_eq!(found["failures"][0]["formula"], EVIL, "{out}");
         }
         if more == ["-v"] {
-            let records = err.lines().filter(|line| line.starts_with('{'));
-            let record = records.last().expect("the record");
+            let mut records = err.lines().filter(|line| line.starts_with('{'));
+            let record = records.next_back().expect("the record");
             let found: Value = serde_json::from_str(record).expect("JSON");
             assert_eq!(found["failures"][0]["formula"], EVIL, "{record}");
         }

@@ -6,6 +6,7 @@ mod bundle;
 mod crash;
 mod daemon;
 mod dropping;
+mod exporting;
 mod full;
 mod gone;
 mod hints;
