@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::human;
 use crate::redact::{redact, redact_home};
 use crate::ui::Ui;
+use crate::visible::{visible, visible_line};
 
 /// Says how a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -213,7 +214,7 @@ impl Diagnosis {
                     "{}  {:width$}  {}{took}",
                     check.outcome.as_str(),
                     check.name,
-                    check.detail
+                    visible_line(&check.detail)
                 )
                 .trim_end()
                 .to_string(),
@@ -224,7 +225,7 @@ impl Diagnosis {
                 .filter(|_| check.outcome != Outcome::Pass)
             {
                 lines.extend(
-                    remedy
+                    visible(remedy)
                         .lines()
                         .map(|line| format!("        {line}").trim_end().to_string()),
                 );

@@ -7,6 +7,7 @@
 //! What must hold:
 //! - stdout carries data and nothing else; every other word goes to stderr.
 //! - No secret reaches either of them: what is rendered here passes through [`redact`].
+//! - What comes from outside acts on no terminal: warnings, errors, hints, tables and the log show control characters, see [`visible`].
 //! - A person is asked only where a person is: see [`Ui::can_prompt`].
 //! - The exit code and the message of a failure come from one value, [`Failure`].
 //!
@@ -28,6 +29,7 @@ mod setting;
 pub mod spec;
 mod table;
 mod ui;
+mod visible;
 
 pub use config_edit::{EditError, set_key};
 pub use config_file::ConfigFile;
@@ -42,3 +44,4 @@ pub use redact::{redact, redact_home};
 pub use setting::{Origin, Problem, Setting, Severity, nearest};
 pub use table::Table;
 pub use ui::{Captured, ColorChoice, Ui, UiOptions, Unasked};
+pub use visible::{visible, visible_json, visible_line};

@@ -1,7 +1,7 @@
 //! Logs to stderr, for the one who looks for a fault.
 //!
-//! What must hold: every line is redacted before it is written, since libraries below us log requests; nothing goes to
-//! stdout; without an order only warnings appear.
+//! What must hold: every line is redacted before it is written, since libraries below us log requests; an event is one line, and no character in it
+//! acts on a terminal but our own colours; nothing goes to stdout; without an order only warnings appear.
 //!
 //! It deliberately writes no log files: a person redirects stderr.
 
@@ -16,6 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::env::Env;
 use crate::redact::redact;
+use crate::visible::visible_line;
 
 /// Says that a log level or filter was not understood, or that logging had begun already.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub fn init_logging(level: &str, env: &Env) -> Result<(), LogLevelError> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(color)
-        .with_writer(RedactedStderr)
+        .with_writer(RedactedStderr { has_color: color })
         .try_init()
         .map_err(|error| LogLevelError {
             given,
@@ -70,7 +71,7 @@ pub fn init_watched_logging(level: &str, env: &Env) -> Result<(), LogLevelError>
         .with_env_filter(filter)
         .with_ansi(color)
         .event_format(Watched(tracing_subscriber::fmt::format()))
-        .with_writer(RedactedStderr)
+        .with_writer(RedactedStderr { has_color: color })
         .try_init()
         .map_err(|error| LogLevelError {
             given,
@@ -123,7 +124,9 @@ fn filter(level: &str, env: &Env) -> Result<(String, EnvFilter), LogLevelError> 
 }
 
 /// Makes one writer an event, so that an event is redacted as a whole.
-struct RedactedStderr;
+struct RedactedStderr {
+    has_color: bool,
+}
 
 impl<'a> MakeWriter<'a> for RedactedStderr {
     type Writer = RedactedEvent<io::Stderr>;
@@ -131,6 +134,7 @@ impl<'a> MakeWriter<'a> for RedactedStderr {
     fn make_writer(&'a self) -> Self::Writer {
         RedactedEvent {
             event: Vec::new(),
+            has_color: self.has_color,
             to: io::stderr(),
         }
     }
@@ -139,6 +143,7 @@ impl<'a> MakeWriter<'a> for RedactedStderr {
 /// Collects the bytes of an event and writes them, redacted, when the event is complete.
 struct RedactedEvent<W: Write> {
     event: Vec<u8>,
+    has_color: bool,
     to: W,
 }
 
@@ -156,9 +161,25 @@ impl<W: Write> Write for RedactedEvent<W> {
 impl<W: Write> Drop for RedactedEvent<W> {
     fn drop(&mut self) {
         let text = redact(&String::from_utf8_lossy(&self.event));
+        let text = one_line(&text, self.has_color);
         // Nobody is left to tell if stderr is gone.
         let _ = self.to.write_all(text.as_bytes());
     }
+}
+
+/// Shows the control characters of an event. The formatter below us has taken escape sequences out of what is logged, so that with colours those that
+/// are left are its own.
+fn one_line(event: &str, has_color: bool) -> String {
+    let line = event.strip_suffix('\n').unwrap_or(event);
+    let mut shown = String::with_capacity(event.len());
+    for (number, part) in line.split('\x1b').enumerate() {
+        if number > 0 {
+            shown.push_str(if has_color { "\x1b" } else { "\\u{1b}" });
+        }
+        shown.push_str(&visible_line(part));
+    }
+    shown.push('\n');
+    shown
 }
 
 #[cfg(test)]
@@ -218,6 +239,7 @@ mod tests {
         let mut written = Vec::new();
         let mut event = RedactedEvent {
             event: Vec::new(),
+            has_color: false,
             to: &mut written,
         };
         event
@@ -229,5 +251,14 @@ mod tests {
             String::from_utf8(written).expect("text"),
             "GET ?secret_key=***\n"
         );
+    }
+
+    #[test]
+    fn an_event_is_one_line_that_acts_on_no_terminal() {
+        let event = "\x1b[2mWARN\x1b[0m evil\r\nERROR \u{9b}2J\n";
+        let bare = "\\u{1b}[2mWARN\\u{1b}[0m evil\\r\\nERROR \\u{9b}2J\n";
+        assert_eq!(one_line(event, false), bare);
+        let coloured = "\x1b[2mWARN\x1b[0m evil\\r\\nERROR \\u{9b}2J\n";
+        assert_eq!(one_line(event, true), coloured);
     }
 }

@@ -1,9 +1,10 @@
 //! Tables for a person: aligned columns, no borders, so that a line can still be copied or cut by a script.
 //!
-//! What must hold: a value is never cut off or wrapped; what a terminal shows and what a pipe gets are the same text.
+//! What must hold: a value is never cut off or wrapped, and one that holds control characters acts on no terminal; what a terminal shows and what a pipe gets are the same text.
 //!
 //! It deliberately has no colours: they would carry meaning that a pipe loses.
 
+use crate::visible::visible_line;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement};
 
@@ -37,7 +38,7 @@ impl Table {
     pub fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) -> &mut Self {
         let cells: Vec<String> = cells
             .into_iter()
-            .map(|cell| visible(&cell.into()))
+            .map(|cell| visible_line(&cell.into()).into_owned())
             .collect();
         self.inner.add_row(cells);
         self
@@ -72,19 +73,6 @@ impl Table {
             .collect();
         lines.join("\n")
     }
-}
-
-/// Shows control characters instead of sending them to a terminal: a cell may hold a command from another machine.
-fn visible(cell: &str) -> String {
-    cell.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

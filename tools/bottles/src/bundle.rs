@@ -29,7 +29,7 @@ use transfer::Digest;
 const FORMAT: u32 = 1;
 
 /// The file that says what is in a bundle.
-const INDEX: &str = "bundle.json";
+pub const INDEX: &str = "bundle.json";
 
 /// The signature of that file.
 const SIGNATURE: &str = "bundle.json.sig";
@@ -99,6 +99,14 @@ pub enum BundleError {
     /// The generation that is to be the start is not there.
     #[error("generation {0} is not there any more")]
     NoSuchGeneration(String),
+    /// Another bundle lies where this one is to go.
+    #[error("{dir} holds a bundle of {what} already")]
+    Taken {
+        /// The directory.
+        dir: PathBuf,
+        /// What that one carries.
+        what: String,
+    },
     /// Two runs at once took the same number.
     #[error("two runs at once made generations of that number: {}", .0.join(" and "))]
     SeveralGenerations(Vec<String>),

@@ -20,6 +20,8 @@ mod permissions;
 mod quickstart;
 mod recording;
 mod runs;
+mod scrub;
+mod secret_command;
 mod serving;
 mod signals;
 mod sync_run;
@@ -85,7 +87,7 @@ async fn act(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
         Command::Diff(args) => generations::diff(&args, &place, ui, env).await,
         Command::Rollback(args) => generations::rollback(&args, &place, ui, env).await,
         Command::Prune(args) => generations::prune(&args, &place, ui, env).await,
-        Command::Scrub(args) => generations::scrub(&args, &place, ui, env).await,
+        Command::Scrub(args) => scrub::run(&args, &place, ui, env).await,
         Command::Serve(args) => serving::run(&args, &place, ui, env).await,
         Command::Misses => serving::misses(&place, ui),
         Command::ClientEnv(args) => client_env::run(&args, ui),

@@ -66,7 +66,7 @@ pub struct Generation {
 }
 
 /// A file whose bytes may change under its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileEntry {
     /// The SHA-256 of its bytes.
     pub sha256: Digest,
@@ -238,6 +238,37 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// A newer program wrote it: it is whole, and this one does not understand it.
+    #[error("generation {id} in {place} has format {format}, and this program knows {FORMAT}")]
+    Newer {
+        /// Which one.
+        id: String,
+        /// The store.
+        place: String,
+        /// Its format.
+        format: u32,
+    },
+    /// Generations that are kept are not what they were, so what nobody needs cannot be known.
+    #[error(
+        "the records of {} in {place} are damaged ({why}), so it is not known what is needed",
+        generations(ids)
+    )]
+    NeedsUnknown {
+        /// Which ones.
+        ids: Vec<String>,
+        /// The store.
+        place: String,
+        /// What is wrong with the first one.
+        why: String,
+    },
+    /// There was a log, and now there is none: a disk that is not mounted any more, or an emptied bucket.
+    #[error("the log of the mirror in {place} is gone; generation {id} was the current one")]
+    Vanished {
+        /// The one that was current.
+        id: String,
+        /// The store.
+        place: String,
+    },
     /// What a generation needs went while it was made.
     #[error(
         "{key} was there for this run, and is gone: another run pruned, or somebody removed it"
@@ -260,6 +291,13 @@ pub enum LogError {
         /// What may go.
         key: String,
     },
+}
+
+fn generations(ids: &[String]) -> String {
+    match ids {
+        [id] => format!("generation {id}"),
+        ids => format!("the generations {}", ids.join(", ")),
+    }
 }
 
 impl Generation {
@@ -440,9 +478,11 @@ pub fn decode(packed: &[u8], id: &GenerationId, place: &str) -> Result<Generatio
         serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     match generation.format {
         FORMAT => Ok(generation),
-        newer => Err(damaged(format!(
-            "it has format {newer}, and this program knows {FORMAT}; use the newer program"
-        ))),
+        format => Err(LogError::Newer {
+            id: id.to_string(),
+            place: place.to_owned(),
+            format,
+        }),
     }
 }
 
@@ -511,7 +551,7 @@ pub async fn read_file(
     match store.get(key).await {
         Ok(bytes) if Digest::of(&bytes) == entry.sha256 => return Ok(bytes),
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {}
         Err(error) => return Err(error),
     }
     let kept = kept_key(entry.sha256);
@@ -526,65 +566,4 @@ pub async fn read_file(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    fn store() -> Store {
-        Store::from_object_store(Arc::new(object_store_memory()), "")
-    }
-
-    fn object_store_memory() -> impl object_store::ObjectStore {
-        object_store::memory::InMemory::new()
-    }
-
-    fn generation(number: u64) -> Generation {
-        Generation {
-            number,
-            ..Generation::empty(Timestamp::UNIX_EPOCH)
-        }
-    }
-
-    #[tokio::test]
-    async fn the_last_mark_holds_and_a_second_writer_takes_nothing_away() {
-        let store = store();
-        let first = write(&store, &generation(1)).await.expect("written");
-        mark(&store, &Log::default(), &first).await.expect("marked");
-        let log = Log::read(&store).await.expect("listed");
-        assert_eq!(log.current(), Some(&first));
-        // Two runs that both saw the first.
-        let mut theirs = generation(2);
-        theirs.selection.all = true;
-        let a = write(&store, &generation(2)).await.expect("written");
-        let b = write(&store, &theirs).await.expect("written");
-        assert_ne!(a, b);
-        mark(&store, &log, &a).await.expect("marked");
-        mark(&store, &log, &b).await.expect("marked");
-        let log = Log::read(&store).await.expect("listed");
-        assert_eq!(log.current(), Some(a.clone().max(b.clone())).as_ref());
-        assert_eq!(log.published().len(), 3);
-        assert_eq!(log.next_number(), 3);
-        // Back to the first.
-        mark(&store, &log, &first).await.expect("marked");
-        let log = Log::read(&store).await.expect("listed");
-        assert_eq!(log.current(), Some(&first));
-        assert_eq!(log.next_number(), 3);
-        forget(&store, &log, &[a, b]).await.expect("forgotten");
-        let log = Log::read(&store).await.expect("listed");
-        assert_eq!(log.published(), [&first]);
-    }
-
-    #[tokio::test]
-    async fn a_damaged_generation_is_named() {
-        let store = store();
-        let id = write(&store, &generation(7)).await.expect("written");
-        assert_eq!(read(&store, &id).await.expect("read").number, 7);
-        let other = generation(8).encode().1;
-        store
-            .put(&generation_key(&id), other.into())
-            .await
-            .expect("written over");
-        let error = read(&store, &id).await.expect_err("it is another one");
-        assert!(error.to_string().contains(id.as_str()), "{error}");
-    }
-}
+mod tests;

@@ -56,7 +56,13 @@ pub struct FormulaFailure {
 pub enum PlanError {
     /// The upstream failed.
     #[error("the upstream's API could not be read")]
-    Upstream(#[from] UpstreamError),
+    Upstream {
+        /// The path of the file below the API's root.
+        path: String,
+        /// What went wrong.
+        #[source]
+        error: UpstreamError,
+    },
     /// The mirror failed.
     #[error("the mirror could not be read")]
     Store(#[from] StoreError),
@@ -144,7 +150,7 @@ pub struct Planner<'p> {
     pub base: &'p Generation,
     /// The key that API files are checked with, if there is one.
     pub key: Option<&'p PublicKey>,
-    /// Formulae that are passed over: of them the mirror keeps what it has.
+    /// Formulae and API files that are passed over: of them the mirror keeps what it has.
     pub skip: &'p BTreeSet<String>,
     /// How many requests are made at once.
     pub concurrency: usize,

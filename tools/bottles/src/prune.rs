@@ -6,10 +6,14 @@
 //! goes back at the same moment writes first and reads then, so that one of the two sees the other. A prune that sees a rollback removes nothing:
 //! what is current is about to change, or not. It goes on saying that it is at work, and removes nothing more once it could not say so for
 //! minutes (`heart`). The files under their names are put right first: those that lay there may be another generation's, whose clients have the grace
-//! period from then on (`needed`).
+//! period from then on (`needed`). What a damaged generation names is not known, so while one is kept nothing goes; a person may give it up by
+//! its number (`dropping`).
 
+mod dropping;
 mod heart;
 mod needed;
+
+pub use dropping::{DropError, damaged};
 
 pub use heart::Moment;
 
@@ -56,6 +60,18 @@ pub async fn prune(store: &Store, options: PruneOptions) -> Result<Pruned, LogEr
     prune_by(store, options, Moment::now).await
 }
 
+/// Prunes, and takes generations out of the log besides that are [`damaged`]: they are not kept, whatever else is.
+///
+/// # Errors
+/// As [`prune`].
+pub async fn prune_dropping(
+    store: &Store,
+    options: PruneOptions,
+    dropped: &[GenerationId],
+) -> Result<Pruned, LogError> {
+    prune_all(store, options, dropped, Moment::now).await
+}
+
 /// Prunes, and sees by a clock whether it was held up.
 ///
 /// # Errors
@@ -63,6 +79,15 @@ pub async fn prune(store: &Store, options: PruneOptions) -> Result<Pruned, LogEr
 pub async fn prune_by(
     store: &Store,
     options: PruneOptions,
+    clock: impl Fn() -> Moment,
+) -> Result<Pruned, LogError> {
+    prune_all(store, options, &[], clock).await
+}
+
+async fn prune_all(
+    store: &Store,
+    options: PruneOptions,
+    dropped: &[GenerationId],
     clock: impl Fn() -> Moment,
 ) -> Result<Pruned, LogError> {
     if options.dry_run {
@@ -76,12 +101,13 @@ pub async fn prune_by(
             }
             None => true,
         };
-        let doomed = find(store, &log, options.keep, edge, is_settled).await?;
+        let doomed = Box::pin(find(store, &log, (options.keep, dropped), edge, is_settled)).await?;
         return Ok(doomed.pruned);
     }
     let begun = clock();
     let sign = PruneSign::set(store, options.grace).await?;
-    let work = prune_announced(store, options, &sign);
+    // In a place of its own: it is large, and whoever awaits it would be as large on the stack.
+    let work = Box::pin(prune_announced(store, options, dropped, &sign));
     let outcome = heart::beat_during(store, &sign, begun, clock, work).await;
     // Whatever happened: while the note is there, nobody goes back.
     sign.remove(store).await?;
@@ -93,6 +119,7 @@ pub async fn prune_by(
 async fn prune_announced(
     store: &Store,
     options: PruneOptions,
+    dropped: &[GenerationId],
     sign: &PruneSign,
 ) -> Result<Pruned, LogError> {
     let log = Log::read(store).await?;
@@ -110,7 +137,7 @@ async fn prune_announced(
     let is_settled = settle(store).await?;
     // What was found to be right is right for what is current now, or for what came after.
     let log = Log::read(store).await?;
-    let doomed = find(store, &log, options.keep, edge, is_settled).await?;
+    let doomed = Box::pin(find(store, &log, (options.keep, dropped), edge, is_settled)).await?;
     // The log first: a generation whose files are half gone must not be there to go back to.
     log::forget(store, &log, &doomed.generations).await?;
     // What came into the log meanwhile, or was spared, needs its files.
@@ -141,7 +168,8 @@ async fn prune_announced(
 
 /// Puts the files under their names right, which a run that died may have left as another generation has them; tells whether they are.
 async fn settle(store: &Store) -> Result<bool, LogError> {
-    match publish::settle_whole(store, &mut Seen::default(), None, None, None).await {
+    let mut seen = Seen::default();
+    match Box::pin(publish::settle_whole(store, &mut seen, None, None, None)).await {
         Ok(whole) => Ok(whole.is_none_or(|whole| whole.settled.lost.is_empty())),
         // Room is what it is to make.
         Err(LogError::Store(error)) if error.kind() == ErrorKind::QuotaOrDiskFull => Ok(false),
@@ -162,7 +190,7 @@ struct Doomed {
 async fn find(
     store: &Store,
     log: &Log,
-    keep: usize,
+    (keep, dropped): (usize, &[GenerationId]),
     edge: SystemTime,
     is_settled: bool,
 ) -> Result<Doomed, LogError> {
@@ -171,11 +199,8 @@ async fn find(
         true => Some(needed::last_written(store).await?),
         false => None,
     };
-    let (kept, generations) = sort_out(log, keep.max(1), edge, settled, &mut pruned);
-    let mut named = BTreeSet::new();
-    for id in &kept {
-        name(store, id, &mut named).await?;
-    }
+    let (kept, generations) = sort_out(log, (keep.max(1), dropped), edge, settled, &mut pruned);
+    let named = named_by(store, &kept).await?;
     let api = needless_api(store, &named, edge).await?;
     pruned.objects += api.len() as u64;
     pruned.bytes += api.iter().map(|(_, size)| size).sum::<u64>();
@@ -233,6 +258,30 @@ async fn needless_api(
     Ok(found)
 }
 
+/// Lists the keys of everything that is named by the generations that stay.
+async fn named_by(store: &Store, kept: &[GenerationId]) -> Result<BTreeSet<String>, LogError> {
+    let mut named = BTreeSet::new();
+    let (mut damaged, mut whys) = (Vec::new(), Vec::new());
+    for id in kept {
+        match name(store, id, &mut named).await {
+            // All of them are told at once: each is to be given up by itself.
+            Err(LogError::Damaged { id, why, .. }) => {
+                damaged.push(id);
+                whys.push(why);
+            }
+            outcome => outcome?,
+        }
+    }
+    match whys.into_iter().next() {
+        None => Ok(named),
+        Some(why) => Err(LogError::NeedsUnknown {
+            ids: damaged,
+            place: store.describe(),
+            why,
+        }),
+    }
+}
+
 /// Adds the keys of everything that a generation names.
 async fn name(
     store: &Store,
@@ -253,14 +302,18 @@ async fn name(
 /// Divides the generations into those that stay and those that go.
 fn sort_out(
     log: &Log,
-    keep: usize,
+    (keep, dropped): (usize, &[GenerationId]),
     edge: SystemTime,
     settled: Option<SystemTime>,
     pruned: &mut Pruned,
 ) -> (Vec<GenerationId>, Vec<GenerationId>) {
-    let published = log.published();
-    let first_kept = published.len().saturating_sub(keep);
+    // Who has put one back and gone back to it since it was looked at wants it.
+    let is_dropped = |id: &GenerationId| dropped.contains(id) && log.current() != Some(id);
     let (mut kept, mut going) = (Vec::new(), Vec::new());
+    going.extend(log.generations.keys().filter(|id| is_dropped(id)).cloned());
+    let mut published = log.published();
+    published.retain(|id| !is_dropped(id));
+    let first_kept = published.len().saturating_sub(keep);
     for (place, id) in published.iter().enumerate() {
         let last = log.marks.iter().rposition(|mark| mark.generation == **id);
         let was_needed = match last.map(|last| last + 1) {
@@ -280,7 +333,7 @@ fn sort_out(
     }
     // One that was never current belongs to a run that works now, or to one that died long ago.
     for (id, written) in &log.generations {
-        if !published.contains(&id) {
+        if !published.contains(&id) && !is_dropped(id) {
             let next = log.marks.iter().position(|mark| mark.written > *written);
             // It may have put its files in place before it died.
             let was_needed = *written > edge

@@ -7,9 +7,12 @@
 //!
 //! It deliberately promises readers of plain static files the order only; who reads through `homebrew-sync serve` sees one generation.
 
+mod kept;
 mod settle;
 mod whole;
 
+pub(crate) use kept::mend_copies;
+pub use kept::wrong_copies;
 pub use settle::{Seen, Settled, not_as_named, settle};
 pub(crate) use settle::{kept, put_api_right};
 pub(crate) use whole::write_hash_file;
@@ -165,12 +168,15 @@ pub(crate) async fn replace(store: &Store, key: &str, bytes: Bytes) -> Result<()
     store.put(key, bytes).await
 }
 
+/// Keeps a copy. One that is there is read: it may be damaged, and what it is a copy of is about to be written over.
 async fn keep(store: &Store, sha256: Digest, bytes: Bytes) -> Result<(), StoreError> {
     let key = log::kept_key(sha256);
-    match store.head(&key).await {
-        Ok(found) if found.size == bytes.len() as u64 => Ok(()),
+    match store.get(&key).await {
+        Ok(found) if found == bytes => Ok(()),
         Ok(_) => store.put(&key, bytes).await,
-        Err(error) if error.kind() == ErrorKind::NotFound => store.put(&key, bytes).await,
+        Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+            store.put(&key, bytes).await
+        }
         Err(error) => Err(error),
     }
 }

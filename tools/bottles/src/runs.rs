@@ -323,34 +323,46 @@ async fn listed(store: &Store) -> Result<Vec<(SystemTime, String)>, StoreError> 
     Ok(found)
 }
 
-/// Reads the last records, the one that began last at the end. `known` are not read again: a record never changes.
+/// The last records of a store.
+#[derive(Debug, Default)]
+pub struct LastRuns {
+    /// Those that can be read, the one that began last at the end.
+    pub runs: Vec<RunRecord>,
+    /// How many are there and are none, or of a newer form.
+    pub unreadable: u64,
+}
+
+/// Reads the last records. `known` are not read again: a record never changes.
 ///
 /// # Errors
 /// If the store cannot be listed, or an object cannot be read that is there.
-pub async fn read(
-    store: &Store,
-    last: usize,
-    known: &[RunRecord],
-) -> Result<Vec<RunRecord>, StoreError> {
+pub async fn read(store: &Store, last: usize, known: &[RunRecord]) -> Result<LastRuns, StoreError> {
     let keys = listed(store).await?;
     let keys = keys.into_iter().rev().take(last).map(|(_, key)| key);
     let reading = stream::iter(keys.map(|key| async move {
         if let Some(record) = known.iter().find(|record| record.key() == key) {
-            return Ok(Some(record.clone()));
+            return Ok(Some(Some(record.clone())));
         }
         match store.get(&key).await {
-            Ok(bytes) => Ok(RunRecord::parse(&bytes)),
+            Ok(bytes) => Ok(Some(RunRecord::parse(&bytes))),
+            Err(error) if error.kind() == store::ErrorKind::Corrupt => Ok(Some(None)),
             // Another run has just removed it.
             Err(error) if error.kind() == store::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }));
-    let mut found = Vec::new();
+    let mut found = LastRuns::default();
     let mut reading = reading.buffer_unordered(AT_ONCE);
     while let Some(record) = reading.next().await {
-        found.extend(record?);
+        match record? {
+            Some(Some(record)) => found.runs.push(record),
+            Some(None) => found.unreadable += 1,
+            None => {}
+        }
     }
-    found.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+    found
+        .runs
+        .sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
     Ok(found)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What must hold: all that one answer says is of one generation, and the API's files of all answers too, until the next one is taken up as a
 //! whole; what the current generation does not have and another one has is still served in every layout, because a client may have asked the
-//! other API; what nobody has is written down, and costs the store one look at its log a second at most, however many ask.
+//! other API; what nobody has is written down, and costs the store one look at its log a second at most, however many ask; what the generation
+//! names and the store has lost is an error of the store, not a miss.
 //!
 //! It deliberately asks no other server: a mirror that falls back is none.
 
@@ -29,6 +30,7 @@ use jiff::Timestamp;
 pub use listening::Limits;
 use misses::MissLog;
 pub use misses::{Miss, read_misses};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -75,6 +77,16 @@ struct Shared {
     runs: tokio::sync::Mutex<LastRuns>,
 }
 
+/// What a path led to.
+enum Found {
+    /// This, of which so many bytes are sent.
+    Answer(Response, u64),
+    /// The generation that is served names it, and the store has it no more.
+    Lost,
+    /// No generation has it.
+    Nowhere,
+}
+
 /// The last runs, as they were read last.
 #[derive(Default)]
 struct LastRuns {
@@ -104,7 +116,9 @@ impl Shared {
     async fn refresh(&self) -> Result<(), LogError> {
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let known = self.view();
-        let newer = View::newer(&self.store, &known, self.options.refresh).await;
+        // What was passed over while the store did not answer, as the bottles of other generations, is looked for again.
+        let was_blind = self.counts.not_refreshed.load(Ordering::Relaxed) > 0;
+        let newer = View::newer(&self.store, &known, self.options.refresh, was_blind).await;
         match &newer {
             Ok(_) => self.counts.not_refreshed.store(0, Ordering::Relaxed),
             Err(_) => {
@@ -118,32 +132,39 @@ impl Shared {
         Ok(())
     }
 
-    /// Answers a request for a part of the mirror; nothing if it is not there. Who asks for what is not known may have read the API
-    /// of a generation that this server has not taken up yet.
-    async fn look_up(
-        &self,
-        asked: &Asked,
-        path: &str,
-    ) -> Result<Option<(Response, u64)>, StoreError> {
+    /// Answers a request for a part of the mirror. Who asks for what is not known may have read the API of a generation that this server
+    /// has not taken up yet.
+    async fn look_up(&self, asked: &Asked, path: &str) -> Result<Found, StoreError> {
         let view = self.view();
-        if let Some(target) = view.find(&self.store, path).await? {
-            return asked.answer(&self.store, &target).await;
+        let found = self.look_in(&view, asked, path).await?;
+        if matches!(found, Found::Answer(..)) {
+            return Ok(found);
         }
         let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if looked.elapsed() < LOOK_AGAIN.min(self.options.refresh) {
-            return Ok(None);
+            return Ok(found);
         }
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "the mirror's log was not read");
         }
         let newer = self.view();
-        if newer.id == view.id {
-            return Ok(None);
+        match newer.id == view.id {
+            true => Ok(found),
+            false => self.look_in(&newer, asked, path).await,
         }
-        match newer.find(&self.store, path).await? {
-            Some(target) => asked.answer(&self.store, &target).await,
-            None => Ok(None),
-        }
+    }
+
+    /// Answers from one generation, and what others have beside it.
+    async fn look_in(&self, view: &View, asked: &Asked, path: &str) -> Result<Found, StoreError> {
+        let Some(target) = view.find(&self.store, path).await? else {
+            return Ok(Found::Nowhere);
+        };
+        Ok(match asked.answer(&self.store, &target).await? {
+            Some((answer, bytes)) => Found::Answer(answer, bytes),
+            None if view.names(&target) => Found::Lost,
+            // Another generation had it, and that was pruned since.
+            None => Found::Nowhere,
+        })
     }
 
     /// The page for people. What the other generations were like is left out if the store does not tell.
@@ -169,7 +190,7 @@ impl Shared {
         if last.read.is_none_or(|read| read.elapsed() >= LOOK_AT_RUNS) {
             last.read = Some(Instant::now());
             match runs::read(&self.store, RUNS_SHOWN, &last.runs).await {
-                Ok(read) => last.runs = Arc::new(read),
+                Ok(read) => last.runs = Arc::new(read.runs),
                 Err(error) => tracing::warn!(%error, "the records of runs were not read"),
             }
         }
@@ -188,7 +209,7 @@ pub async fn serve(
     stop: StopSignal,
 ) -> Result<(), LogError> {
     let (every, limits, access) = (options.refresh, options.limits, options.access.clone());
-    let view = View::newer(&store, &View::default(), every)
+    let view = View::newer(&store, &View::default(), every, false)
         .await?
         .unwrap_or_default();
     let shared = Arc::new(Shared {
@@ -276,7 +297,7 @@ async fn answer(shared: &Shared, request: &Parts) -> Response {
     let agent = agent(request);
     let asked = Asked::new(&request.headers, is_head);
     match shared.look_up(&asked, &path).await {
-        Ok(Some((answer, bytes))) => {
+        Ok(Found::Answer(answer, bytes)) => {
             shared.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
             tracing::info!(
                 method = if is_head { "HEAD" } else { "GET" },
@@ -287,7 +308,9 @@ async fn answer(shared: &Shared, request: &Parts) -> Response {
             );
             answer
         }
-        Ok(None) => {
+        // Not a miss: who mirrors it once more would not get it either.
+        Ok(Found::Lost) => failed(shared, &path, &"it is gone, and the generation names it"),
+        Ok(Found::Nowhere) => {
             tracing::warn!(path, agent, "not mirrored");
             shared.counts.misses.fetch_add(1, Ordering::Relaxed);
             shared.misses.note(&path, agent).await;
@@ -308,7 +331,7 @@ fn folded(path: &str) -> String {
     folded
 }
 
-fn failed(shared: &Shared, path: &str, error: &StoreError) -> Response {
+fn failed(shared: &Shared, path: &str, error: &dyn Display) -> Response {
     shared.counts.errors.fetch_add(1, Ordering::Relaxed);
     tracing::error!(path, %error, "the store failed");
     (StatusCode::BAD_GATEWAY, "the mirror's store failed\n").into_response()

@@ -163,7 +163,7 @@ impl SyncReport {
     }
 
     /// That of a run that was asked to stop before it did anything.
-    fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         Self {
             stopped: true,
             ..Self::default()
@@ -186,6 +186,9 @@ pub async fn run(
         return Err(SyncError::NoReferences(store.describe()));
     }
     let mut seen = Seen::load(&options.state_dir, store);
+    if options.checks_store {
+        seen = seen.forgotten();
+    }
     let Start {
         log,
         base,
@@ -199,7 +202,7 @@ pub async fn run(
     let planner = planner((store, upstream), &base, options, warning.is_some());
     // A plan can be dropped at any point: all it leaves are manifests in empty places, which no API names.
     let mut plan = tokio::select! {
-        planned = planner.plan(selection) => planned?,
+        planned = Box::pin(planner.plan(selection)) => planned?,
         () = stop.raised() => return Ok(finished(store, SyncReport::stopped())),
     };
     let mut report = report_of(&plan);
@@ -334,8 +337,12 @@ async fn settle(
     if let Some(whole) = whole {
         report.warnings.extend(whole.warnings);
         report.external = whole.external;
-        if report.published.is_none() && options.checks_store {
-            crate::flat::put_right(store, &whole.settled.generation).await?;
+        if options.checks_store {
+            let generation = &whole.settled.generation;
+            publish::mend_copies(store, generation).await?;
+            if report.published.is_none() {
+                crate::flat::put_right(store, generation).await?;
+            }
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::exit::{self, Exit};
 use crate::redact::redact;
+use crate::visible::visible;
 
 mod panic;
 #[cfg(test)]
@@ -180,12 +181,18 @@ impl Failure {
         } else {
             ("", "", "")
         };
-        let mut text = format!("{red}error:{plain} {}\n", self.message().trim_end());
+        let mut text = format!(
+            "{red}error:{plain} {}\n",
+            visible(self.message().trim_end())
+        );
         for cause in self.causes() {
-            text.push_str(&format!("  cause: {cause}\n"));
+            text.push_str(&format!("  cause: {}\n", visible(&cause)));
         }
         if let Some(hint) = self.hint_text() {
-            text.push_str(&format!("\n{cyan}hint:{plain} {}\n", hint.trim_end()));
+            text.push_str(&format!(
+                "\n{cyan}hint:{plain} {}\n",
+                visible(hint.trim_end())
+            ));
         }
         text
     }

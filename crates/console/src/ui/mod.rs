@@ -4,7 +4,7 @@
 //! - A reader that closes the pipe early (`hx find x | head`) ends the output in silence; the work goes on and succeeds.
 //! - Any other failure to write stdout (a full disk) is reported by [`Ui::finish`], never lost.
 //! - A process in the background never asks: it would be stopped by the terminal and hang.
-//! - Warnings and status lines are redacted.
+//! - Warnings and status lines are redacted, and show control characters that came from outside instead of sending them.
 //! - With `--json` stdout holds exactly one document: the result waits until [`Ui::finish`], which adds the failure to it.
 //!
 //! It deliberately does not lay out a command's result; commands do that with [`crate::Table`] and [`crate::human`].
@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::redact::redact;
+use crate::visible::{visible, visible_json};
 
 mod document;
 mod prompt;
@@ -202,7 +203,7 @@ impl Ui {
     /// Writes a status line to stderr, unless `--quiet`.
     pub fn status(&self, line: impl Display) {
         if !self.is_quiet() {
-            self.write_err(&format!("{}\n", redact(&line.to_string())));
+            self.write_err(&format!("{}\n", visible(&redact(&line.to_string()))));
         }
     }
 
@@ -247,6 +248,7 @@ impl Ui {
 
     fn labelled(&self, label: &str, color: &str, line: &str) {
         let line = redact(line);
+        let line = visible(&line);
         let text = if self.inner.color_err {
             format!("{color}{label}\x1b[0m {line}\n")
         } else {
@@ -341,10 +343,10 @@ impl Ui {
         let nothing = || {
             (self.is_json() && !self.inner.has_raw.load(Ordering::Relaxed)).then(|| b"{}".to_vec())
         };
-        if let Some(mut bytes) = document.or_else(nothing) {
-            bytes.push(b'\n');
+        if let Some(bytes) = document.or_else(nothing) {
+            let text = format!("{}\n", visible_json(&String::from_utf8_lossy(&bytes)));
             self.inner.has_raw.store(true, Ordering::Relaxed);
-            self.write_out(&bytes);
+            self.write_out(text.as_bytes());
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Making a bundle.
 //!
 //! What must hold: what is written was compared with its digest, also what an earlier attempt wrote; a part has its name only when it is
-//! whole and on the disk; an earlier index goes first and the new one comes last, so that a bundle with an index is complete.
+//! whole and on the disk; an earlier index goes first and the new one comes last, so that a bundle with an index is complete. Another bundle is
+//! written over only if that is said.
 
 use super::{
     BundleError, BundleIndex, BundleObject, BundlePart, FORMAT, INDEX, SIGNATURE, SigningKey,
@@ -33,6 +34,8 @@ pub struct ExportOptions<'e> {
     pub split: u64,
     /// Who signs.
     pub key: &'e SigningKey,
+    /// Write over another bundle that lies there.
+    pub replaces: bool,
 }
 
 /// What was made.
@@ -89,7 +92,11 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
         &id,
         record,
     );
+    let since = since.map(|(_, id)| id.to_string());
+    check_free(&options, &id, since.as_deref(), &wanted)?;
     store::file::create_dir_durably(options.dir).map_err(file_error(options.dir))?;
+    // What an export that was killed was writing. What cannot be cleared away stands in nobody's way.
+    let _ = store::file::clear_temporaries(options.dir);
     let total = wanted.iter().map(|(object, _)| object.size).sum();
     // What was a bundle here is none from now on.
     for name in [INDEX, SIGNATURE] {
@@ -107,7 +114,7 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
     remove_surplus(options.dir, parts.progress.parts.len())?;
     let index = BundleIndex {
         format: FORMAT,
-        since: since.map(|(_, id)| id.to_string()),
+        since,
         generation: id.to_string(),
         mirror: generation.mirror.clone(),
         objects,
@@ -128,6 +135,44 @@ pub async fn export(store: &Store, options: ExportOptions<'_>) -> Result<Exporte
         parts: index.parts.len() as u64,
         parts_kept: parts.kept,
     })
+}
+
+/// Looks that no other bundle lies in a directory, unless it may be written over. The same one may be made again, and one that was never finished
+/// is none.
+fn check_free(
+    options: &ExportOptions<'_>,
+    id: &GenerationId,
+    since: Option<&str>,
+    wanted: &[(BundleObject, From)],
+) -> Result<(), BundleError> {
+    if options.replaces {
+        return Ok(());
+    }
+    let path = options.dir.join(INDEX);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(file_error(&path)(error)),
+    };
+    let there: Option<BundleIndex> = serde_json::from_slice(&bytes).ok();
+    let is_same = there.as_ref().is_some_and(|there| {
+        there.generation == id.as_str()
+            && there.since.as_deref() == since
+            && there
+                .objects
+                .iter()
+                .eq(wanted.iter().map(|(object, _)| object))
+    });
+    match is_same {
+        true => Ok(()),
+        false => Err(BundleError::Taken {
+            dir: options.dir.to_owned(),
+            what: there.map_or_else(
+                || "something else".to_owned(),
+                |there| format!("generation {}", there.generation),
+            ),
+        }),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), BundleError> {

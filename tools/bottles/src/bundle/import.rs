@@ -1,22 +1,25 @@
 //! Taking a bundle in.
 //!
 //! What must hold: the signature first; then all parts; then what the far side has; only then is anything stored. An object is stored under a key
-//! that a mirror can have, and nowhere else. The generation becomes current last. One that is current already is mended from its bundle.
+//! that a mirror can have, and nowhere else. The generation becomes current last. One that is current already is mended from its bundle, its record
+//! too. What the bundle leaves out may be of any generation that is kept here, and is read unless the current one vouches for it.
 
 use super::reading::{self, BundleSource, FromBundle, Stream};
-use super::{
-    BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey, file_error,
-};
-use crate::log::{self, Generation, GenerationId, Held, Log, LogError};
+use super::{BundleError, BundleIndex, BundleObject, FORMAT, INDEX, SIGNATURE, TrustedKey};
+use crate::log::{self, FileEntry, Generation, GenerationId, Held, Log, LogError};
 use crate::plan::{api_key, is_right, trusts_checksums};
 use crate::publish::{self, Seen};
 use crate::sync::fetch::{self, FetchOptions};
 use bytes::{Bytes, BytesMut};
+use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use store::Store;
+use store::{ErrorKind, Store, StoreError};
 use transfer::Digest;
+
+/// So many objects are read at once.
+const AT_ONCE: usize = 8;
 
 /// How a bundle is taken in.
 pub struct ImportOptions<'i> {
@@ -73,21 +76,28 @@ pub async fn import(store: &Store, options: ImportOptions<'_>) -> Result<Importe
         return mend(store, &options, &index, (&log, &id), imported).await;
     }
     check_order(&log, &index, &id, &options)?;
-    for part in &index.parts {
-        reading::check(options.dir, part)?;
-    }
+    check_parts(&options, &index)?;
     let present = crate::sync::listed(store).await?;
     let next = generation_in(&options, &index, &id)?;
     let base = match log.current() {
-        Some(id) => log::read(store, id).await?,
+        Some(id) => match log::read(store, id).await {
+            // It vouches for nothing: all that is relied on is read.
+            Err(error @ LogError::Damaged { .. }) => {
+                imported.warnings.push(error.to_string());
+                Generation::empty(next.created)
+            }
+            outcome => outcome?,
+        },
         None => Generation::empty(next.created),
     };
-    check_whole(&index, &next, &base, &present)?;
+    let here = check_whole(store, &options, &index, (&next, &base), &present).await?;
     if options.dry_run {
         return Ok(imported);
     }
-    let (small, missing) = sort_out(store, &options, &index, &next, &present).await?;
+    let (mut small, missing) = sort_out(store, &options, &index, &next, &present).await?;
     imported.kept = (index.objects.len() - small.len()) as u64 - missing.len() as u64;
+    // They are put into their places as if the bundle had brought them.
+    small.extend(here);
     imported.store(store, &options, &index, &missing).await?;
     let files = |keys: &mut dyn Iterator<Item = (String, String)>| -> BTreeMap<String, Bytes> {
         keys.filter_map(|(name, key)| Some((name, small.get(&key)?.clone())))
@@ -113,7 +123,10 @@ async fn mend(
     mut imported: Imported,
 ) -> Result<Imported, BundleError> {
     imported.already_there = true;
-    let here = log::read(store, id).await?;
+    let here = match log::read(store, id).await {
+        Err(LogError::Damaged { .. }) => restored(store, options, index, id).await?,
+        outcome => outcome?,
+    };
     imported.count(&here);
     let present = crate::sync::listed(store).await?;
     // The API's files are read when they are settled.
@@ -126,9 +139,7 @@ async fn mend(
     let is_api_whole = publish::not_as_named(store, &here).await?.is_empty();
     let is_mended = options.again || !is_whole || !is_api_whole;
     if options.dry_run || is_mended {
-        for part in &index.parts {
-            reading::check(options.dir, part)?;
-        }
+        check_parts(options, index)?;
     }
     if options.dry_run {
         return Ok(imported);
@@ -142,6 +153,22 @@ async fn mend(
     note(store, log, index, id).await?;
     imported.settle(store, &here).await?;
     Ok(imported)
+}
+
+/// Reads the record of a generation from the bundle, and puts it into the log, where it is damaged.
+async fn restored(
+    store: &Store,
+    options: &ImportOptions<'_>,
+    index: &BundleIndex,
+    id: &GenerationId,
+) -> Result<Generation, BundleError> {
+    check_parts(options, index)?;
+    let record = generation_in(options, index, id)?;
+    // One that a newer program made may say more than this one writes.
+    if !options.dry_run && record.id() == *id {
+        log::write(store, &record).await?;
+    }
+    Ok(record)
 }
 
 impl Imported {
@@ -276,10 +303,9 @@ fn check_order(
 
 /// Reads the index, if whom this side trusts has signed it, and if it names nothing that a bundle cannot hold.
 fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
-    let path = options.dir.join(INDEX);
-    let bytes = std::fs::read(&path).map_err(file_error(&path))?;
-    let path = options.dir.join(SIGNATURE);
-    let signature = std::fs::read_to_string(&path).map_err(file_error(&path))?;
+    let bytes = reading::read_whole(options.dir, INDEX)?;
+    let signature = reading::read_whole(options.dir, SIGNATURE)?;
+    let signature = String::from_utf8_lossy(&signature);
     if !options
         .trusted
         .iter()
@@ -320,6 +346,17 @@ fn read_index(options: &ImportOptions<'_>) -> Result<BundleIndex, BundleError> {
     }
 }
 
+/// Compares all parts, unless a stop is asked for.
+fn check_parts(options: &ImportOptions<'_>, index: &BundleIndex) -> Result<(), BundleError> {
+    for part in &index.parts {
+        if options.fetching.stop.is_raised() {
+            return Err(BundleError::Stopped);
+        }
+        reading::check(options.dir, part)?;
+    }
+    Ok(())
+}
+
 /// Reads the generation itself out of the parts.
 fn generation_in(
     options: &ImportOptions<'_>,
@@ -357,64 +394,122 @@ fn whole(stream: &mut Stream<'_>, object: &BundleObject) -> Result<Bytes, Bundle
     }
 }
 
-/// Looks that everything that the generation names is in the bundle or here, and that the bundle has nothing else.
-fn check_whole(
+/// What a bundle carries: keys and digests.
+type Carried<'i> = BTreeMap<&'i str, Digest>;
+
+/// Looks that everything that the generation names is in the bundle or here, and that the bundle has nothing else. Returns the files that are
+/// neither in it nor in what is current: another generation that is kept here may have brought them, as one that was gone back from.
+async fn check_whole(
+    store: &Store,
+    options: &ImportOptions<'_>,
     index: &BundleIndex,
-    next: &Generation,
-    base: &Generation,
+    (next, base): (&Generation, &Generation),
     present: &HashMap<String, u64>,
-) -> Result<(), BundleError> {
-    let carried: BTreeMap<&str, Digest> = index
-        .objects
-        .iter()
+) -> Result<HashMap<String, Bytes>, BundleError> {
+    let objects = index.objects.iter();
+    let carried: Carried<'_> = objects
         .map(|object| (object.key.as_str(), object.sha256))
         .collect();
-    let mut named = BTreeSet::new();
-    let mut missing = Vec::new();
-    for held in &next.bottles {
-        let key = held.blob_key();
-        let is_carried = carried
-            .get(key.as_str())
-            .is_some_and(|sha256| sha256.to_string() == held.sha256);
-        if !is_carried && present.get(&key) != Some(&held.size) {
-            missing.push(key.clone());
-        }
-        named.insert(key);
-    }
-    for (key, entry) in &next.manifests {
-        if carried.get(key.as_str()) != Some(&entry.sha256)
-            && base.manifests.get(key) != Some(entry)
-        {
-            missing.push(key.clone());
-        }
-        named.insert(key.clone());
-    }
-    for (path, entry) in &next.api {
-        let key = api_key(path);
-        let known = base.api.get(path).map(|entry| &entry.file);
-        if carried.get(key.as_str()) != Some(&entry.file.sha256) && known != Some(&entry.file) {
-            missing.push(key.clone());
-        }
-        named.insert(key);
-    }
-    if let Some(example) = missing.first() {
+    let missing = lacking_blobs(store, options, &carried, (next, base), present).await?;
+    let (found, lost) = files_here(store, &carried, next, base).await?;
+    let mut missing = missing.iter().chain(&lost);
+    if let Some(example) = missing.next() {
         return Err(BundleError::Gap {
-            missing: missing.len() as u64,
+            missing: missing.count() as u64 + 1,
             example: example.clone(),
         });
     }
-    let own = log::generation_key(&next.id());
-    let foreign = index
-        .objects
-        .iter()
-        .find(|object| object.key != own && !named.contains(&object.key));
-    match foreign {
-        Some(object) => Err(BundleError::Form(format!(
-            "it holds {:?}, which its generation does not name",
-            object.key
+    let mut named: BTreeSet<String> = next.bottles.iter().map(Held::blob_key).collect();
+    named.extend(next.manifests.keys().cloned());
+    named.extend(next.api.keys().map(|path| api_key(path)));
+    named.insert(log::generation_key(&next.id()));
+    let foreign = index.objects.iter();
+    let foreign = foreign.map(|object| &object.key);
+    match foreign.into_iter().find(|key| !named.contains(*key)) {
+        Some(key) => Err(BundleError::Form(format!(
+            "it holds {key:?}, which its generation does not name"
         ))),
-        None => Ok(()),
+        None => Ok(found),
     }
+}
+
+/// Lists the bottles that are neither in the bundle nor here. One that what is current does not vouch for is read before it is relied on.
+async fn lacking_blobs(
+    store: &Store,
+    options: &ImportOptions<'_>,
+    carried: &Carried<'_>,
+    (next, base): (&Generation, &Generation),
+    present: &HashMap<String, u64>,
+) -> Result<Vec<String>, BundleError> {
+    let vouched: BTreeSet<String> = base.bottles.iter().map(Held::blob_key).collect();
+    let mut asked = BTreeSet::new();
+    let (mut missing, mut doubtful) = (Vec::new(), Vec::new());
+    for held in &next.bottles {
+        let key = held.blob_key();
+        let sha256 = carried.get(key.as_str());
+        let is_carried = sha256.is_some_and(|sha256| sha256.to_string() == held.sha256);
+        if is_carried || !asked.insert(key.clone()) {
+            continue;
+        }
+        match present.get(&key) == Some(&held.size) {
+            true if vouched.contains(&key) => {}
+            true => doubtful.push(held),
+            false => missing.push(key),
+        }
+    }
+    // Who only looks writes nothing, not even to find out what the store's word is worth.
+    let trusts = !doubtful.is_empty() && (options.dry_run || trusts_checksums(store).await);
+    let mut proved = stream::iter(doubtful)
+        .map(|held| async move {
+            let key = held.blob_key();
+            let is_right = is_right(store, &key, &held.sha256, trusts).await;
+            is_right.map(|is_right| (key, is_right))
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some(outcome) = proved.next().await {
+        let (key, is_right) = outcome?;
+        missing.extend(Some(key).filter(|_| !is_right));
+    }
+    missing.sort();
+    Ok(missing)
+}
+
+/// Reads the manifests and the API's files that are neither in the bundle nor in what is current, under their names or where old bytes are
+/// kept; names those that are nowhere.
+async fn files_here(
+    store: &Store,
+    carried: &Carried<'_>,
+    next: &Generation,
+    base: &Generation,
+) -> Result<(HashMap<String, Bytes>, Vec<String>), StoreError> {
+    let manifests = next.manifests.iter();
+    let manifests = manifests.map(|(key, entry)| (key.clone(), entry, base.manifests.get(key)));
+    let api = next.api.iter().map(|(path, entry)| {
+        let known = base.api.get(path).map(|entry| &entry.file);
+        (api_key(path), &entry.file, known)
+    });
+    let wanted = manifests.chain(api).filter(|(key, entry, known)| {
+        carried.get(key.as_str()) != Some(&entry.sha256) && *known != Some(*entry)
+    });
+    let wanted: Vec<(String, &FileEntry)> = wanted.map(|(key, entry, _)| (key, entry)).collect();
+    let mut read = stream::iter(wanted)
+        .map(|(key, entry)| async move {
+            let bytes = log::read_file(store, &key, entry).await;
+            (key, bytes)
+        })
+        .buffer_unordered(AT_ONCE);
+    let (mut found, mut lost) = (HashMap::new(), Vec::new());
+    while let Some((key, bytes)) = read.next().await {
+        match bytes {
+            Ok(bytes) => drop(found.insert(key, bytes)),
+            Err(error) if [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind()) => {
+                lost.push(key);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    lost.sort();
+    Ok((found, lost))
 }
 
 /// Reads the small files, and finds out which blobs are to be stored: one that is here already is proved before it is relied on.

@@ -1,6 +1,6 @@
 //! The keys of a site: one signs what leaves, the other side trusts its public half.
 //!
-//! What must hold: the private key's file is readable by its owner only.
+//! What must hold: the private key's file is readable by its owner only; no file is written over.
 
 use super::{BundleError, file_error};
 use base64::Engine;
@@ -33,8 +33,12 @@ impl SigningKey {
                 "there is a file of that name",
             )
         };
-        if path.exists() {
-            return Err(file_error(path)(taken()));
+        let public = path.with_added_extension("pub");
+        // A public half without its private one may be another's, whom this side trusts.
+        for path in [path, &public] {
+            if path.symlink_metadata().is_ok() {
+                return Err(file_error(path)(taken()));
+            }
         }
         let pair = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
         let pair =
@@ -42,7 +46,6 @@ impl SigningKey {
         let key = SigningKey::from_pkcs8(path, pair.as_ref())?;
         let private = format!("{PRIVATE}{}\n", BASE64_STANDARD.encode(pair.as_ref()));
         store::file::atomic_write_private(path, private.as_bytes()).map_err(file_error(path))?;
-        let public = path.with_added_extension("pub");
         let line = format!("{PUBLIC}{}\n", BASE64_STANDARD.encode(key.0.public_key()));
         store::file::atomic_write(&public, line.as_bytes()).map_err(file_error(&public))
     }

@@ -19,6 +19,36 @@ use transfer::{
 /// So much is read at once.
 const PIECE: usize = 1 << 20;
 
+/// Opens a file of a bundle.
+///
+/// # Errors
+/// If it is not there, or no file: a pipe would be waited for without end.
+pub(super) fn open(dir: &Path, name: &str) -> Result<File, BundleError> {
+    let wrong = |what: &str| BundleError::Part {
+        file: name.to_owned(),
+        what: what.to_owned(),
+    };
+    let path = dir.join(name);
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_file() => File::open(&path).map_err(file_error(&path)),
+        Ok(_) => Err(wrong("not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(wrong("not there")),
+        Err(error) => Err(file_error(&path)(error)),
+    }
+}
+
+/// Reads a small file of a bundle whole.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn read_whole(dir: &Path, name: &str) -> Result<Vec<u8>, BundleError> {
+    let mut bytes = Vec::new();
+    let mut file = open(dir, name)?;
+    let read = file.read_to_end(&mut bytes);
+    read.map_err(file_error(&dir.join(name)))?;
+    Ok(bytes)
+}
+
 /// Compares a part with what the index says of it.
 ///
 /// # Errors
@@ -29,11 +59,7 @@ pub(super) fn check(dir: &Path, part: &BundlePart) -> Result<(), BundleError> {
         what: what.to_owned(),
     };
     let path = dir.join(&part.file);
-    let mut file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(wrong("not there")),
-        Err(error) => return Err(file_error(&path)(error)),
-    };
+    let mut file = open(dir, &part.file)?;
     let found = file.metadata().map_err(file_error(&path))?.len();
     if found != part.size {
         return Err(wrong(&format!("{found} bytes long and not {}", part.size)));
@@ -76,9 +102,8 @@ impl<'s> Stream<'s> {
                 let Some(part) = self.parts.next() else {
                     return Ok(Vec::new());
                 };
-                let path = self.dir.join(&part.file);
-                let file = File::open(&path).map_err(file_error(&path))?;
-                self.open = Some((file, path));
+                let file = open(self.dir, &part.file)?;
+                self.open = Some((file, self.dir.join(&part.file)));
                 continue;
             };
             let read = file.read(&mut piece).map_err(file_error(path))?;

@@ -46,7 +46,7 @@ pub enum Command {
     Rollback(RollbackArgs),
     /// Remove what no kept generation needs
     Prune(PruneArgs),
-    /// Read what is stored and compare it with its digests
+    /// Read what is stored, and the files that earlier generations need besides bottles, and compare it with its digests
     Scrub(ScrubArgs),
     /// Serve the mirror to brew clients over HTTP
     Serve(ServeArgs),
@@ -135,7 +135,7 @@ pub struct SyncArgs {
     /// Believe an upstream that has far less than the mirror: no bottle for a platform, or over a tenth fewer. Without it such a run publishes nothing
     #[arg(long)]
     pub accept_shrinking: bool,
-    /// Look at what really lies in the store, and fetch what is gone or, of the API's files, damaged
+    /// Look at what really lies in the store, and fetch what is gone, cut or, of the API's files, damaged
     #[arg(long)]
     pub check: bool,
     /// Give bottles names in the flat layout besides, below flat/, for HOMEBREW_BOTTLE_DOMAIN; in a folder only. The mirror remembers it
@@ -234,6 +234,9 @@ pub struct PruneArgs {
     /// What was current or stored within this time stays
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     pub grace: Duration,
+    /// Give up a generation whose record is damaged, by its number, or its whole name where two have the same number; may be given several times. While such a one is kept nothing can be removed, since nobody knows what it needs
+    #[arg(long, value_name = "GEN")]
+    pub drop: Vec<String>,
     /// Only say what would go
     #[arg(long)]
     pub dry_run: bool,
@@ -302,6 +305,9 @@ pub struct BundleExportArgs {
     /// The private key that signs
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// Write over another bundle that lies in the directory
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// Arguments of `bundle import`.

@@ -23,7 +23,10 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     match command {
         BundleCommand::Keygen { out } => {
-            SigningKey::create(out).map_err(|error| failure(&error))?;
+            SigningKey::create(out).map_err(|error| {
+                let hint = "name another file with --out: no key is written over";
+                failures::hinted(failure(&error), hint)
+            })?;
             ui.out(format!(
                 "The private key is {}; keep it on the side that exports.",
                 out.display()
@@ -43,16 +46,22 @@ async fn export(
     env: &Env,
 ) -> Result<Exit, Failure> {
     let store = place.open(env).await?;
-    let key = SigningKey::read(&args.key).map_err(|error| failure(&error))?;
+    let key = SigningKey::read(&args.key).map_err(|error| {
+        let hint =
+            "--key names the private key; `homebrew-sync bundle keygen --out FILE` makes one";
+        failures::hinted(failure(&error), hint)
+    })?;
     let options = ExportOptions {
         since: args.since.as_deref(),
         dir: &args.out,
         split: args.split,
         key: &key,
+        replaces: args.replace,
     };
-    let made = bundle::export(&store, options)
-        .await
-        .map_err(|error| failure(&error))?;
+    let made = bundle::export(&store, options).await.map_err(|error| {
+        let hint = "name a directory that can be written with --out DIR";
+        failures::hinted(failure(&error), hint)
+    })?;
     if ui.is_json() {
         ui.json(&made);
         return Ok(Exit::Ok);
@@ -80,10 +89,12 @@ async fn import(
     ui: &Ui,
     env: &Env,
 ) -> Result<Exit, Failure> {
-    let keys = args
-        .trust
-        .iter()
-        .map(|path| TrustedKey::read(path).map_err(|error| failure(&error)));
+    let keys = args.trust.iter().map(|path| {
+        TrustedKey::read(path).map_err(|error| {
+            let hint = "--trust names the public key of the side that exports: the FILE.pub that `homebrew-sync bundle keygen` made there";
+            failures::hinted(failure(&error), hint)
+        })
+    });
     let trusted = keys.collect::<Result<Vec<_>, _>>()?;
     let stop = StopSignal::new();
     let _listening = signals::listen(ui, &stop)?;
@@ -119,7 +130,12 @@ async fn import(
         },
     };
     let taken = bundle::import(&store, options).await;
-    let taken = taken.map_err(|error| failure(&error));
+    let taken = taken.map_err(|error| {
+        failures::hinted(
+            failure(&error),
+            "see whether the bundle's medium can be read",
+        )
+    });
     if let Ok(taken) = &taken {
         tell_import(taken, args.dry_run, ui);
     }
@@ -178,11 +194,27 @@ fn report_of(taken: &Imported) -> SyncReport {
 }
 
 fn failure(error: &BundleError) -> Failure {
-    let (code, hint) = match error {
-        BundleError::Store(error) => return failures::of_store(error),
-        BundleError::Log(error) => return failures::of_log(error),
-        BundleError::Fetch(error) => return failures::of_sync(error),
-        BundleError::File { error, path } => return Failure::io("read or write", path, error),
+    match error {
+        BundleError::Store(error) => failures::of_store(error),
+        BundleError::Log(error) => failures::of_log(error),
+        BundleError::Fetch(error) => failures::of_sync(error),
+        BundleError::File { error, path } => Failure::io("read or write", path, error),
+        _ => {
+            let (code, hint) = code_and_hint(error);
+            Failure::new(code, error)
+                .with_causes(error.source())
+                .hint(hint)
+        }
+    }
+}
+
+/// What is told by a code and a hint of its own.
+fn code_and_hint(error: &BundleError) -> (Exit, &'static str) {
+    match error {
+        BundleError::Store(_)
+        | BundleError::Log(_)
+        | BundleError::Fetch(_)
+        | BundleError::File { .. } => (Exit::Failed, "see the cause"),
         BundleError::Nothing => (Exit::NoStore, "run `homebrew-sync sync` first"),
         BundleError::NoSuchGeneration(_) => (
             Exit::Failed,
@@ -191,6 +223,10 @@ fn failure(error: &BundleError) -> Failure {
         BundleError::SeveralGenerations(_) => (
             Exit::Failed,
             "write the whole name of the one that is meant after --since",
+        ),
+        BundleError::Taken { .. } => (
+            Exit::Conflict,
+            "nothing was written; name another directory with --out DIR, or add --replace to write over that bundle",
         ),
         BundleError::DamagedHere { .. } => (
             Exit::Corrupt,
@@ -207,6 +243,10 @@ fn failure(error: &BundleError) -> Failure {
         BundleError::Form(_) => (
             Exit::Corrupt,
             "copy the bundle from its source once more; if it stays, make it anew",
+        ),
+        BundleError::Part { file, .. } if file.starts_with(bundle::INDEX) => (
+            Exit::Corrupt,
+            "see whether this is the bundle's directory: bundle.json, bundle.json.sig and the parts belong together; if it is, copy them from their source once more",
         ),
         BundleError::Part { .. } => (
             Exit::Corrupt,
@@ -236,8 +276,5 @@ fn failure(error: &BundleError) -> Failure {
             Exit::Conflict,
             "export with --since and the number that `homebrew-sync generations` shows here, or without --since",
         ),
-    };
-    Failure::new(code, error)
-        .with_causes(error.source())
-        .hint(hint)
+    }
 }

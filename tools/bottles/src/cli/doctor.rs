@@ -15,7 +15,7 @@ use crate::log::{self, Generation};
 use crate::plan::api_key;
 use crate::platform::Platform;
 use crate::serve;
-use console::{Env, Exit, Failure, FailureExt, Ui};
+use console::{Env, Exit, Failure, FailureExt, Ui, visible_line};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -180,12 +180,12 @@ fn tell(variables: &[Finding], explained: &[(String, Finding)], ui: &Ui) {
         return;
     }
     for finding in variables {
-        ui.out(format!("client: {}\n    {}", finding.why, finding.next));
+        let (why, next) = (visible_line(&finding.why), visible_line(&finding.next));
+        ui.out(format!("client: {why}\n    {next}"));
     }
     for (path, finding) in explained {
-        ui.out(format!(
-            "{path}\n    {}\n    -> {}",
-            finding.why, finding.next
-        ));
+        let path = visible_line(path);
+        let (why, next) = (visible_line(&finding.why), visible_line(&finding.next));
+        ui.out(format!("{path}\n    {why}\n    -> {next}"));
     }
 }

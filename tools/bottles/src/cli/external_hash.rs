@@ -76,10 +76,8 @@ async fn from_store(place: &str, env: &Env) -> Result<Vec<u8>, Failure> {
     let (path, query) = place
         .split_once('?')
         .map_or((place, None), |(path, query)| (path, Some(query)));
-    let wrong = || {
-        Failure::config(format!("{:?} names no hash file", shown(place)))
-            .hint("write it like s3://BUCKET/bottles_hash.json?region=eu-central-1, /srv/bottles_hash.json or https://HOST/bottles_hash.json")
-    };
+    let like = "write it like s3://BUCKET/bottles_hash.json?region=eu-central-1, /srv/bottles_hash.json or https://HOST/bottles_hash.json";
+    let wrong = || Failure::config(format!("{:?} names no hash file", shown(place))).hint(like);
     let (folder, key) = path.rsplit_once('/').unwrap_or((".", path));
     if key.is_empty() || folder.ends_with(":/") {
         return Err(wrong());
@@ -91,11 +89,15 @@ async fn from_store(place: &str, env: &Env) -> Result<Vec<u8>, Failure> {
     };
     let url: StoreUrl = text
         .parse()
-        .or_fail(Exit::Config, format!("{:?} is no store", shown(place)))?;
+        .or_fail(Exit::Config, format!("{:?} is no store", shown(place)))
+        .map_err(|failure| failure.hint(like))?;
     // Nothing of another tool's folder is touched: a store's own folder would be.
     if let (StoreKind::Folder, Some(folder)) = (url.kind(), url.folder()) {
         let file = folder.join(key);
-        return std::fs::read(&file).map_err(|error| Failure::io("read", &file, &error));
+        return std::fs::read(&file).map_err(|error| {
+            let hint = "check the path, or leave --external-hash away to go on without it";
+            super::failures::hinted(Failure::io("read", &file, &error), hint)
+        });
     }
     let store = Store::open(&url, &tuning(1), &Environment::from(env)).await;
     let bytes = store

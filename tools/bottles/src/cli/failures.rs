@@ -2,6 +2,7 @@
 
 use crate::log::LogError;
 use crate::plan::PlanError;
+use crate::prune::DropError;
 use crate::rollback::RollbackError;
 use crate::sync::SyncError;
 use crate::upstream::{UpstreamError, UpstreamErrorKind};
@@ -13,11 +14,31 @@ pub(super) fn of_store(error: &StoreError) -> Failure {
     Failure::from(error)
 }
 
+/// Says what to do, where a failure does not know better.
+pub(super) fn hinted(failure: Failure, hint: &str) -> Failure {
+    match failure.hint_text() {
+        Some(_) => failure,
+        None => failure.hint(hint),
+    }
+}
+
 pub(super) fn of_log(error: &LogError) -> Failure {
     match error {
         LogError::Store(error) => of_store(error),
         LogError::Damaged { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all): what is stored is not fetched again"),
+        LogError::Newer { .. } => Failure::from_error(Exit::Corrupt, error)
+            .hint("use the newer program: it is whole, and nothing of it was changed"),
+        LogError::NeedsUnknown { ids, .. } => {
+            let numbers = ids.iter().map(|id| number_of(id).to_string());
+            let numbers: Vec<String> = numbers.map(|number| format!("--drop {number}")).collect();
+            Failure::from_error(Exit::Corrupt, error).hint(format!(
+                "nothing was removed. If the record cannot be restored from a backup of the store, give the generation up: the same command with {} takes it out of the log, and what only it needed goes then, once it is older than the grace period",
+                numbers.join(" ")
+            ))
+        }
+        LogError::Vanished { .. } => Failure::from_error(Exit::NoStore, error)
+            .hint("see whether the folder's disk is mounted, or who emptied the bucket"),
         LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)
             .hint("nothing was published; run again: what is gone is fetched then"),
         LogError::RollingBack => Failure::from_error(Exit::Failed, error).hint(
@@ -29,6 +50,32 @@ pub(super) fn of_log(error: &LogError) -> Failure {
         LogError::Pruning { .. } => Failure::from_error(Exit::Failed, error).hint(
             "nothing was published; run again when `homebrew-sync prune` has ended; one that was killed stands in the way for a quarter of an hour",
         ),
+    }
+}
+
+/// The number in a generation's name, as a person types it.
+fn number_of(id: &str) -> &str {
+    let (number, _) = id.split_once('-').unwrap_or((id, ""));
+    match number.trim_start_matches('0') {
+        "" => id,
+        number => number,
+    }
+}
+
+pub(super) fn of_drop(error: &DropError) -> Failure {
+    let list = "`homebrew-sync generations` lists those that are there";
+    match error {
+        DropError::Log(error) => of_log(error),
+        DropError::NotThere(_) => Failure::from_error(Exit::Failed, error).hint(list),
+        DropError::Several { ids, .. } => {
+            let names: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
+            Failure::from_error(Exit::Failed, error)
+                .hint(format!("write the whole name: {}", names.join(" or ")))
+        }
+        DropError::Current(_) => Failure::from_error(Exit::Conflict, error)
+            .hint("nothing was removed; go back to one that is whole with `homebrew-sync rollback N`, or run `homebrew-sync sync` with the selection once more (--formula NAME, --all); then give it up"),
+        DropError::Whole(_) => Failure::from_error(Exit::Conflict, error)
+            .hint("nothing was removed; --keep N says how many generations stay"),
     }
 }
 
@@ -73,11 +120,15 @@ pub(super) fn of_sync(error: &SyncError) -> Failure {
 
 fn of_plan(error: &PlanError) -> Failure {
     match error {
-        PlanError::Upstream(error) => of_upstream(error).context("the upstream could not be asked"),
+        PlanError::Upstream { path, error } => of_upstream(error)
+            .context("the upstream could not be asked")
+            .hint(format!("{}; {}", error.remedy(), pass_over(path))),
         PlanError::Store(error) => of_store(error),
         PlanError::Log(error) => of_log(error),
-        PlanError::Api { .. } => Failure::from_error(Exit::Corrupt, error)
-            .hint("clients would refuse such a file, so nothing was published; see whether --api leads to Homebrew's own API, then run again"),
+        PlanError::Api { path, .. } => Failure::from_error(Exit::Corrupt, error).hint(format!(
+            "clients would refuse such a file, so nothing was published; see whether --api leads to Homebrew's own API, then run again; {}",
+            pass_over(path)
+        )),
         PlanError::Selection(selection) => {
             let failure = Failure::from_error(Exit::Failed, selection);
             match selection {
@@ -94,9 +145,18 @@ fn of_plan(error: &PlanError) -> Failure {
     }
 }
 
+/// How a run goes on without a file of the API.
+fn pass_over(path: &str) -> String {
+    format!(
+        "if it is this file alone, and the mirror has one, --skip {path} keeps that and goes on"
+    )
+}
+
 pub(super) fn of_upstream(error: &UpstreamError) -> Failure {
     let code = match error.kind() {
-        UpstreamErrorKind::Network | UpstreamErrorKind::Throttled => Exit::Network,
+        UpstreamErrorKind::Network
+        | UpstreamErrorKind::Throttled
+        | UpstreamErrorKind::Unavailable => Exit::Network,
         UpstreamErrorKind::Denied => Exit::Denied,
         UpstreamErrorKind::Server => Exit::Failed,
     };

@@ -1,7 +1,7 @@
 //! Where the mirror is, and opening it.
 
 use super::args::PlaceArgs;
-use console::{Env, Exit, Failure, FailureExt};
+use console::{Env, Exit, Failure};
 use std::path::PathBuf;
 use store::{Environment, Store, StoreUrl, Tuning};
 
@@ -61,9 +61,17 @@ impl Place {
                 "name a bucket or a folder with --store URL or in HOMEBREW_SYNC_STORE, such as s3://my-mirror?region=eu-central-1 or /srv/mirror",
             ));
         };
-        let url: StoreUrl = text
-            .parse()
-            .or_fail(Exit::Config, "the mirror's URL is not understood")?;
+        let url = text.parse::<StoreUrl>().map_err(|error| {
+            let failure = Failure::wrap(Exit::Config, "the mirror's URL is not understood", &error);
+            match text.contains(':') {
+                true => failure.hint(error.remedy()),
+                // Most likely a folder, as it is seen from here.
+                false => failure.hint(format!(
+                    "a folder is named by its whole path, so that it means the same from everywhere: --store \"$PWD/{}\"; a bucket like s3://BUCKET/PREFIX?region=REGION",
+                    text.trim_start_matches("./")
+                )),
+            }
+        })?;
         Ok(match env.get("HOME") {
             Some(home) => url.expand_home(home.as_ref()),
             None => url,

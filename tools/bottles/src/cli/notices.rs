@@ -3,6 +3,7 @@
 //! What must hold: a channel that is set wrongly fails no run: the run says so and goes on without it; only `test-notification` fails.
 
 use super::args::notices::NoticeArgs;
+use super::secret_command;
 use crate::notices::secret::Secret;
 use crate::notices::{Channel, Hook, HookForm, Mailer, Notice, NoticeKind, Notifier};
 use console::{Env, Exit, Failure, Ui};
@@ -10,13 +11,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Environment;
-
-/// So long a program has to print a secret.
-const COMMAND_AT_MOST: Duration = Duration::from_secs(20);
 
 /// How often a run says how far it is, unless it is said otherwise: what the guide's tool did.
 const PROGRESS_EVERY: Duration = Duration::from_secs(300);
@@ -56,24 +53,27 @@ impl Settings {
             "HOMEBREW_SYNC_SLACK_WEBHOOK",
             args.slack_webhook_file.as_deref(),
         );
-        let slack = slack.read(env, &URL_KEYS).await;
-        settings.add("Slack webhook", slack, |url| {
-            Hook::new(url, HookForm::Slack, &environment).map(Channel::Hook)
-        });
         let key = Named::new(
             "HOMEBREW_SYNC_WEBHOOK_KEY",
             args.webhook_key_file.as_deref(),
         );
-        let key = key.read(env, &["key", "secret"]).await;
         let url = Named::new("HOMEBREW_SYNC_WEBHOOK", args.webhook_file.as_deref());
-        let url = url.read(env, &URL_KEYS).await;
+        let server = Named::new("HOMEBREW_SYNC_SMTP", args.smtp_file.as_deref());
+        // All at once: a secret store that hangs holds a run up once, not four times.
+        let (slack, key, url, server) = tokio::join!(
+            slack.read(env, &URL_KEYS),
+            key.read(env, &["key", "secret"]),
+            url.read(env, &URL_KEYS),
+            server.read(env, &["smtp_url", "url"]),
+        );
+        settings.add("Slack webhook", slack, |url| {
+            Hook::new(url, HookForm::Slack, &environment).map(Channel::Hook)
+        });
         // Without the key that is set, a notice would go out unsigned.
         let url = key.and_then(|key| Ok(url?.map(|url| (url, key))));
         settings.add("webhook", url, |(url, key)| {
             Hook::new(url, HookForm::Json(key.clone()), &environment).map(Channel::Hook)
         });
-        let server = Named::new("HOMEBREW_SYNC_SMTP", args.smtp_file.as_deref());
-        let server = server.read(env, &["smtp_url", "url"]).await;
         let listed = env.get("HOMEBREW_SYNC_MAIL_TO").unwrap_or("").split(',');
         let listed = listed.map(str::trim).filter(|text| !text.is_empty());
         let to: Vec<String> = match args.mail_to.is_empty() {
@@ -175,7 +175,7 @@ impl<'a> Named<'a> {
                     from_file(Path::new(path))?
                 } else if let Some(line) = variable("_COMMAND") {
                     let name = format!("{}_COMMAND", self.variable);
-                    let text = printed(line, env)
+                    let text = secret_command::printed(line, env)
                         .await
                         .map_err(|why| format!("{name}: {why}"))?;
                     (name, text)
@@ -187,29 +187,6 @@ impl<'a> Named<'a> {
         let secret = Secret::parse(&text, keys).map_err(|why| format!("{place}: {why}"))?;
         Ok(Some(secret))
     }
-}
-
-/// Runs a line of shell that prints a secret. What it says on stderr is not shown: it may have the secret too.
-async fn printed(line: &str, env: &Env) -> Result<String, String> {
-    let mut command = tokio::process::Command::new("/bin/sh");
-    command
-        .args(["-c", line])
-        .env_clear()
-        .envs(env.iter())
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let output = tokio::time::timeout(COMMAND_AT_MOST, command.output()).await;
-    let output = output
-        .map_err(|_| format!("it printed nothing within {} s", COMMAND_AT_MOST.as_secs()))?
-        .map_err(|error| error.to_string())?;
-    if !output.status.success() {
-        return Err(format!(
-            "it failed with {}; run it by hand to see why",
-            output.status
-        ));
-    }
-    String::from_utf8(output.stdout).map_err(|_| "it printed what is no text".to_owned())
 }
 
 /// Runs `test-notification`.
@@ -232,7 +209,10 @@ pub(super) async fn test(args: &NoticeArgs, ui: &Ui, env: &Env) -> Result<Exit, 
         let outcome = channel.send(&notice).await;
         let (name, place) = (channel.name(), channel.place());
         match &outcome {
-            Ok(said) => ui.out(format!("{name} ({place}): sent, {said}")),
+            Ok(said) => {
+                let said = console::visible_line(said);
+                ui.out(format!("{name} ({place}): sent, {said}"));
+            }
             Err(error) => {
                 failed += 1;
                 ui.warn(format!(

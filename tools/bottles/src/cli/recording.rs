@@ -143,7 +143,7 @@ impl Recording {
             ui.json(&serde_json::json!({"run": record}));
         } else if is_log {
             // The line that figures are read from.
-            ui.status(record.encode());
+            ui.status(console::visible_json(&record.encode()));
         }
         is_log && !ui.is_json()
     }

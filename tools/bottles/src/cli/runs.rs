@@ -26,12 +26,14 @@ pub(super) async fn list(
     env: &Env,
 ) -> Result<Exit, Failure> {
     let store = place.open(env).await?;
-    let found = last(&store, place, args.last.into(), ui).await?;
+    let (found, is_any_unreadable) = last_of_all(&store, place, args.last.into(), ui).await?;
     if ui.is_json() {
         ui.json(&found);
         return Ok(Exit::Ok);
     }
     match found.is_empty() {
+        // It was said that there are some.
+        true if is_any_unreadable => ui.out("No record of a run can be read."),
         true => ui.out("No run has left a record yet."),
         false => ui.out(table(&found)),
     }
@@ -45,16 +47,36 @@ pub(super) async fn last(
     count: usize,
     ui: &Ui,
 ) -> Result<Vec<RunRecord>, Failure> {
+    let (found, _) = last_of_all(store, place, count, ui).await?;
+    Ok(found)
+}
+
+/// Returns the last runs, and whether there are records besides that cannot be read, which is said.
+async fn last_of_all(
+    store: &Store,
+    place: &Place,
+    count: usize,
+    ui: &Ui,
+) -> Result<(Vec<RunRecord>, bool), Failure> {
     let own = runs::local_runs(&place.state_dir, &store.describe())
         .map_err(|error| Failure::io("read", &place.state_dir, &error))?;
-    let mut found = match runs::read(store, count, &own).await {
+    let runs::LastRuns {
+        runs: mut found,
+        unreadable,
+    } = match runs::read(store, count, &own).await {
         Ok(found) => found,
         Err(error) if own.is_empty() => return Err(failures::of_store(&error)),
         Err(error) => {
             ui.warn(format!("{error}; these are the runs of this machine only"));
-            Vec::new()
+            runs::LastRuns::default()
         }
     };
+    if unreadable > 0 {
+        ui.warn(format!(
+            "{} in the store cannot be read: damaged, or of a newer program; nothing but what is told of runs hangs on that",
+            human::count(unreadable, "record"),
+        ));
+    }
     for record in own {
         if !found.iter().any(|known| known.id == record.id) {
             found.push(record);
@@ -62,7 +84,7 @@ pub(super) async fn last(
     }
     found.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
     let many = found.len().saturating_sub(count);
-    Ok(found.split_off(many))
+    Ok((found.split_off(many), unreadable > 0))
 }
 
 fn table(found: &[RunRecord]) -> String {

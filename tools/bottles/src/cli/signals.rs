@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks to finish what is in flight, the second ends the process at once.
+//! SIGINT and SIGTERM: the first asks to finish what is in flight, for which there are some seconds; the second ends the process at once.
 
 use console::{Exit, Failure, FailureExt, Ui};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +29,7 @@ pub(super) fn listen(ui: &Ui, stop: &StopSignal) -> Result<Listening, Failure> {
             if !is_first {
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
-            ui.status("Stopping: what is in flight is finished first. Once more to stop at once.");
+            ui.status("Stopping: what is in flight has some seconds to finish. Once more to stop at once.");
             stop.raise();
             is_first = false;
         }

@@ -14,7 +14,7 @@ use crate::runs::Trigger;
 use crate::selection::{Selection, read_brewfile};
 use crate::sync::{self, SyncOptions, SyncReport};
 use crate::upstream::{Upstream, UpstreamOptions};
-use console::{Env, Exit, Failure, FailureExt, Ui, human};
+use console::{Env, Exit, Failure, FailureExt, Ui, human, visible_line};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -131,7 +131,11 @@ async fn attempt(
     telling: Arc<Telling>,
     ui: &Ui,
 ) -> (Result<SyncReport, Failure>, u64) {
-    let external = match external_hash::read(args.external_hash.as_deref(), env).await {
+    let external = tokio::select! {
+        read = external_hash::read(args.external_hash.as_deref(), env) => read,
+        () = stop.raised() => return (Ok(SyncReport::stopped()), 0),
+    };
+    let external = match external {
         Ok(external) => external,
         Err(failure) => return (Err(failure), 0),
     };
@@ -247,7 +251,12 @@ pub(super) fn key(args: &SyncArgs, env: &Env) -> Result<Option<PublicKey>, Failu
             }
         }
     };
-    let pem = std::fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+    let pem = std::fs::read(&path).map_err(|error| {
+        failures::hinted(
+            Failure::io("read", &path, &error),
+            "--api-key, or HOMEBREW_SYNC_API_KEY, names a brew's own Library/Homebrew/api/homebrew-1.pem; without it and without a brew on this machine no signature is checked",
+        )
+    })?;
     let key = PublicKey::from_pem(&pem).map_err(|error| {
         Failure::from_error(Exit::Config, &error)
             .context(format!("{} cannot be used", path.display()))
@@ -380,6 +389,7 @@ fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
     for removed in all.iter().take(REMOVED_NAMED) {
         let platforms: Vec<&str> = removed.platforms.iter().map(String::as_str).collect();
         let (name, why) = (&removed.formula, removed.why.as_str());
+        let name = visible_line(name);
         ui.out(format!("  {name} ({}): {why}", platforms.join(", ")));
     }
     if all.len() > REMOVED_NAMED {
@@ -390,15 +400,20 @@ fn tell_removed(report: &SyncReport, dry_run: bool, ui: &Ui) {
     }
 }
 
+/// Tells whether something failed that may be passed over: not where the registry or the network did.
+fn is_any_passable(report: &SyncReport) -> bool {
+    let mut failures = report.failures.iter();
+    failures.any(|failure| failure.remedy.contains("--skip"))
+}
+
 fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     for warning in &report.warnings {
-        ui.warn(warning);
+        ui.warn(visible_line(warning));
     }
     for failure in &report.failures {
-        ui.warn(format!(
-            "{}: {}. {}",
-            failure.formula, failure.what, failure.remedy
-        ));
+        // A name with a line end in it would look like two warnings.
+        let (name, what) = (visible_line(&failure.formula), visible_line(&failure.what));
+        ui.warn(format!("{name}: {what}. {}", failure.remedy));
     }
     if ui.is_json() {
         return ui.json(report);
@@ -449,6 +464,9 @@ fn tell(report: &SyncReport, dry_run: bool, took: Duration, ui: &Ui) {
     match &report.published {
         Some(id) => ui.out(format!("Published generation {id}: {whole}.")),
         None if report.stopped => ui.hint("Stopped. Run the same again to go on: what is stored stays."),
+        None if !report.failures.is_empty() && !dry_run && !is_any_passable(report) => ui.hint(
+            "Nothing was published: clients see what they saw before. Run again once that is mended; --publish-incomplete publishes the rest.",
+        ),
         None if !report.failures.is_empty() && !dry_run => ui.hint(
             "Nothing was published: clients see what they saw before. Run again. --publish-incomplete publishes the rest, and --skip NAME passes a formula over; but the API names its newest version all the same, and clients cannot install that until a run has fetched it.",
         ),

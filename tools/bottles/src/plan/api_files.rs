@@ -63,13 +63,16 @@ impl ApiFiles {
 }
 
 impl Planner<'_> {
-    /// Fetches an API file, or finds that it is as the base has it, here too.
+    /// Fetches an API file, or finds that it is as the base has it, here too. One that is passed over stays as the base has it.
     pub(super) async fn fetch(
         &self,
         files: &mut ApiFiles,
         path: &str,
         is_read: bool,
     ) -> Result<(), PlanError> {
+        if self.skip.contains(path) {
+            return self.passed_over(files, path, is_read).await;
+        }
         let known = self.base.api.get(path);
         let mut is_in_place =
             known.is_some_and(|entry| files.present.get(&api_key(path)) == Some(&entry.file.size));
@@ -78,7 +81,7 @@ impl Planner<'_> {
             // "Not changed" is an answer only for who still has it.
             let asked = known.filter(|_| is_in_place);
             let validators = asked.map_or(&nothing, |entry| &entry.validators);
-            match (self.upstream.api_file(path, validators).await?, asked) {
+            match (self.ask(path, validators).await?, asked) {
                 (ApiAnswer::File(file), _) => break file,
                 (ApiAnswer::Missing, _) => return self.withdrawn(files, path, is_read).await,
                 (ApiAnswer::NotModified, None) => return Ok(()),
@@ -129,6 +132,14 @@ impl Planner<'_> {
         Ok(())
     }
 
+    async fn ask(&self, path: &str, validators: &Validators) -> Result<ApiAnswer, PlanError> {
+        let answer = self.upstream.api_file(path, validators).await;
+        answer.map_err(|error| PlanError::Upstream {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
     /// Tells whether nothing is left to check of a file that the mirror has.
     fn is_verified(&self, entry: &ApiEntry) -> bool {
         self.key
@@ -151,19 +162,49 @@ impl Planner<'_> {
         path: &str,
         is_read: bool,
     ) -> Result<(), PlanError> {
-        let Some(entry) = self.base.api.get(path) else {
+        if !self.base.api.contains_key(path) {
             return Ok(());
-        };
-        if !self.skip.contains(path) {
+        }
+        files.failures.insert(FormulaFailure {
+            formula: path.to_owned(),
+            what: format!("the API at {} has no such file, and the mirror has one", self.upstream.api()),
+            remedy: "see whether --api leads to Homebrew's own API; to keep the mirror's file from now on, pass it over with --skip NAME".to_owned(),
+        });
+        self.keep_file(files, path, is_read).await?;
+        Ok(())
+    }
+
+    /// A file that is to be passed over is not asked for, so whatever is wrong with it does not matter: the mirror keeps what it has.
+    async fn passed_over(
+        &self,
+        files: &mut ApiFiles,
+        path: &str,
+        is_read: bool,
+    ) -> Result<(), PlanError> {
+        let is_kept = self.keep_file(files, path, is_read).await?;
+        if !is_kept && self.base.api.contains_key(path) {
             files.failures.insert(FormulaFailure {
                 formula: path.to_owned(),
-                what: format!("the API at {} has no such file, and the mirror has one", self.upstream.api()),
-                remedy: "see whether --api leads to Homebrew's own API; to keep the mirror's file from now on, pass it over with --skip NAME".to_owned(),
+                what: "it was to be passed over, and the mirror has lost its own".to_owned(),
+                remedy: "run without --skip for it, so that the upstream's is fetched".to_owned(),
             });
         }
+        Ok(())
+    }
+
+    /// Keeps a file as the mirror has it; tells whether it has it.
+    async fn keep_file(
+        &self,
+        files: &mut ApiFiles,
+        path: &str,
+        is_read: bool,
+    ) -> Result<bool, PlanError> {
+        let Some(entry) = self.base.api.get(path) else {
+            return Ok(false);
+        };
         let bytes = match log::read_file(self.store, &api_key(path), &entry.file).await {
             Ok(bytes) => bytes,
-            Err(error) if is_lost(&error) => return Ok(()),
+            Err(error) if is_lost(&error) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let mut entry = entry.clone();
@@ -178,7 +219,7 @@ impl Planner<'_> {
         if is_read {
             files.read.insert(path.to_owned(), bytes);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Checks that a file is one that clients take.
@@ -191,6 +232,6 @@ impl Planner<'_> {
 }
 
 /// Tells whether the store says that an object is gone or damaged, not that it cannot be asked.
-fn is_lost(error: &StoreError) -> bool {
+pub(super) fn is_lost(error: &StoreError) -> bool {
     [ErrorKind::NotFound, ErrorKind::Corrupt].contains(&error.kind())
 }

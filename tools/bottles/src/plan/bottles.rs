@@ -1,14 +1,17 @@
 //! The bottles of a plan: how large they are, which manifests name them, which of them have to be fetched.
 //!
-//! What must hold: what the base does not name and the store has is proved before it is relied on; a manifest is held in memory only where
+//! What must hold: what the base does not name and the store has is proved before it is relied on; where the store was listed, what is not as long
+//! as it should be is not there; a manifest is held in memory only where
 //! another one lies in its place: a first run meets thousands of them.
 
+use super::api_files::is_lost;
 use super::{FormulaFailure, Plan, PlanError, Planner, chain, is_right, trusts_checksums};
 use crate::api::Bottle;
 use crate::log::{FileEntry, Held};
 use crate::manifest::Index;
 use crate::names;
 use crate::platform::Platform;
+use crate::upstream::UpstreamErrorKind;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -23,9 +26,10 @@ pub(super) const PORTABLE_RUBY: &str = "portable-ruby";
 pub(super) struct Present<'p>(pub(super) Option<&'p HashMap<String, u64>>);
 
 impl Present<'_> {
-    /// Tells whether a key is there, as far as is known.
-    fn may_have(self, key: &str) -> bool {
-        self.0.is_none_or(|present| present.contains_key(key))
+    /// Tells whether a file is there and as long as it should be, as far as is known.
+    fn may_have(self, key: &str, entry: &FileEntry) -> bool {
+        self.0
+            .is_none_or(|present| present.get(key) == Some(&entry.size))
     }
 
     fn size(self, key: &str) -> Option<u64> {
@@ -66,8 +70,9 @@ impl Planner<'_> {
                 .iter()
                 .map(|bottle| known.get(bottle).map(|held| (*held).clone()))
                 .collect();
-            match (entry, held, present.may_have(&key)) {
-                (Some(entry), Some(held), true) => {
+            let entry = entry.filter(|entry| present.may_have(&key, entry));
+            match (entry, held) {
+                (Some(entry), Some(held)) => {
                     plan.manifests.insert(key, entry.clone());
                     plan.bottles.extend(held);
                 }
@@ -132,7 +137,8 @@ impl Planner<'_> {
             sha256: Digest::of(&bytes),
             size: bytes.len() as u64,
         };
-        let is_known = self.base.manifests.get(key) == Some(&entry) && present.may_have(key);
+        let is_known =
+            self.base.manifests.get(key) == Some(&entry) && present.may_have(key, &entry);
         let is_free = present.0.is_some() && present.size(key).is_none();
         let standing = match () {
             () if is_known => Place::Known,
@@ -155,15 +161,32 @@ impl Planner<'_> {
         bottles: &[Bottle],
         present: Present<'_>,
     ) -> Result<(Bytes, Vec<u64>, bool), ManifestTrouble> {
-        if present.size(key).is_some() {
-            let bytes = self.store.get(key).await.map_err(ManifestTrouble::Store)?;
-            if let Ok(sizes) = sizes_in(&bytes, bottles) {
-                return Ok((bytes, sizes, true));
+        // What is not as long as the base says is damaged, also where it can be read still; no earlier run has put it there.
+        let known = self.base.manifests.get(key);
+        let is_cut = known.is_some_and(|entry| !present.may_have(key, entry));
+        if present.size(key).is_some() && !is_cut {
+            match self.store.get(key).await {
+                Ok(bytes) => {
+                    if let Ok(sizes) = sizes_in(&bytes, bottles) {
+                        return Ok((bytes, sizes, true));
+                    }
+                }
+                // Cut, or gone since: the upstream has it.
+                Err(error) if is_lost(&error) => {}
+                Err(error) => return Err(ManifestTrouble::Store(error)),
             }
         }
         let found = self.upstream.manifest(key).await;
         let bytes = found
-            .map_err(|error| ManifestTrouble::Formula(chain(&error), error.remedy()))?
+            .map_err(|error| {
+                let remedy = match error.kind() {
+                    UpstreamErrorKind::Server => {
+                        "run again later; if it stays, check --registry, or pass it over with --skip NAME: then clients cannot install it"
+                    }
+                    _ => error.remedy(),
+                };
+                ManifestTrouble::Formula(chain(&error), remedy)
+            })?
             .ok_or_else(|| {
                 let what = format!("the upstream has no manifest {key}");
                 ManifestTrouble::Formula(what, "run again later: the API may be ahead of the registry; or pass it over with --skip NAME: then clients cannot install it")

@@ -71,6 +71,16 @@ impl Seen {
         }
     }
 
+    /// Forgets it all, so that every file is read: its tag does not change where a disk turns a bit.
+    #[must_use]
+    pub fn forgotten(self) -> Seen {
+        Seen {
+            mark: None,
+            files: BTreeMap::new(),
+            ..self
+        }
+    }
+
     /// Writes it down. That fails only the next run's speed.
     pub fn save(&self) {
         let Some(path) = &self.path else { return };

@@ -20,14 +20,14 @@ async fn only_the_last_stay_and_runs_at_once_lose_nothing() {
             .await
             .expect("written");
     }
-    let found = read(&store, usize::MAX, &[]).await.expect("read");
+    let found = read(&store, usize::MAX, &[]).await.expect("read").runs;
     assert_eq!(found.len(), KEPT);
     assert_eq!(found[0].started.as_second(), 1_790_000_005);
     // Two of the same moment.
     let (a, b) = (record(&store, 500), record(&store, 500));
     let (one, two) = tokio::join!(write(&store, &a), write(&store, &b));
     one.and(two).expect("written");
-    let found = read(&store, 2, &[]).await.expect("read");
+    let found = read(&store, 2, &[]).await.expect("read").runs;
     let mut expected = [a.id.as_str(), b.id.as_str()];
     expected.sort_unstable();
     assert_eq!([&found[0].id, &found[1].id], expected);
@@ -47,8 +47,8 @@ async fn a_clock_that_is_behind_loses_nothing_and_what_is_no_record_is_passed_ov
     let junk = format!("{}/junk.json", folder());
     store.put(&junk, "{".into()).await.expect("written");
     let found = read(&store, usize::MAX, &[]).await.expect("read");
-    assert!(found.contains(&behind));
-    assert_eq!(found.len(), KEPT);
+    assert!(found.runs.contains(&behind));
+    assert_eq!(found.runs.len(), KEPT);
 }
 
 #[tokio::test]

@@ -79,18 +79,28 @@ enum Place {
 }
 
 impl View {
-    /// Reads the current generation, if it is another one than is known. `every` is how often servers look.
+    /// Reads the current generation, if it is another one than is known, or is to be read `anew`. `every` is how often servers look.
+    ///
+    /// # Errors
+    /// If the log or the generation cannot be read, or if there is no log where there was one: nobody removes the last mark of a mirror.
     pub(super) async fn newer(
         store: &Store,
         known: &View,
         every: Duration,
+        anew: bool,
     ) -> Result<Option<View>, LogError> {
         let log = Log::read(store).await?;
         let Some(mark) = log.marks.last() else {
-            return Ok(None);
+            return match &known.id {
+                Some(id) => Err(LogError::Vanished {
+                    id: id.to_string(),
+                    place: store.describe(),
+                }),
+                None => Ok(None),
+            };
         };
         let id = &mark.generation;
-        if known.id.as_ref() == Some(id) {
+        if !anew && known.id.as_ref() == Some(id) {
             return Ok(None);
         }
         let generation = log::read(store, id).await?;
@@ -195,6 +205,14 @@ impl View {
             key: key.clone(),
             size,
         })
+    }
+
+    /// Tells whether this generation names what a path led to, so that it should be there.
+    pub(super) fn names(&self, target: &Target) -> bool {
+        match target {
+            Target::File { key, .. } => self.files.contains_key(key),
+            Target::Blob { key, .. } => self.blobs.contains_key(key),
+        }
     }
 
     /// Reads the other generations, once.

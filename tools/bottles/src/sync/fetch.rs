@@ -1,7 +1,7 @@
 //! Fetching what is missing: the bottles' bytes go from the registry to the store through the transfer engine.
 //!
 //! What must hold: a blob whose digest is not the one that its key says is never in the store; what an earlier run left under way is given
-//! up before a new one begins.
+//! up before a new one begins; a stop ends within seconds, whatever the source does.
 
 use super::SyncError;
 use crate::log::Held;
@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use store::{Attributes, Store};
 use transfer::{
-    Blob, Digest, Ended, Engine, EngineParts, Event, Item, Journal, JournalErrorKind, Keepers,
-    Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry, RunHeader, Source, Standing,
-    Steps, StopSignal,
+    Blob, Digest, Ended, Engine, EngineParts, Event, ExceptionKind, Item, Journal,
+    JournalErrorKind, Keepers, Ledger, LedgerError, Limits, Observer, Outcome, Proof, Retry,
+    RunHeader, Source, Standing, Steps, StopSignal,
 };
 
 /// A prefix below which nothing lies: a blob's key is its digest, so what may lie under it already need not be looked for. What is there and
@@ -28,6 +30,9 @@ const FAILURES_MAX: u64 = 200;
 
 /// Smaller bottles are held: one that is refused at first need not be fetched again then, and many are in memory at once.
 const PASS_ON_MIN: u64 = 256 << 10;
+
+/// So long what is in flight may go on once a stop was asked for.
+const STOP_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Whoever looks for journals that were left behind, or makes one, holds it.
 const LOCK: &str = "journals.lock";
@@ -81,7 +86,8 @@ pub(crate) async fn store_all(
         items: missing.len() as u64,
         bytes: missing.iter().map(|held| held.size).sum(),
     });
-    let observer: Arc<dyn Observer> = Arc::new(ByName::new(options.observer.clone(), missing));
+    let told = Arc::new(ByName::new(options.observer.clone(), missing));
+    let observer: Arc<dyn Observer> = told.clone();
     let parts = |journal: Journal| EngineParts {
         journal,
         source: source.clone(),
@@ -103,17 +109,20 @@ pub(crate) async fn store_all(
     let (journal, path) = new_journal(store, options)?;
     let mut engine = Engine::new(parts(journal));
     let (items, unproved): (Vec<Item>, Vec<&Held>) = items(missing);
-    let done = engine
-        .run(stream::iter(items.into_iter().map(Ok)).boxed())
-        .await?;
+    let plan = stream::iter(items.into_iter().map(Ok)).boxed();
+    // In a place of its own: a run is large, and whoever awaits it would be as large on the stack.
+    let work = Box::pin(engine.run(plan));
+    let done = tokio::select! {
+        done = work => done?,
+        // As if the process had been killed: the next run gives up what the journal names.
+        () = waited_for(&options.stop) => return Ok(told.so_far()),
+    };
     drop(engine);
     remove(&path).map_err(state)?;
     let failures = done.exceptions.iter().map(|exception| FormulaFailure {
         formula: formula_of(missing, &exception.item),
         what: format!("{}: {}", exception.key, exception.message),
-        remedy:
-            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
-                .to_owned(),
+        remedy: remedy(exception.kind).to_owned(),
     });
     Ok(Fetched {
         stored: done.stored,
@@ -123,6 +132,35 @@ pub(crate) async fn store_all(
             .chain(unproved.into_iter().map(without_digest))
             .collect(),
     })
+}
+
+/// Says what to do about a bottle that failed. To pass it over is for what is wrong with itself: where the registry or the network fails, all others
+/// would have to be passed over too.
+fn remedy(kind: ExceptionKind) -> &'static str {
+    use ExceptionKind as Kind;
+    match kind {
+        Kind::Permission => {
+            "the registry refuses it: for one that needs an account, set HOMEBREW_DOCKER_REGISTRY_TOKEN; check --registry and the proxy (HTTPS_PROXY), then run again: what is stored stays"
+        }
+        Kind::Unreadable => {
+            "check the network and the proxy (HTTPS_PROXY), then run again: what is stored stays; if the registry asks for fewer requests, later, or with a smaller --concurrency"
+        }
+        Kind::Missing => {
+            "run again later: the API may be ahead of the registry; or pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
+        }
+        Kind::Verification | Kind::Refused | Kind::ObjectMissing | Kind::Clash | Kind::BadKey => {
+            "see the cause, and whether the mirror's store is well; then run again: what is stored stays"
+        }
+        _ => {
+            "run again; if it stays, the upstream's file is broken: pass it over with --skip NAME, and clients cannot install it until a run has fetched it"
+        }
+    }
+}
+
+/// Waits until a stop was asked for, and what is in flight has had its time: an upstream that hangs must not hold it up.
+async fn waited_for(stop: &StopSignal) {
+    stop.raised().await;
+    tokio::time::sleep(STOP_AT_MOST).await;
 }
 
 /// Opens the journals that earlier runs over this store have left behind; not those that somebody works on, and not those that cannot be read.
@@ -171,6 +209,8 @@ fn remove(path: &Path) -> std::io::Result<()> {
 struct ByName {
     observer: Arc<dyn Observer>,
     names: HashMap<String, String>,
+    stored: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl ByName {
@@ -182,6 +222,18 @@ impl ByName {
         ByName {
             observer,
             names: names.collect(),
+            stored: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// What a run has done that did not come to its end.
+    fn so_far(&self) -> Fetched {
+        Fetched {
+            stored: self.stored.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            is_stopped: true,
+            failures: BTreeSet::new(),
         }
     }
 }
@@ -190,10 +242,14 @@ impl Observer for ByName {
     fn event(&self, event: Event) {
         self.observer.event(match event {
             Event::Planned { .. } => return,
-            Event::Stored { item, bytes } => Event::Stored {
-                item: self.names.get(&item).cloned().unwrap_or(item),
-                bytes,
-            },
+            Event::Stored { item, bytes } => {
+                self.stored.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                Event::Stored {
+                    item: self.names.get(&item).cloned().unwrap_or(item),
+                    bytes,
+                }
+            }
             other => other,
         });
     }
@@ -327,7 +383,7 @@ impl Ledger for NoLedger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     use transfer::Silent;
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) async fn with_others(
                 match log::read(store, other).await {
                     Ok(theirs) => together.push((other.clone(), theirs)),
                     // It can be merged by nobody, and must not keep everybody from publishing.
-                    Err(error @ LogError::Damaged { .. }) => {
+                    Err(error @ (LogError::Damaged { .. } | LogError::Newer { .. })) => {
                         tracing::warn!(%error, "passed over what another run published");
                     }
                     Err(error) => return Err(error),

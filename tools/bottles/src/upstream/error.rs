@@ -18,7 +18,9 @@ pub enum UpstreamErrorKind {
     Throttled,
     /// It wants credentials, or refuses these.
     Denied,
-    /// It failed, or answered something that makes no sense.
+    /// It is ill, or has no time for this now: the same question may have an answer later.
+    Unavailable,
+    /// It answered something that makes no sense.
     Server,
 }
 
@@ -54,6 +56,8 @@ impl UpstreamError {
         let kind = match status {
             StatusCode::TOO_MANY_REQUESTS => UpstreamErrorKind::Throttled,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => UpstreamErrorKind::Denied,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => UpstreamErrorKind::Unavailable,
+            _ if status.is_server_error() => UpstreamErrorKind::Unavailable,
             _ => UpstreamErrorKind::Server,
         };
         let given = answer.headers().get(header::RETRY_AFTER);
@@ -133,8 +137,11 @@ impl UpstreamError {
             UpstreamErrorKind::Denied => {
                 "for a registry that needs an account, set HOMEBREW_DOCKER_REGISTRY_TOKEN; check that the address is right"
             }
+            UpstreamErrorKind::Unavailable => {
+                "the server there is ill, or something on the way to it: run again later; what is stored stays"
+            }
             UpstreamErrorKind::Server => {
-                "run again later; if it stays, check the address, or skip the formula with --skip NAME"
+                "run again later; if it stays, check that the address is right"
             }
         }
     }

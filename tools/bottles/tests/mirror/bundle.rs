@@ -17,13 +17,13 @@ use std::time::Duration;
 use transfer::{Retry, Silent, StopSignal};
 
 /// The near side, with a key.
-struct Near {
-    world: World,
-    key: SigningKey,
+pub struct Near {
+    pub world: World,
+    pub key: SigningKey,
     trusted: PathBuf,
 }
 
-async fn near() -> Near {
+pub async fn near() -> Near {
     let world = World::new().await;
     world.sync(&["jq", "wget"], FIRST).await;
     let path = world.state.path().join("site.key");
@@ -36,12 +36,13 @@ async fn near() -> Near {
 }
 
 impl Near {
-    async fn export(&self, since: Option<&str>, dir: &Path) -> bottles::bundle::Exported {
+    pub async fn export(&self, since: Option<&str>, dir: &Path) -> bottles::bundle::Exported {
         let options = ExportOptions {
             since,
             dir,
             split: 5_000,
             key: &self.key,
+            replaces: false,
         };
         export(&self.world.store, options)
             .await
@@ -49,7 +50,7 @@ impl Near {
     }
 }
 
-async fn take_in(far: &World, near: &Near, dir: &Path) -> Result<Imported, BundleError> {
+pub async fn take_in(far: &World, near: &Near, dir: &Path) -> Result<Imported, BundleError> {
     take_in_if(far, near, dir, false, false).await
 }
 
@@ -210,6 +211,7 @@ async fn an_export_that_was_cut_off_keeps_its_parts() {
         dir: dir.path(),
         split: 5_000,
         key: &near.key,
+        replaces: false,
     };
     export(&near.world.store, options)
         .await
@@ -311,6 +313,79 @@ async fn a_bad_generation_that_the_near_side_took_back_can_be_followed_by_a_bett
 }
 
 #[tokio::test]
+async fn what_a_generation_that_was_gone_back_from_has_brought_is_relied_on_if_it_is_right() {
+    for (spoilt, is_refused) in [("nothing", false), ("bottle", true), ("manifest", true)] {
+        let (near, far) = (near().await, World::new().await);
+        let take = async |since: Option<&str>| {
+            let dir = tempfile::tempdir().expect("a directory");
+            near.export(since, dir.path()).await;
+            take_in(&far, &near, dir.path()).await
+        };
+        take(None).await.expect("the first is taken in");
+        near.world.server.replace(Sample::a_week_later());
+        near.world.sync(&[], FIRST + 1).await;
+        let second = near.world.check().await.expect("published");
+        take(Some("1")).await.expect("the second is taken in");
+        go_to(&far, 1).await;
+        near.world.sync(&["tree"], FIRST + 2).await;
+        let jq = second.bottles.iter().find(|held| held.formula == "jq");
+        let jq = jq.expect("it is there");
+        match spoilt {
+            "bottle" => {
+                let mut bytes = far.objects()[&jq.blob_key()].to_vec();
+                bytes[20] ^= 1;
+                far.handle.put_raw(&jq.blob_key(), bytes);
+            }
+            "manifest" => assert!(far.handle.remove_raw(&jq.manifest_key())),
+            _ => {}
+        }
+        let before = far.objects();
+        let taken = take(Some("2")).await;
+        if is_refused {
+            assert!(
+                matches!(taken, Err(BundleError::Gap { missing: 1, .. })),
+                "{spoilt}: {taken:?}"
+            );
+            assert_eq!(far.objects(), before, "{spoilt}");
+            continue;
+        }
+        taken.expect("the third is taken in");
+        assert_eq!(far.check_settled().await, near.world.check_settled().await);
+        far.check_static(&["jq", "wget", "tree"]);
+    }
+}
+
+#[tokio::test]
+async fn a_far_side_whose_record_is_damaged_is_mended_by_its_bundle_or_by_a_later_one() {
+    let (near, far) = (near().await, World::new().await);
+    let dir = tempfile::tempdir().expect("a directory");
+    near.export(None, dir.path()).await;
+    take_in(&far, &near, dir.path()).await.expect("taken in");
+    let spoil = || {
+        let objects = far.objects();
+        let records = objects
+            .keys()
+            .filter(|key| key.contains("/log/generation-"));
+        for key in records {
+            far.handle.put_raw(key, "cut");
+        }
+    };
+    spoil();
+    let again = take_in(&far, &near, dir.path()).await.expect("taken in");
+    assert!(again.already_there, "{again:?}");
+    assert_eq!(far.check_settled().await, near.world.check_settled().await);
+    near.world.server.replace(Sample::a_week_later());
+    near.world.sync(&[], FIRST + 1).await;
+    let next = tempfile::tempdir().expect("a directory");
+    near.export(Some("1"), next.path()).await;
+    spoil();
+    let taken = take_in(&far, &near, next.path()).await.expect("taken in");
+    assert_eq!(taken.warnings.len(), 1, "{taken:?}");
+    assert_eq!(far.check_settled().await, near.world.check_settled().await);
+    far.check_static(&["jq", "wget"]);
+}
+
+#[tokio::test]
 async fn a_bundle_of_another_mirror_is_refused_unless_that_is_meant() {
     let (near, far) = (near().await, World::new().await);
     let other = World::new().await;
@@ -397,6 +472,7 @@ async fn what_was_damaged_when_it_was_first_read_is_not_kept() {
             dir: dir.path(),
             split,
             key: &near.key,
+            replaces: false,
         };
         put(turned.clone().into()).await;
         let refused = export(&near.world.store, options()).await;
@@ -421,6 +497,7 @@ async fn a_smaller_bundle_takes_the_place_of_a_larger_one() {
         dir: dir.path(),
         split,
         key: &near.key,
+        replaces: false,
     };
     export(&near.world.store, split(1_000)).await.expect("made");
     let one = export(&near.world.store, split(1 << 30))

@@ -280,3 +280,50 @@ async fn a_new_macos_comes_where_nobody_chose_and_the_old_ones_stay() {
         assert_eq!(found, expected);
     }
 }
+
+#[tokio::test]
+async fn an_api_file_that_is_passed_over_stays_as_it_was_whatever_is_wrong_with_it() {
+    let packages = "internal/packages.x86_64_linux.jws.json";
+    for trouble in [
+        None,
+        Some(Trouble::Damage),
+        Some(Trouble::CutAfter(3)),
+        Some(Trouble::Status(403)),
+        Some(Trouble::Status(404)),
+        Some(Trouble::Status(500)),
+    ] {
+        let world = World::new().await;
+        world.sync(&["jq"], FIRST).await;
+        let before = world.current().await.expect("it is published").1.api[packages].clone();
+        world.server.replace(Sample::a_week_later());
+        let troubles = trouble.iter().cycle().take(20).cloned().collect();
+        world.server.trouble(&format!("/api/{packages}"), troubles);
+        let mut options = world.options(&[], FIRST + 1);
+        options.skip.insert(packages.to_owned());
+        let report = world.run(&options).await;
+        let report = report.unwrap_or_else(|error| panic!("{trouble:?}: {error:?}"));
+        assert_eq!(failed(&report), Vec::<&str>::new(), "{trouble:?}");
+        let generation = world.check_settled().await;
+        assert_eq!(generation.number, 2, "{trouble:?}");
+        assert_eq!(generation.api[packages], before, "{trouble:?}");
+        // Clients of the old file find what it names, and those of the new one what that names.
+        world.check_static(&["jq"]);
+        let both = BTreeSet::from(["1.7.1", "1.8.0"]);
+        assert_eq!(versions(&generation, "jq"), both, "{trouble:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_file_that_is_passed_over_and_that_the_mirror_has_lost_is_a_failure_by_name() {
+    let world = World::new().await;
+    world.sync(&["jq"], FIRST).await;
+    for key in world.objects().keys() {
+        let is_file = key == "api/cask.jws.json" || key.starts_with(".syncline/mirror/files/");
+        assert!(!is_file || world.handle.remove_raw(key));
+    }
+    let mut options = world.options(&[], FIRST + 1);
+    options.skip.insert("cask.jws.json".to_owned());
+    let report = world.run(&options).await.expect("it ends");
+    assert_eq!(failed(&report), ["cask.jws.json"]);
+    assert_eq!(report.published, None);
+}

@@ -78,7 +78,7 @@ impl Serving {
     }
 
     /// Asks until the answer is as it should become.
-    async fn until(&self, path: &str, is_right: impl Fn(&(StatusCode, bytes::Bytes)) -> bool) {
+    pub async fn until(&self, path: &str, is_right: impl Fn(&(StatusCode, bytes::Bytes)) -> bool) {
         let asking = async {
             while !is_right(&self.get(path).await) {
                 tokio::task::yield_now().await;
@@ -88,7 +88,7 @@ impl Serving {
         waited.unwrap_or_else(|_| panic!("{path} stays as it is"));
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.stop.raise();
         drop(self.client);
         self.task.await.expect("it ends");

@@ -8,6 +8,7 @@
 //! The byte 0xNN (80 to FF) becomes the character U+10FENN. These lie at the end of the last private-use plane, where no font has
 //! glyphs; where one occurs in a file all the same, each of its four bytes is written like this.
 
+pub(crate) use console::visible;
 use std::borrow::Cow;
 
 /// The characters that stand for bytes.
@@ -66,25 +67,6 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
         shown.push_str(chunk.valid());
         for byte in chunk.invalid() {
             shown.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    Cow::Owned(shown)
-}
-
-/// The text with control characters made visible, but for line ends and tabs.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    // What turns the direction of text around can make a command look like another one.
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let acts = |c: char| turns(c) || (c.is_control() && !matches!(c, '\n' | '\t'));
-    if !text.contains(acts) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            _ if !acts(character) => shown.push(character),
-            _ if turns(character) => shown.extend(character.escape_unicode()),
-            _ => shown.extend(character.escape_default()),
         }
     }
     Cow::Owned(shown)

@@ -1,0 +1,163 @@
+//! A generation whose record is damaged, and a way out of it.
+
+use crate::mending::{does, within};
+use crate::program::{run, sync};
+use crate::world::World;
+use bottles::sample::Sample;
+use std::path::PathBuf;
+
+/// A mirror of three generations, of which the record of the second is cut; and the keys of everything in it.
+async fn with_a_damaged_second() -> (World, PathBuf) {
+    let world = World::new().await;
+    let platform = ["--platform", "x86_64_linux"];
+    for (formula, sample) in [
+        ("jq", Sample::embedded()),
+        ("jq", Sample::a_week_later()),
+        ("tree", Sample::a_week_later()),
+    ] {
+        world.server.replace(sample);
+        let arguments = [&platform[..], &["--formula", formula]].concat();
+        let (code, _, err) = run(sync(&world, &arguments)).await;
+        assert_eq!(code, 0, "{err}");
+    }
+    let log = world.state.path().join("mirror/.syncline/mirror/log");
+    let record = within(&log).into_iter().find(|path| {
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        name.starts_with("generation-00000002")
+    });
+    let record = record.expect("it is there");
+    std::fs::write(&record, b"cut").expect("written");
+    (world, record)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_removes_nothing_beside_a_damaged_generation_until_that_is_given_up() {
+    let (world, record) = with_a_damaged_second().await;
+    let blobs = || within(&world.state.path().join("mirror/v2/homebrew/core/jq/blobs")).len();
+    let before = blobs();
+    assert_eq!(before, 2, "of two versions");
+    // Whether it is within what is kept by number, or by time.
+    for arguments in [
+        &["prune", "--keep", "2", "--grace", "0s"][..],
+        &["prune", "--keep", "2", "--grace", "0s", "--dry-run"],
+        &["prune", "--keep", "1"],
+    ] {
+        let (code, said) = does(&world, arguments).await;
+        assert_eq!(code, 16, "{said}");
+        for part in ["generation 00000002-", "nothing was removed", "--drop 2"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    assert_eq!(blobs(), before);
+    // What is whole, current, or not there is not given up.
+    for (name, code, says) in [
+        ("1", 15, "can be read"),
+        ("3", 15, "can be read"),
+        ("9", 1, "no generation 9"),
+    ] {
+        let arguments = ["prune", "--keep", "2", "--grace", "0s", "--drop", name];
+        let (found, said) = does(&world, &arguments).await;
+        assert_eq!(found, code, "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+    let looked = [
+        "prune",
+        "--keep",
+        "2",
+        "--grace",
+        "0s",
+        "--drop",
+        "2",
+        "--dry-run",
+    ];
+    let (code, said) = does(&world, &looked).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        record.exists() && said.contains("Would remove 1 generation"),
+        "{said}"
+    );
+    // As it is said.
+    let (code, said) = does(
+        &world,
+        &["prune", "--keep", "2", "--grace", "0s", "--drop", "2"],
+    )
+    .await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        !record.exists() && said.contains("Removed 1 generation"),
+        "{said}"
+    );
+    let (_, said) = does(&world, &["generations"]).await;
+    assert!(!said.contains("damaged"), "{said}");
+    for arguments in [
+        &["scrub"][..],
+        &["prune", "--keep", "2", "--grace", "0s"],
+        &["rollback", "1"],
+        &["scrub"],
+    ] {
+        let (code, said) = does(&world, arguments).await;
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_generation_that_is_current_is_not_given_up() {
+    let (world, record) = with_a_damaged_second().await;
+    // It comes back as it was, is gone back to, and is damaged again.
+    let (code, said) = does(&world, &["rollback", "1"]).await;
+    assert_eq!(code, 0, "{said}");
+    let log = record.parent().expect("a folder");
+    for path in within(log) {
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        if name.starts_with("generation-00000001") {
+            std::fs::write(&path, b"cut").expect("written");
+        }
+    }
+    let (code, said) = does(&world, &["prune", "--keep", "1", "--drop", "1"]).await;
+    assert_eq!(code, 15, "{said}");
+    assert!(
+        said.contains("is the current one") && said.contains("rollback N"),
+        "{said}"
+    );
+    assert!(record.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_of_a_newer_program_is_not_given_up() {
+    let (world, record) = with_a_damaged_second().await;
+    let first = within(record.parent().expect("a folder"))
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("/generation-00000001"));
+    let packed = std::fs::read(first.expect("it is there")).expect("read");
+    let text = zstd::stream::decode_all(&packed[..]).expect("unpacked");
+    let text = String::from_utf8(text).expect("text");
+    let newer = text.replacen("\"format\":1", "\"format\":2", 1);
+    assert_ne!(newer, text);
+    let sum = transfer::Digest::of(newer.as_bytes()).to_string();
+    let name = format!("generation-00000004-{}.json.zst", &sum[..16]);
+    let path = record.with_file_name(name);
+    let packed = zstd::stream::encode_all(newer.as_bytes(), 3).expect("packed");
+    std::fs::write(&path, packed).expect("written");
+    // By itself, beside one that may be given up, and as one that is kept.
+    for dropped in [
+        &["--drop", "4"][..],
+        &["--drop", "2", "--drop", "4"],
+        &["--drop", "2"],
+    ] {
+        let arguments = [&["prune", "--keep", "1", "--grace", "1d"], dropped].concat();
+        let (code, said) = does(&world, &arguments).await;
+        assert_eq!(code, 16, "{said}");
+        for part in ["has format 2", "use the newer program"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(path.exists() && record.exists());
+    }
+}
