@@ -15,6 +15,7 @@ mod hidden;
 mod images;
 mod mean;
 mod races;
+mod relearnt;
 mod removal;
 mod repair;
 #[path = "../world/replica.rs"]
