@@ -52,6 +52,11 @@ fn an_older_description_is_replaced_by_the_newer_one_that_a_device_kept() {
     let told = laptop.hx("sync verify").run().fails(16);
     told.because("an old copy was put back")
         .hints("hx sync init --store");
+    // A push does not wait until somebody verifies: in a folder it costs nothing to look.
+    laptop.types("typed under the newer key");
+    let told = laptop.hx("sync push").run().fails(16);
+    told.because("vault.json").hints("hx sync init --store");
+    assert_eq!(laptop.pending(), 1);
     // One who has no newer key cannot tell it from a sync tool that is late.
     let told = desktop.hx("sync push").run().fails(3);
     told.because("still under way: it lacks the key of epoch 2")
@@ -59,6 +64,7 @@ fn an_older_description_is_replaced_by_the_newer_one_that_a_device_kept() {
     laptop.init(FOLDER).run().ok().shows("Restored");
     assert_eq!(fs::read(&path).expect("a description"), newer);
     laptop.hx("sync verify").run().ok();
+    laptop.hx("sync push").run().ok();
 }
 
 #[test]
