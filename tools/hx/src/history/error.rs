@@ -181,13 +181,15 @@ const NOT_WRITTEN: &str = "no more could be written: the disk is full, or a quot
 
 fn is_failed_write(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{
-        SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE,
-        SQLITE_IOERR_WRITE,
+        SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE,
+        SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
     };
     let code = error.sqlite_error().map(|error| error.extended_code);
     // On a share that is full, what was written earlier fails only when it is to be made durable.
     let writes = [
         SQLITE_IOERR_WRITE,
+        // The first bytes of the index of the journal.
+        SQLITE_IOERR_SHMOPEN,
         SQLITE_IOERR_SHMSIZE,
         SQLITE_IOERR_FSYNC,
         SQLITE_IOERR_DIR_FSYNC,
