@@ -82,6 +82,12 @@ pub trait Replica {
     /// # Errors
     /// If the database fails.
     fn head(&self) -> Result<u64, ReplicaError>;
+    /// Makes sure that the records and their numbers are those that were given to it, before any is published. What is asked once and found
+    /// sound need not be read again.
+    ///
+    /// # Errors
+    /// If it is damaged, or fails.
+    fn vouch(&self) -> Result<(), ReplicaError>;
     /// How many records numbered above `after` were not learnt from this vault.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod accept;
 mod accepted;
 mod begin;
 mod canary;
+mod counted;
 mod crash;
 mod desk;
 mod emptied;

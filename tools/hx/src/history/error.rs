@@ -207,6 +207,9 @@ pub(crate) fn shown(path: &Path) -> PathBuf {
     }
 }
 
+/// What to do about a damaged database.
+pub(crate) const BROKEN_REMEDY: &str = "Nothing was deleted. Save what can be read: `hx export --file hx-rescue.json`. Move the file away (keep it), then run `hx import --file hx-rescue.json`, or with a backup; if you sync, `hx sync init` and `hx sync pull` fetch from the store what it has.";
+
 fn default_remedy(kind: HistoryErrorKind) -> &'static str {
     match kind {
         HistoryErrorKind::NotFound => {
@@ -215,9 +218,7 @@ fn default_remedy(kind: HistoryErrorKind) -> &'static str {
         HistoryErrorKind::NewerVersion => {
             "Install the newest hx on this machine. Nothing was changed."
         }
-        HistoryErrorKind::Broken => {
-            "Nothing was deleted. Save what can be read: `hx export --file hx-rescue.json`. Move the file away (keep it), then run `hx import --file hx-rescue.json`, or with a backup; if you sync, `hx sync init` and `hx sync pull` fetch from the store what it has."
-        }
+        HistoryErrorKind::Broken => BROKEN_REMEDY,
         HistoryErrorKind::Busy => {
             "Another hx is writing. Wait for it to finish, then run the command again."
         }

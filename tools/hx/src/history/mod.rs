@@ -29,6 +29,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 pub use apply::{Applied, ApplyOptions};
 pub(crate) use apply::{Applier, apply_in};
 pub(crate) use compare::{Indexes, Reliance};
+pub(crate) use error::BROKEN_REMEDY;
 pub use error::{HistoryError, HistoryErrorKind};
 pub use rescue::Losses;
 pub use rows::Numbered;
@@ -169,6 +170,14 @@ impl History {
     /// If one does not, or cannot be read.
     pub(crate) fn ensure_indexes(&self) -> Result<(), HistoryError> {
         self.indexes.ensure(&self.connection, Reliance::Ids)
+    }
+
+    /// Makes sure that all indexes say what their tables say, and that no row is out of its place, once: for who passes records on.
+    ///
+    /// # Errors
+    /// If one does not, or cannot be read.
+    pub(crate) fn ensure_all_indexes(&self) -> Result<(), HistoryError> {
+        self.indexes.ensure(&self.connection, Reliance::All)
     }
 
     /// Adds records in one transaction.
