@@ -169,8 +169,16 @@ fn first_liar(
     connection: &Connection,
     needed: impl Fn(&Index) -> bool,
 ) -> Result<Option<&'static str>, HistoryError> {
+    let mut select =
+        connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1")?;
     for table in TABLES {
-        let indexes: Vec<&Index> = table.indexes.iter().filter(|index| needed(index)).collect();
+        let mut indexes = Vec::new();
+        for index in table.indexes.iter().filter(|index| needed(index)) {
+            // A database that an older hx wrote may lack one until it is opened for writing: that one misleads nobody.
+            if select.exists([index.name])? {
+                indexes.push(index);
+            }
+        }
         if indexes.is_empty() {
             continue;
         }
@@ -198,7 +206,8 @@ impl Table {
         let mut select = connection.prepare(&sql)?;
         let mut found = select.query([])?;
         let mut sums = vec![Sum::default(); indexes.len()];
-        let (mut entry, mut last) = (Entry::default(), None);
+        // The first number that SQLite gives is 1.
+        let (mut entry, mut last) = (Entry::default(), Some(0));
         while let Some(row) = found.next()? {
             entry.read(row, self.columns.len())?;
             if entry.numbers[0] <= last {

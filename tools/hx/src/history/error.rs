@@ -109,6 +109,13 @@ impl HistoryError {
         self
     }
 
+    /// What led to it, in words; what it says itself if nothing is known.
+    pub(crate) fn cause(&self) -> String {
+        self.source
+            .as_ref()
+            .map_or_else(|| self.doing.clone(), ToString::to_string)
+    }
+
     /// What sort of error it is.
     pub fn kind(&self) -> HistoryErrorKind {
         self.kind
@@ -161,10 +168,14 @@ impl From<rusqlite::Error> for HistoryError {
                 error,
                 rusqlite::Error::InvalidColumnType(..)
                     | rusqlite::Error::FromSqlConversionFailure(..)
+                    // Where a row may be missing, that is asked for.
+                    | rusqlite::Error::QueryReturnedNoRows
             ) =>
             {
                 HistoryErrorKind::Broken
             }
+            // Every table is made with the database, and asked for by its name.
+            _ if error.to_string().contains("no such table") => HistoryErrorKind::Broken,
             _ => HistoryErrorKind::Other,
         };
         // The library repeats the text of a failure in its `source`, so only its sentence is kept.
