@@ -1,7 +1,7 @@
 //! The local history: one SQLite database that records, finds and exchanges what was run.
 //!
-//! What must hold: every change is one transaction, durable when the call returns; a record is stored once and never changed;
-//! a forgotten record never comes back.
+//! What must hold: every change is one transaction, durable when the call returns; a record is stored once and never changed
+//! (but that of two moments at which it was forgotten the earlier holds); a forgotten record never comes back.
 //!
 //! What it deliberately does not do: print, read the environment, or know how records travel (see `replica`).
 
