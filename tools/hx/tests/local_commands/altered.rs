@@ -137,6 +137,10 @@ fn a_command_whose_machine_or_directory_is_missing_is_damage_and_is_saved_withou
         let way_out = "hx export --file hx-rescue.json";
         assert!(status.err.contains(way_out), "{sql}: {status:?}");
         device.hx(&["sync", "push"]).fails(16, way_out);
+        // What is new would be given the number of what is missing.
+        let news = device.write("news", ": 1800000000:0;echo news\n");
+        let import = ["import", "--file", &news, "--host", "elsewhere"];
+        device.hx(&import).fails(16, way_out);
         let found = device.hx(&["find", "docker"]);
         assert_eq!(found.code, 3, "{sql}: {found:?}");
         assert!(found.out.contains("docker"), "{sql}: {found:?}");

@@ -111,10 +111,10 @@ impl<'c> Applier<'c> {
         Ok(Self {
             connection,
             options,
+            strings: Strings::new(connection, indexes.clone())?,
             indexes,
             deferred: empty.then(HashSet::default),
             commands: Commands::new(connection, empty)?,
-            strings: Strings::new(connection)?,
             insert: connection.prepare_cached(
                 "INSERT INTO records(rid, kind, src, command, time, time_known, duration, exit, cwd, host, shell, session, actor, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",

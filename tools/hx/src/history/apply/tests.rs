@@ -31,9 +31,12 @@ fn record(choice: (u8, u8, u8)) -> Record {
     }
 }
 
+/// Each record, and when it was forgotten if it says that of another.
+type Said = Vec<(RecordId, i64)>;
+
 /// What two equal histories have in common, whatever the order of arrival.
-fn state(history: &History) -> (Vec<(RecordId, i64)>, Vec<(String, i64)>, i64) {
-    let mut ids: Vec<(RecordId, i64)> = history
+fn state(history: &History) -> (Said, Vec<(String, i64)>, i64) {
+    let mut ids: Said = history
         .read_records(0, i64::MAX, usize::MAX)
         .expect("read")
         .iter()
