@@ -9,6 +9,7 @@ use crate::error::{BoxError, ErrorKind, StoreError};
 use crate::file::FileError;
 use crate::folder::{NotAFile, RootMissing};
 use crate::store::OutOfTime;
+use rustix::io::Errno;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -25,7 +26,7 @@ pub(crate) fn from_library(
         kind => kind,
     };
     let headline = folder_headline(kind, &error).or_else(|| headline(&error));
-    let remedy = folder_remedy(kind, &error);
+    let remedy = limit_remedy(&error).or_else(|| folder_remedy(kind, &error));
     let mut failure = StoreError::new(kind, operation, key, Deepest::new(Box::new(error)));
     if let Some(headline) = headline {
         failure = failure.with_headline(headline);
@@ -34,6 +35,14 @@ pub(crate) fn from_library(
         failure = failure.with_remedy(remedy);
     }
     failure
+}
+
+/// Says what to do where this process may not open another file or connection.
+fn limit_remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let limits = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    let is_limit =
+        first::<io::Error>(error).is_some_and(|error| limits.contains(&error.raw_os_error()));
+    is_limit.then_some("raise the limit on open files (ulimit -n 256), or lower the number of concurrent uploads and downloads, then run the command again")
 }
 
 /// Says what to do where a folder is the store: buckets and policies are no help there.

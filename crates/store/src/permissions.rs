@@ -90,8 +90,33 @@ async fn try_all(store: &Store) -> Vec<PermissionCheck> {
         // To those who may not list, a missing object looks forbidden.
         get.outcome = PermissionOutcome::Unknown;
     }
-    let delete = check("s3:DeleteObject", store.delete(std::slice::from_ref(&key))).await;
+    let mut delete = check("s3:DeleteObject", store.delete(std::slice::from_ref(&key))).await;
+    if !is_written && store.is_folder() {
+        // A folder says of what is not there that it is not, whatever is allowed there.
+        if let Some(there) = smallest(store).await {
+            get = check("s3:GetObject", store.get(&there)).await;
+        }
+        delete.untried("nothing could be written there that could be removed");
+    }
     vec![get, put, delete, list, location(store).await]
+}
+
+/// The key of an object that is soon read, if any is there.
+async fn smallest(store: &Store) -> Option<String> {
+    let all = store.list("").await.ok()?;
+    let smallest = all.into_iter().min_by_key(|entry| entry.size);
+    smallest.map(|entry| entry.key)
+}
+
+impl PermissionCheck {
+    /// What looked allowed was not tried at all.
+    fn untried(&mut self, why: &str) {
+        if self.outcome == PermissionOutcome::Allowed {
+            self.outcome = PermissionOutcome::Unknown;
+            let error = StoreError::bare(ErrorKind::Other, "try it", None);
+            self.error = Some(error.with_headline(why));
+        }
+    }
 }
 
 #[cfg(feature = "s3")]
@@ -184,6 +209,25 @@ mod tests {
             "{checks:?}"
         );
         assert_eq!(checks[4].outcome, PermissionOutcome::NotApplicable);
+    }
+
+    #[tokio::test]
+    async fn of_a_folder_that_may_only_be_read_it_is_not_known_whether_files_may_be_removed() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let url = StoreUrl::from_folder(dir.path());
+        std::fs::write(dir.path().join("there"), "something").expect("writes");
+        // Root may write everywhere, so the mode is of no use here; a file in the place of a directory stops everyone.
+        std::fs::write(dir.path().join("probe"), "in the way").expect("writes");
+        let checks = check_permissions(&url, &Tuning::default(), &Environment::default()).await;
+        let outcome = |action: &str| {
+            let found = checks.iter().find(|check| check.action == action);
+            found.expect("every action is there").outcome
+        };
+        assert_eq!(outcome("s3:GetObject"), PermissionOutcome::Allowed);
+        assert_ne!(outcome("s3:PutObject"), PermissionOutcome::Allowed);
+        assert_eq!(outcome("s3:DeleteObject"), PermissionOutcome::Unknown);
+        let left = std::fs::read_to_string(dir.path().join("probe")).expect("reads");
+        assert_eq!(left, "in the way");
     }
 
     #[test]

@@ -112,6 +112,16 @@ pub enum VaultError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The local database counts other records than it gives.
+    #[error(
+        "the local database is damaged: it counts {counted} records to publish, and gives {given} of them; nothing was published"
+    )]
+    Miscounted {
+        /// How many there are to publish, after its own count.
+        counted: u64,
+        /// How many it gave.
+        given: u64,
+    },
     /// The vault's own state in the local database cannot be understood.
     #[error("the sync state `{key}` in the local database is damaged")]
     DamagedState {

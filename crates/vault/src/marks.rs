@@ -97,11 +97,22 @@ impl Vault {
         epoch == 1 || keys.any(|key| epoch_of(key) == Some(epoch))
     }
 
-    /// `vault.json` is asked first: a mark that it does not back would lock everybody out. Where it has another key than this device seals
-    /// with, that is said: who joins by it could not read what was sealed.
+    /// `vault.json` is asked first: a mark that it does not back would lock everybody out.
     pub(crate) async fn announce_unless_old(&self) -> Result<(), VaultError> {
+        match self.is_described().await? {
+            true => self.mark_epoch().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Whether `vault.json` is under these keys. Where it has another key than this device seals with, that is said: who joins by it could
+    /// not read what was sealed. What else is wrong with the file is for those to say who need it.
+    ///
+    /// # Errors
+    /// What [`Vault::check_file`] says of another key or vault, or the store's.
+    pub(crate) async fn is_described(&self) -> Result<bool, VaultError> {
         match self.check_file().await {
-            Ok(_) => self.mark_epoch().await,
+            Ok(_) => Ok(true),
             Err(
                 error @ (VaultError::Store { .. }
                 | VaultError::OldVaultFile { .. }
@@ -109,8 +120,7 @@ impl Vault {
                 | VaultError::OtherVault { .. }
                 | VaultError::Rotated { .. }),
             ) => Err(error),
-            // What else is wrong with the file is for those to say who need it.
-            Err(_) => Ok(()),
+            Err(_) => Ok(false),
         }
     }
 

@@ -180,7 +180,12 @@ impl<R: Replica> Device<'_, R> {
                     .0
                     .node;
                 let (is_live, leaves) = (live.contains(key), leaving.contains(&node));
-                shown.note(key, (is_live, leaves, node == own.node), ids::<R>(&records));
+                let is_shown = is_live && !own.is_on_own_account(key);
+                shown.note(
+                    key,
+                    (is_shown, leaves, node == own.node),
+                    ids::<R>(&records),
+                );
                 shown.is_stained |=
                     is_live && node == own.node && this.holds_forgotten(&records)?;
                 let is_ours_too = own.is_ours_too(node);

@@ -82,6 +82,12 @@ pub trait Replica {
     /// # Errors
     /// If the database fails.
     fn head(&self) -> Result<u64, ReplicaError>;
+    /// Makes sure that the records and their numbers are those that were given to it, before any is published. What is asked once and found
+    /// sound need not be read again.
+    ///
+    /// # Errors
+    /// If it is damaged, or fails.
+    fn vouch(&self) -> Result<(), ReplicaError>;
     /// How many records numbered above `after` were not learnt from this vault.
     ///
     /// # Errors
@@ -100,7 +106,8 @@ pub trait Replica {
     /// Adds records read from this vault, and changes the vault's state, in one transaction.
     ///
     /// `source` says whether they count as learnt from this vault, so that they are not published again. A record that is known is left
-    /// as it is, but for that note. A record that deletes others deletes them, and notes the numbers of the deleted for [`Replica::erased`].
+    /// as it is, but for that note and for what all replicas come to agree on whatever the order; one that the others are to agree on is
+    /// not noted, so that it is published. A record that deletes others deletes them, and notes the numbers of the deleted for [`Replica::erased`].
     ///
     /// # Errors
     /// If the database fails; then nothing was changed.

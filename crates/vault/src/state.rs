@@ -57,8 +57,8 @@ pub struct OwnState {
     #[serde(default)]
     pub left: BTreeMap<NodeId, Left>,
     /// Segments of those lines, and of its present one, whose records this device has on its own account: it published them, or has them
-    /// from somebody else's line. Should one be gone, nobody misses it. Of a line that was taken over they are kept, for somebody may come
-    /// back there and name them once more.
+    /// from somebody else's line; or will, once it has found what it is `lacking`. Should one be gone, nobody misses it. Of a line that was
+    /// taken over they are kept, for somebody may come back there and name them once more.
     #[serde(default)]
     pub held: BTreeMap<NodeId, BTreeSet<ObjectHash>>,
     /// When the lines that this device took over were last searched for what came late, in milliseconds since the Unix epoch by this
@@ -86,7 +86,8 @@ pub struct OwnState {
     /// even if nothing is pending.
     #[serde(default)]
     pub outdated: bool,
-    /// Set once an older state of the store was accepted: what only the lost part held is to be found and published again.
+    /// Set once an older state of the store was accepted, or a line was given up that this device had learnt again after a reset: what
+    /// only the lost part, or that line, holds is to be found and published again.
     #[serde(default)]
     pub lacking: bool,
     /// Set by a reset that keeps the identity: the next pull learns from the store what was published.
@@ -392,10 +393,10 @@ impl OwnState {
             // Names follow from content: what is garbage here may be live for the other machine that has this identity.
             let node = self.node;
             // None of their records counts as learnt, and from now on nothing comes to do so from that line: all are published again.
-            // Those of relearnt segments do count as learnt, and may be nowhere else.
-            let local = self.live.iter().filter(|segment| segment.local);
-            let hashes = local.map(|segment| segment.entry.hash);
+            // Those of relearnt segments do count as learnt, though from nobody else: what no other line shows is looked for first.
+            let hashes = self.live.iter().map(|segment| segment.entry.hash);
             next.held.entry(node).or_default().extend(hashes);
+            next.lacking |= self.live.iter().any(|segment| !segment.local);
             next.garbage.retain(|garbage| {
                 Place::parse(&garbage.key).is_some_and(|(place, _)| place.node != node)
             });

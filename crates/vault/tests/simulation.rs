@@ -2,15 +2,17 @@
 
 mod world;
 
+use std::ops::Range;
 use std::thread;
 
 use world::Pausing;
 
 /// So many threads, each with as many seeds.
 const THREADS: u64 = 4;
-const SEEDS: u64 = 40;
-/// Among so many seeds one must show that devices do not wait long enough.
-const SEEDS_OF_HASTE: u64 = 200;
+const SEEDS: u64 = 60;
+/// Among these seeds one must show that devices do not wait long enough. About one in a few hundred does; they begin shortly before one that did when
+/// this was written.
+const SEEDS_OF_HASTE: Range<u64> = 710..1710;
 
 #[test]
 fn some_seeds_keep_every_promise() {
@@ -69,7 +71,7 @@ fn a_seed_is_one_run() {
 
 #[test]
 fn a_pause_that_is_too_short_is_found_out() {
-    let broken = (0..SEEDS_OF_HASTE).filter_map(|seed| world::run(seed, Pausing::TooShort).err());
+    let broken = SEEDS_OF_HASTE.filter_map(|seed| world::run(seed, Pausing::TooShort).err());
     let mut found = broken.filter(|broken| broken.contains("was acknowledged and does not"));
     assert!(
         found.next().is_some(),

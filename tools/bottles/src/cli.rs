@@ -36,6 +36,7 @@ use std::process::ExitCode;
 
 /// Runs the process's own command line.
 pub fn main() -> ExitCode {
+    console::outlive_size_limit();
     let env = Env::from_process();
     run_line(std::env::args_os(), &env).into()
 }
@@ -59,6 +60,7 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     };
     // A second start within one process (tests) keeps the first log.
     let _ = init_logging(level, env);
+    console::check_room_for_files()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

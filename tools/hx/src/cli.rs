@@ -115,6 +115,7 @@ enum Command {
 
 /// Runs the process's own command line.
 pub fn main() -> ExitCode {
+    console::outlive_size_limit();
     let env = Env::from_process();
     run(std::env::args_os(), &env).into()
 }

@@ -104,6 +104,10 @@ impl Replica for HistoryReplica<'_> {
         Ok(self.history.head()?.unsigned_abs())
     }
 
+    fn vouch(&self) -> Result<(), ReplicaError> {
+        Ok(self.history.ensure_all_indexes()?)
+    }
+
     fn count_own(&self, after: u64) -> Result<u64, ReplicaError> {
         Ok(self.history.count_own(self.alias, number(after))?)
     }

@@ -32,6 +32,7 @@ const WORKERS: usize = 2;
 
 /// Runs the process's own command line.
 pub fn main() -> ExitCode {
+    console::outlive_size_limit();
     let env = Env::from_process();
     run_line(std::env::args_os(), &env).into()
 }
@@ -83,6 +84,7 @@ fn dispatch(line: CommandLine, ui: &Ui, env: &Env) -> Result<Exit, Failure> {
     for warning in &settings.warnings {
         ui.warn(warning);
     }
+    console::check_room_for_files()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()

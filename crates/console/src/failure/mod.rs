@@ -12,6 +12,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::exit::{self, Exit};
+use crate::limits;
 use crate::redact::redact;
 use crate::visible::visible;
 
@@ -68,14 +69,19 @@ impl Failure {
     }
 
     /// Makes a failure of an I/O error on a path; a disk that is full, or may only be read, and a permission that is
-    /// missing get their own codes and hints.
+    /// missing get their own codes and hints, and so do the limits of the process.
     pub fn io(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let message = format!("cannot {doing} {}", path.display());
         match error.kind() {
-            std::io::ErrorKind::StorageFull
-            | std::io::ErrorKind::QuotaExceeded
-            | std::io::ErrorKind::FileTooLarge => Self::wrap(Exit::DiskFull, message, error)
-                .hint("free some space, then run the command again"),
+            _ if limits::is_of_open_files(error) => Self::wrap(Exit::Failed, message, error)
+                .kind(limits::OPEN_FILES)
+                .hint(limits::RAISE_FILES),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::wrap(Exit::DiskFull, message, error)
+                    .hint("free some space, then run the command again")
+            }
+            std::io::ErrorKind::FileTooLarge => Self::wrap(Exit::DiskFull, message, error)
+                .hint("raise the limit on the size of files (ulimit -f), or free some space, then run the command again"),
             std::io::ErrorKind::ReadOnlyFilesystem => Self::wrap(Exit::DiskFull, message, error)
                 .hint("mount the disk for writing, then run the command again"),
             std::io::ErrorKind::PermissionDenied => Self::wrap(Exit::Denied, message, error)

@@ -1,6 +1,7 @@
 //! After a reset that kept the identity: learning from the store what this device had published.
 //!
-//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity;
+//! What must hold: a line that somebody else may have written to, or that cannot be read as a whole, is given up for a new identity, under
+//! which all that no other line shows is published, what was learnt here from the old one too;
 //! what was forgotten before it was ever here does not stay in a line that is kept.
 //! What it deliberately does not do: trust the order of what a listing shows.
 
@@ -36,29 +37,8 @@ impl<R: Replica> Device<'_, R> {
             }
             _ => return self.reborn(own, true),
         };
-        for entry in &manifest.segments {
-            match fetch(self.vault, &entry.key(own.node), entry.bytes)
-                .await?
-                .and_then(|plaintext| decode::<R>(&entry.key(own.node), &plaintext))
-            {
-                Ok(records) => {
-                    // Such a record is not added, so nothing is erased later either: only this says that its segment holds it.
-                    own.stained |= self.holds_forgotten(&records)?;
-                    self.replica
-                        .apply(
-                            records,
-                            Source::Vault {
-                                unpublished_above: 0,
-                            },
-                            &[],
-                        )
-                        .map_err(|source| VaultError::Replica {
-                            doing: "compare its records with the store's",
-                            source,
-                        })?;
-                }
-                Err(_) => return self.reborn(own, true),
-            }
+        if !self.learn_again(&mut own, &manifest).await? {
+            return self.reborn(own, true);
         }
         own.newest = Some(*newest);
         own.older = older.to_vec();
@@ -82,6 +62,38 @@ impl<R: Replica> Device<'_, R> {
         let changes = self.disowned(&mut own, &live).await?;
         state::save(self.replica, &changes)?;
         Ok(own)
+    }
+
+    /// Reads the segments of its line and compares them with the database. Returns whether all could be read; what was counts as learnt by
+    /// then, though from nobody else.
+    async fn learn_again(
+        &mut self,
+        own: &mut OwnState,
+        manifest: &Manifest,
+    ) -> Result<bool, VaultError> {
+        let mut read = vec![];
+        for entry in &manifest.segments {
+            let key = entry.key(own.node);
+            let plaintext = fetch(self.vault, &key, entry.bytes).await?;
+            let Ok(records) = plaintext.and_then(|plaintext| decode::<R>(&key, &plaintext)) else {
+                own.lacking |= !read.is_empty();
+                own.held.entry(own.node).or_default().extend(read);
+                return Ok(false);
+            };
+            // Such a record is not added, so nothing is erased later either: only this says that its segment holds it.
+            own.stained |= self.holds_forgotten(&records)?;
+            let source = Source::Vault {
+                unpublished_above: 0,
+            };
+            self.replica
+                .apply(records, source, &[])
+                .map_err(|source| VaultError::Replica {
+                    doing: "compare its records with the store's",
+                    source,
+                })?;
+            read.push(entry.hash);
+        }
+        Ok(true)
     }
 
     /// What this device had written and no manifest names any more is as good as forgotten: it counts as attempts of the next push,

@@ -131,9 +131,7 @@ impl<R: Replica> Device<'_, R> {
         };
         let begins = self.is_about_to_begin(&own)?;
         let (own, listing) = self.look_at_own_line(own, begins, None).await?;
-        if !listing.is_announced {
-            self.vault.announce_unless_old().await?;
-        }
+        self.heed_description(&own, &listing).await?;
         let own = self.retire_earlier(own, &listing).await?;
         let own = self.take_in_strays(own, &listing).await?;
         let own = self.take_in_latecomers(own).await?;
@@ -309,6 +307,20 @@ impl<R: Replica> Device<'_, R> {
             None if self.is_twin(&own, &listing)? => Ok((self.part(own)?, listing)),
             None => checked.map(|()| (own, listing)),
         }
+    }
+
+    /// Sees that `vault.json` is no older than the key that this device seals with: who joins by an old one could not read what is sealed,
+    /// and a way in that a rotation closed would be open again. Where the mark of the key is there, nothing hints at it: then the file is
+    /// read where that is no request, and else once a grace period.
+    async fn heed_description(&self, own: &OwnState, listing: &Listing) -> Result<(), VaultError> {
+        if !listing.is_announced {
+            return self.vault.announce_unless_old().await;
+        }
+        let is_cheap = self.vault.store().is_folder();
+        if self.vault.keys().epoch() > 1 && (is_cheap || self.is_sweep_due(own)) {
+            self.vault.is_described().await?;
+        }
+        Ok(())
     }
 
     /// Whether another machine began this device's line as well.

@@ -1,7 +1,8 @@
 //! The first half of a push: what is pending is sealed and uploaded.
 //!
 //! What must hold: segments are cut from ascending numbers without a gap, so that a later push knows from one number where to go on;
-//! what was uploaded is noted before the next begins to count on it. What it deliberately does not do: write a manifest.
+//! what was uploaded is noted before the next begins to count on it; what was counted as pending was read.
+//! What it deliberately does not do: write a manifest.
 
 use std::collections::BTreeMap;
 
@@ -55,13 +56,19 @@ impl<R: Replica> Device<'_, R> {
             bytes: 0,
             records: pending,
         });
+        if pending > 0 || draft.own.full || draft.forgets {
+            // What a damaged database leaves out would never be missed here.
+            self.replica.vouch().map_err(|source| VaultError::Replica {
+                doing: "vouch for what is to be published",
+                source,
+            })?;
+        }
         if pending == 0 {
             return Ok(());
         }
         draft.changed = true;
-        draft.report.records += pending;
-        if pending <= tiers::NEWEST_SEGMENT_RECORDS as u64 {
-            self.upload_merged(draft, reached, head, pending).await?;
+        let given = if pending <= tiers::NEWEST_SEGMENT_RECORDS as u64 {
+            self.upload_merged(draft, reached, head, pending).await?
         } else {
             self.upload_many(
                 draft,
@@ -72,47 +79,71 @@ impl<R: Replica> Device<'_, R> {
                 head,
                 pending,
             )
-            .await?;
-        }
-        Ok(())
+            .await?
+        };
+        draft.report.records += given;
+        self.heed_count((reached, head), given)
     }
 
-    /// A small push: one segment, which takes small neighbours in, so that there never are many.
+    /// Whether everything pending was read. What was counted before may have been forgotten meanwhile, and what came since has numbers above
+    /// `head`; so it is counted now. What was uploaded without the rest is no step towards a manifest.
+    fn heed_count(&mut self, (reached, head): (u64, u64), given: u64) -> Result<(), VaultError> {
+        let counted = |after| {
+            let counted = self.replica.count_own(after);
+            counted.map_err(|source| VaultError::Replica {
+                doing: "count what is pending",
+                source,
+            })
+        };
+        // What came between the two would only make the difference smaller.
+        let counted = counted(reached)?.saturating_sub(counted(head)?);
+        if counted <= given {
+            return Ok(());
+        }
+        state::save(self.replica, &[state::forget(self.state_keys.progress())])?;
+        Err(VaultError::Miscounted { counted, given })
+    }
+
+    /// A small push: one segment, which takes small neighbours in, so that there never are many. Says how many records above `reached` it has.
     async fn upload_merged(
         &mut self,
         draft: &mut Draft,
         reached: u64,
         head: u64,
         pending: u64,
-    ) -> Result<(), VaultError> {
+    ) -> Result<u64, VaultError> {
         let start = tiers::merge_from(&draft.live, pending);
         let merged = draft.live.split_off(start);
         let mut first = merged
             .first()
             .map_or(reached + 1, |segment| segment.entry.first);
         draft.report.merged = merged.len() as u64;
+        let mut given = 0;
         while first <= head {
-            let Some((segment, sealed)) = self.seal_next(first, head, usize::MAX, draft)? else {
+            let asked = (first, head, reached);
+            let Some((segment, sealed, above)) = self.seal_next(asked, usize::MAX, draft)? else {
                 break;
             };
+            given += above;
             self.announce(&sealed.key)?;
             self.put(&sealed.key, sealed.bytes.clone()).await?;
             self.count(draft, &segment);
             first = segment.entry.last + 1;
             draft.live.push(segment);
         }
-        Ok(())
+        Ok(given)
     }
 
-    /// A large push: several uploads side by side, remembered as they finish.
+    /// A large push: several uploads side by side, remembered as they finish. Says how many records they have.
     async fn upload_many(
         &mut self,
         draft: &mut Draft,
         mut progress: PushProgress,
         head: u64,
         mut pending: u64,
-    ) -> Result<(), VaultError> {
-        let mut next = progress.reached + 1;
+    ) -> Result<u64, VaultError> {
+        let (reached, mut given) = (progress.reached, 0);
+        let mut next = reached + 1;
         let mut waiting: BTreeMap<usize, OwnSegment> = BTreeMap::new();
         let (mut made, mut done) = (0_usize, 0_usize);
         let mut flying = FuturesUnordered::new();
@@ -123,12 +154,14 @@ impl<R: Replica> Device<'_, R> {
                 && flying.len() < self.options.uploads
                 && (flying.is_empty() || flying_bytes < self.options.memory_bytes_max)
             {
-                let Some((segment, sealed)) =
-                    self.seal_next(next, head, tiers::cut(pending), draft)?
+                let asked = (next, head, reached);
+                let Some((segment, sealed, above)) =
+                    self.seal_next(asked, tiers::cut(pending), draft)?
                 else {
                     next = head + 1;
                     break;
                 };
+                given += above;
                 next = segment.entry.last + 1;
                 pending = pending.saturating_sub(segment.entry.records);
                 flying_bytes += sealed.bytes.len() + segment.entry.raw_bytes as usize;
@@ -159,20 +192,19 @@ impl<R: Replica> Device<'_, R> {
                 &[state::keep(self.state_keys.progress(), &progress)],
             )?;
         }
-        Ok(())
+        Ok(given)
     }
 
-    /// Reads records from `first` on and seals them; `None` if there are none.
+    /// Reads records from `first` on and seals them, and says how many have numbers above `reached`; `None` if there are none.
     fn seal_next(
         &mut self,
-        first: u64,
-        head: u64,
+        (first, head, reached): (u64, u64, u64),
         records_max: usize,
         draft: &Draft,
-    ) -> Result<Option<(OwnSegment, Sealed)>, VaultError> {
+    ) -> Result<Option<(OwnSegment, Sealed, u64)>, VaultError> {
         let records_max = records_max.min(self.options.segment_records_max);
         let mut batch = Vec::new();
-        let (mut next, mut size) = (first, 0);
+        let (mut next, mut size, mut above) = (first, 0, 0);
         let mut last = head;
         'read: while next <= head && batch.len() < records_max {
             let limit = self
@@ -200,6 +232,7 @@ impl<R: Replica> Device<'_, R> {
                 size += record_size;
                 next = next.max(number + 1);
                 last = number;
+                above += u64::from(number > reached);
                 batch.push(record);
             }
             if next > head {
@@ -209,7 +242,8 @@ impl<R: Replica> Device<'_, R> {
         if batch.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.seal_batch(draft, first, last, &batch)))
+        let (segment, sealed) = self.seal_batch(draft, first, last, &batch);
+        Ok(Some((segment, sealed, above)))
     }
 
     pub(super) fn seal_batch(

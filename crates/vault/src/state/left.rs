@@ -83,8 +83,16 @@ impl OwnState {
 
     /// The segments of a line that nobody misses should they be gone.
     pub(crate) fn held_of(&self, node: NodeId) -> BTreeSet<ObjectHash> {
-        let held = self.held.get(&node).filter(|_| self.is_ours_too(node));
+        let is_settled = self.is_ours_too(node) && !self.lacking;
+        let held = self.held.get(&node).filter(|_| is_settled);
         held.cloned().unwrap_or_default()
+    }
+
+    /// Whether a segment of a line that was given up counts for nothing when it is asked what others have: this device has its records
+    /// on its own account, or is about to.
+    pub(crate) fn is_on_own_account(&self, key: &str) -> bool {
+        let is_left = |place: &Place| place.node != self.node && self.is_ours_too(place.node);
+        Place::parse(key).is_some_and(|(place, _)| is_left(&place)) && self.has_taken_in(key)
     }
 
     /// Forgets which segments are held of lines that never were this device's: only who left a line asks for it.

@@ -5,6 +5,7 @@ mod accept;
 mod accepted;
 mod begin;
 mod canary;
+mod counted;
 mod crash;
 mod desk;
 mod emptied;
@@ -15,6 +16,7 @@ mod hidden;
 mod images;
 mod mean;
 mod races;
+mod relearnt;
 mod removal;
 mod repair;
 #[path = "../world/replica.rs"]

@@ -257,35 +257,44 @@ enum Rescue {
 }
 
 #[test]
-fn what_a_reset_left_to_the_store_is_missed_should_it_be_gone() {
+fn what_a_reset_left_to_the_store_is_published_again_and_not_missed_should_it_be_gone() {
     let store = perfect_store();
     let mut one = Desk::at(1, &store);
     one.add(0..10);
     wait(one.push()).expect("a perfect store");
     let shared = one.own().node;
     let key = one.own().live[0].entry.key(shared);
-    // What it published is the store's now: it would not publish that again.
+    // What it published is the store's now: under this identity it would not publish that again.
     one.reset(ResetMode::LocalOnly);
     wait(one.pull()).expect("a perfect store");
     let mut clone = one.clone();
     clone.add(20..21);
     wait(clone.push()).expect("nobody else wrote");
     wait(one.push()).expect_err("somebody else wrote there");
-    wait(one.push_as(PushMode::Force)).expect("a perfect store");
+    let report = wait(one.push_as(PushMode::Force)).expect("a perfect store");
+    assert_eq!(report.records, 10, "nobody else has them: {report:?}");
     let object = store.objects()[&key].clone();
     store.remove_raw(&key);
+    let everything = (0..10).chain([20]).collect::<BTreeSet<u64>>();
+    let kept = || {
+        let mut newcomer = Desk::at(9, &store);
+        wait(newcomer.pull()).expect("a perfect store");
+        newcomer.kept()
+    };
+    assert_eq!(kept(), everything);
+    let mut retired = 0;
     for _ in 0..3 {
         one.days_pass(WEEK_DAYS);
-        let report = wait(one.push()).expect("a perfect store");
-        assert_eq!(report.retired, 0, "{report:?}");
+        retired += wait(one.push()).expect("a perfect store").retired;
     }
+    assert_eq!(retired, 1);
+    assert_eq!(kept(), everything);
+    // It was only late.
     store.put_raw(&key, object);
     for _ in 0..3 {
         one.days_pass(WEEK_DAYS);
         wait(one.push()).expect("a perfect store");
     }
     assert_eq!(segments(&store, shared), Vec::<String>::new());
-    let mut newcomer = Desk::at(9, &store);
-    wait(newcomer.pull()).expect("a perfect store");
-    assert_eq!(newcomer.kept(), (0..10).chain([20]).collect());
+    assert_eq!(kept(), everything);
 }

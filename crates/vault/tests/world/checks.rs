@@ -164,15 +164,19 @@ impl World {
         }
     }
 
-    /// Nothing to do costs one request, unless there is something that a person has to look at.
+    /// Nothing to do costs one request, unless there is something that a person has to look at; and one more while nobody has published
+    /// anything: then nothing but `vault.json` shows that this is the place.
     fn check_quiet(&mut self, living: &[usize]) -> Result<(), String> {
+        let mut keys = self.store.objects().into_keys();
+        let is_empty = !keys.any(|key| key.starts_with("manifests/") && !key.contains("/epoch-"));
+        let expected = 1 + u64::from(is_empty);
         for index in living {
             self.perform(*index, Act::Pull(PullMode::New))?;
             let before = self.machines[*index].store.operations();
             self.perform(*index, Act::Pull(PullMode::New))?;
             let cost = self.machines[*index].store.operations() - before;
             // What could not be read is asked for again: it may have arrived.
-            if cost != 1 && self.problems(*index).is_empty() {
+            if cost != expected && self.problems(*index).is_empty() {
                 return Err(format!(
                     "an idle pull of machine {index} cost {cost} operations"
                 ));

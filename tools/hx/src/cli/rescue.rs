@@ -35,7 +35,7 @@ pub(super) fn read<T>(
     context.ui.warn(format!(
         "{} is damaged ({}); {}",
         path.display(),
-        reason(&damage),
+        damage.cause(),
         history.losses().map(sentence).unwrap_or_default()
     ));
     Ok((history, done))
@@ -62,14 +62,6 @@ fn failure(error: &HistoryError) -> Failure {
         HistoryErrorKind::NotFound => super::find::no_history(),
         _ => history_failure(error),
     }
-}
-
-/// The innermost cause: what SQLite says.
-fn reason(error: &HistoryError) -> String {
-    use std::error::Error;
-    error
-        .source()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn sentence(losses: &Losses) -> String {

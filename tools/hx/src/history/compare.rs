@@ -13,7 +13,7 @@
 //! leads there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -126,12 +126,35 @@ const fn index(
 pub(crate) struct Indexes {
     /// The greatest [`Reliance`] that they were found to bear.
     bear: Arc<AtomicU8>,
+    /// Whether no record names a text by a number that is still to be given.
+    are_texts_numbered: Arc<AtomicBool>,
 }
 
 impl Indexes {
     /// Notes that this process makes them all, from nothing.
     pub(crate) fn trust(&self) {
         self.bear.store(Reliance::All as u8, Ordering::Relaxed);
+        self.are_texts_numbered.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes sure that no record names a directory, machine, shell or session by a number that the next new text would get: it would be
+    /// taken for that record's.
+    ///
+    /// # Errors
+    /// If one does, or the table cannot be read.
+    pub(crate) fn ensure_texts(&self, connection: &Connection) -> Result<(), HistoryError> {
+        if self.are_texts_numbered.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM records NOT INDEXED, (SELECT ifnull(max(id), 0) AS last FROM strings)
+                   WHERE kind = 1 AND (cwd > last OR host > last OR shell > last OR session > last OR actor > last))";
+        if connection.query_row(sql, [], |row| row.get(0))? {
+            return Err(rows::damaged(
+                "the directory, machine, shell, session or actor of a command is missing",
+            ));
+        }
+        self.are_texts_numbered.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes sure that the indexes that `reliance` needs say what their tables say.
@@ -164,13 +187,21 @@ fn lies(name: &str) -> HistoryError {
     ))
 }
 
-/// The first of the needed indexes that does not agree with its table.
+/// The first of the needed indexes (or a table whose rows are not in order) that does not agree with its table.
 fn first_liar(
     connection: &Connection,
     needed: impl Fn(&Index) -> bool,
 ) -> Result<Option<&'static str>, HistoryError> {
+    let mut select =
+        connection.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1")?;
     for table in TABLES {
-        let indexes: Vec<&Index> = table.indexes.iter().filter(|index| needed(index)).collect();
+        let mut indexes = Vec::new();
+        for index in table.indexes.iter().filter(|index| needed(index)) {
+            // A database that an older hx wrote may lack one until it is opened for writing: that one misleads nobody.
+            if select.exists([index.name])? {
+                indexes.push(index);
+            }
+        }
         if indexes.is_empty() {
             continue;
         }
@@ -198,7 +229,8 @@ impl Table {
         let mut select = connection.prepare(&sql)?;
         let mut found = select.query([])?;
         let mut sums = vec![Sum::default(); indexes.len()];
-        let (mut entry, mut last) = (Entry::default(), None);
+        // The first number that SQLite gives is 1.
+        let (mut entry, mut last) = (Entry::default(), Some(0));
         while let Some(row) = found.next()? {
             entry.read(row, self.columns.len())?;
             if entry.numbers[0] <= last {

@@ -109,6 +109,13 @@ impl HistoryError {
         self
     }
 
+    /// What led to it, in words; what it says itself if nothing is known.
+    pub(crate) fn cause(&self) -> String {
+        self.source
+            .as_ref()
+            .map_or_else(|| self.doing.clone(), ToString::to_string)
+    }
+
     /// What sort of error it is.
     pub fn kind(&self) -> HistoryErrorKind {
         self.kind
@@ -161,10 +168,14 @@ impl From<rusqlite::Error> for HistoryError {
                 error,
                 rusqlite::Error::InvalidColumnType(..)
                     | rusqlite::Error::FromSqlConversionFailure(..)
+                    // Where a row may be missing, that is asked for.
+                    | rusqlite::Error::QueryReturnedNoRows
             ) =>
             {
                 HistoryErrorKind::Broken
             }
+            // Every table is made with the database, and asked for by its name.
+            _ if error.to_string().contains("no such table") => HistoryErrorKind::Broken,
             _ => HistoryErrorKind::Other,
         };
         // The library repeats the text of a failure in its `source`, so only its sentence is kept.
@@ -181,13 +192,15 @@ const NOT_WRITTEN: &str = "no more could be written: the disk is full, or a quot
 
 fn is_failed_write(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{
-        SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMSIZE, SQLITE_IOERR_TRUNCATE,
-        SQLITE_IOERR_WRITE,
+        SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE,
+        SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
     };
     let code = error.sqlite_error().map(|error| error.extended_code);
     // On a share that is full, what was written earlier fails only when it is to be made durable.
     let writes = [
         SQLITE_IOERR_WRITE,
+        // The first bytes of the index of the journal.
+        SQLITE_IOERR_SHMOPEN,
         SQLITE_IOERR_SHMSIZE,
         SQLITE_IOERR_FSYNC,
         SQLITE_IOERR_DIR_FSYNC,
@@ -205,6 +218,9 @@ pub(crate) fn shown(path: &Path) -> PathBuf {
     }
 }
 
+/// What to do about a damaged database.
+pub(crate) const BROKEN_REMEDY: &str = "Nothing was deleted. Save what can be read: `hx export --file hx-rescue.json`. Move the file away (keep it), then run `hx import --file hx-rescue.json`, or with a backup; if you sync, `hx sync init` and `hx sync pull` fetch from the store what it has.";
+
 fn default_remedy(kind: HistoryErrorKind) -> &'static str {
     match kind {
         HistoryErrorKind::NotFound => {
@@ -213,9 +229,7 @@ fn default_remedy(kind: HistoryErrorKind) -> &'static str {
         HistoryErrorKind::NewerVersion => {
             "Install the newest hx on this machine. Nothing was changed."
         }
-        HistoryErrorKind::Broken => {
-            "Nothing was deleted. Save what can be read: `hx export --file hx-rescue.json`. Move the file away (keep it), then run `hx import --file hx-rescue.json`, or with a backup; if you sync, `hx sync init` and `hx sync pull` fetch from the store what it has."
-        }
+        HistoryErrorKind::Broken => BROKEN_REMEDY,
         HistoryErrorKind::Busy => {
             "Another hx is writing. Wait for it to finish, then run the command again."
         }

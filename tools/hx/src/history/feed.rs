@@ -92,9 +92,18 @@ impl History {
         let mut select = self
             .connection()
             .prepare_cached("SELECT count(*) FROM records WHERE seq > ?1 AND src IS NOT ?2")?;
-        Ok(select
-            .query_row([after, alias], |row| row.get::<_, i64>(0))?
-            .unsigned_abs())
+        let count: i64 = select.query_row([after, alias], |row| row.get(0))?;
+        let head = self.head()?;
+        if count == 0 && head > after && !self.has_number(head)? {
+            // The newest record is never taken away: one that is not under its number may be one that is to be counted.
+            self.ensure_all_indexes()?;
+        }
+        Ok(count.unsigned_abs())
+    }
+
+    fn has_number(&self, seq: i64) -> Result<bool, HistoryError> {
+        let sql = "SELECT 1 FROM records WHERE seq = ?1";
+        Ok(self.connection().prepare_cached(sql)?.exists([seq])?)
     }
 
     /// The alias of a vault, given on first sight.

@@ -1,7 +1,7 @@
 //! The local history: one SQLite database that records, finds and exchanges what was run.
 //!
-//! What must hold: every change is one transaction, durable when the call returns; a record is stored once and never changed;
-//! a forgotten record never comes back.
+//! What must hold: every change is one transaction, durable when the call returns; a record is stored once and never changed
+//! (but that of two moments at which it was forgotten the earlier holds); a forgotten record never comes back.
 //!
 //! What it deliberately does not do: print, read the environment, or know how records travel (see `replica`).
 
@@ -29,6 +29,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 pub use apply::{Applied, ApplyOptions};
 pub(crate) use apply::{Applier, apply_in};
 pub(crate) use compare::{Indexes, Reliance};
+pub(crate) use error::BROKEN_REMEDY;
 pub use error::{HistoryError, HistoryErrorKind};
 pub use rescue::Losses;
 pub use rows::Numbered;
@@ -171,6 +172,14 @@ impl History {
         self.indexes.ensure(&self.connection, Reliance::Ids)
     }
 
+    /// Makes sure that all indexes say what their tables say, and that no row is out of its place, once: for who passes records on.
+    ///
+    /// # Errors
+    /// If one does not, or cannot be read.
+    pub(crate) fn ensure_all_indexes(&self) -> Result<(), HistoryError> {
+        self.indexes.ensure(&self.connection, Reliance::All)
+    }
+
     /// Adds records in one transaction.
     ///
     /// # Errors
@@ -282,9 +291,18 @@ impl History {
         }
     }
 
-    /// What is damaged. The quick check would not compare an index with its table, and exports read times and commands by indexes.
+    /// What is damaged. The quick check would not compare an index with its table, and exports read times and commands by indexes; and of
+    /// an index that has only some of the rows SQLite does not see that it has too many.
     fn problems(&self) -> Result<Vec<String>, HistoryError> {
         let mut problems = self.found_by("integrity_check")?;
+        if problems.is_empty() {
+            match self.ensure_all_indexes() {
+                Err(error) if error.kind() == HistoryErrorKind::Broken => {
+                    problems.push(error.cause());
+                }
+                compared => compared?,
+            }
+        }
         if problems.is_empty() {
             problems = self.altered_records()?;
         }
@@ -315,18 +333,8 @@ impl History {
             [],
             |row| row.get::<_, i64>(0),
         )?.unsigned_abs();
-        let mut select = self
-            .connection
-            .prepare("SELECT rid, body FROM records NOT INDEXED WHERE kind = 4")?;
-        let mut rows = select.query([])?;
-        let mut other_targets = 0_u64;
-        while let Some(row) = rows.next()? {
-            let target = row.get_ref(1)?.as_blob().unwrap_or_default();
-            let id = rows::record_id(row.get_ref(0)?.as_blob().unwrap_or_default())?;
-            let is_as_stored =
-                rows::record_id(target).is_ok_and(|target| Tombstone::id_for(target) == id);
-            other_targets += u64::from(!is_as_stored);
-        }
+        let without_text = self.events_without_a_text()?;
+        let (unreadable, other_targets) = self.altered_others()?;
         let found = [
             (
                 altered,
@@ -334,14 +342,57 @@ impl History {
             ),
             (missing, "events whose command is missing"),
             (
+                without_text,
+                "events whose directory, machine, shell, session or actor is missing",
+            ),
+            (
                 other_targets,
                 "forgotten records that are not those that were forgotten",
             ),
+            (unreadable, "records that cannot be read"),
         ];
         let found = found.into_iter().filter(|(count, _)| *count > 0);
         Ok(found
             .map(|(count, what)| format!("{count} {what}"))
             .collect())
+    }
+
+    /// How many records that are no events cannot be read, and how many tombstones name another record than they were made for.
+    fn altered_others(&self) -> Result<(u64, u64), HistoryError> {
+        let sql = "SELECT rid, kind, time, body FROM records NOT INDEXED WHERE kind <> 1";
+        let mut select = self.connection.prepare(sql)?;
+        let mut rows = select.query([])?;
+        let (mut unreadable, mut other_targets) = (0, 0);
+        while let Some(row) = rows.next()? {
+            let id = rows::record_id(row.get_ref(0)?.as_blob().unwrap_or_default())?;
+            let body = row.get_ref(3)?.as_blob().unwrap_or_default();
+            match rows::decode_body(row.get(1)?, id, row.get(2)?, body) {
+                None => unreadable += 1,
+                Some(Record::Tombstone(tombstone)) => {
+                    other_targets += u64::from(Tombstone::id_for(tombstone.target) != id);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok((unreadable, other_targets))
+    }
+
+    /// How many events name a text by a number that no text has.
+    fn events_without_a_text(&self) -> Result<u64, HistoryError> {
+        let is_missing = |column: &str| {
+            format!(
+                "({column} IS NOT NULL AND {column} NOT IN (SELECT id FROM strings NOT INDEXED))"
+            )
+        };
+        let columns = ["cwd", "host", "shell", "session", "actor"].map(is_missing);
+        let sql = format!(
+            "SELECT count(*) FROM records NOT INDEXED WHERE kind = 1 AND ({})",
+            columns.join(" OR ")
+        );
+        let count = self
+            .connection
+            .query_row(&sql, [], |row| row.get::<_, i64>(0));
+        Ok(count?.unsigned_abs())
     }
 
     /// Size of the database and its journal, in bytes.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 
 use super::apply::wide_hash;
 use super::error::{HistoryError, HistoryErrorKind};
@@ -87,7 +87,10 @@ impl<'c> Reader<'c> {
         if let Some(text) = self.strings.get(&id) {
             return Ok(Some(text.clone()));
         }
-        let text: Arc<str> = self.select.query_row([id], |row| row.get(0))?;
+        let text: Option<Arc<str>> = self.select.query_row([id], |row| row.get(0)).optional()?;
+        let text = text.ok_or_else(|| {
+            damaged("the directory, machine, shell, session or actor of a command is missing")
+        })?;
         self.strings.insert(id, text.clone());
         Ok(Some(text))
     }

@@ -14,7 +14,7 @@ use vault::{Device, NodeId, Options, Problem, ProblemKind, ResetMode, Vault, Vau
 
 use super::past::PastError;
 use super::{Description, KeyFile, LastSync, Membership, Past, Watcher};
-use crate::history::{History, HistoryError, HistoryErrorKind};
+use crate::history::{BROKEN_REMEDY, History, HistoryError, HistoryErrorKind};
 use crate::replica::HistoryReplica;
 use crate::settings::{Paths, Settings, credentials};
 
@@ -269,6 +269,9 @@ pub fn failure_of(error: &VaultError) -> Failure {
         VaultError::SequenceConflict { .. } | VaultError::Regression { .. } => Failure::from_error(Exit::Conflict, error)
             .kind("sequence-conflict")
             .hint("Run `hx sync pull --force` to accept what the store shows, then `hx sync push`; or `hx sync push --force` to publish under a new identity. Neither loses a record."),
+        VaultError::Miscounted { .. } => Failure::from_error(Exit::Corrupt, error)
+            .kind("corrupt")
+            .hint(BROKEN_REMEDY),
         VaultError::Replica { source, .. } => replica_failure(error, source.as_ref()),
         VaultError::TimedOut(_) => Failure::from_error(Exit::Network, error).kind("timeout").hint("Raise HX_SYNC_TOTAL_TIMEOUT and run it again: it goes on where it stopped."),
         _ => Failure::from_error(Exit::Failed, error).hint("`hx sync reset` forgets the sync state and keeps the history; then pull again."),

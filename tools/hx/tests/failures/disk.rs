@@ -5,9 +5,9 @@
 
 use crate::world::{FOLDER, World};
 
-/// The beginning of a line for bash under which no file grows beyond so many KiB. The signal would kill what it hits.
+/// The beginning of a line for bash under which no file grows beyond so many KiB. The signal is as a person's shell leaves it.
 fn limited(kib: u32) -> String {
-    format!("trap '' XFSZ; ulimit -f {kib}; exec hx ")
+    format!("ulimit -f {kib}; exec hx ")
 }
 
 #[test]
@@ -155,6 +155,20 @@ fn the_configuration_at_init() {
     assert_eq!(run.code, Some(17), "{run}");
     assert!(!tablet.config().exists());
     tablet.init(FOLDER).run().ok();
+}
+
+#[test]
+fn nothing_at_all_can_be_written() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    let before = laptop.history();
+    for words in ["sync push", "sync pull", "import --file laptop-typed"] {
+        laptop.types("typed before the disk was full");
+        let run = laptop.shell(&(limited(0) + words)).run().fails(17);
+        run.because("disk is full").hints("ree some space");
+    }
+    laptop.hx("sync").run().ok();
+    assert_ne!(laptop.history(), before);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{FOLDER, World};
+use crate::world::{BUCKET, FOLDER, World};
 
 /// Removes everything below the vault's place, which stays.
 fn empty(world: &World) {
@@ -46,6 +46,23 @@ fn status_says_that_a_store_was_emptied() {
             .run()
             .fails_in_json(10, "no-vault");
         assert_eq!(run.json()["remote"]["kind"], "no-vault", "{run}");
+    }
+}
+
+#[test]
+fn a_pull_of_one_who_never_synced_says_that_there_is_no_vault() {
+    for (world, url) in [(World::on_folder(), FOLDER), (World::on_s3(), BUCKET)] {
+        let tablet = world.device("tablet");
+        tablet.init(url).run().ok();
+        empty(&world);
+        for words in ["sync pull", "sync pull --full", "sync"] {
+            tablet
+                .hx(words)
+                .run()
+                .fails(10)
+                .because("there is no vault in")
+                .hints("hx sync init --store");
+        }
     }
 }
 

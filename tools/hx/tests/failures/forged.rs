@@ -52,6 +52,11 @@ fn an_older_description_is_replaced_by_the_newer_one_that_a_device_kept() {
     let told = laptop.hx("sync verify").run().fails(16);
     told.because("an old copy was put back")
         .hints("hx sync init --store");
+    // A push does not wait until somebody verifies: in a folder it costs nothing to look.
+    laptop.types("typed under the newer key");
+    let told = laptop.hx("sync push").run().fails(16);
+    told.because("vault.json").hints("hx sync init --store");
+    assert_eq!(laptop.pending(), 1);
     // One who has no newer key cannot tell it from a sync tool that is late.
     let told = desktop.hx("sync push").run().fails(3);
     told.because("still under way: it lacks the key of epoch 2")
@@ -59,6 +64,7 @@ fn an_older_description_is_replaced_by_the_newer_one_that_a_device_kept() {
     laptop.init(FOLDER).run().ok().shows("Restored");
     assert_eq!(fs::read(&path).expect("a description"), newer);
     laptop.hx("sync verify").run().ok();
+    laptop.hx("sync push").run().ok();
 }
 
 #[test]
@@ -88,6 +94,33 @@ fn a_description_that_a_sync_tool_brings_last_is_waited_for() {
     waits();
     fs::write(&description, newer).expect("the description arrives");
     desktop.hx("sync").run().fails(12).because("rotated");
+    let joined = desktop.init(FOLDER);
+    joined.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE).run().ok();
+    desktop.hx("sync").run().ok();
+    assert!(desktop.has("typed under the new key"));
+}
+
+#[test]
+fn what_opens_the_vault_is_not_changed_while_a_newer_description_is_under_way() {
+    let world = World::on_folder();
+    let (laptop, desktop) = (world.laptop(), world.desktop());
+    let description = world.vault().join("vault.json");
+    let old = fs::read(&description).expect("a description");
+    rotate(laptop);
+    laptop.types("typed under the new key");
+    laptop.hx("sync").run().ok();
+    let newer = fs::read(&description).expect("a description");
+    fs::write(&description, &old).expect("not there yet");
+    for words in ["sync key rotate --yes", "sync key add-passphrase"] {
+        let run = desktop.hx(words);
+        let run = run.env("HX_SYNC_PASSPHRASE", "a third passphrase").run();
+        run.fails(3)
+            .because("vault.json is still under way: it lacks the key of epoch 2")
+            .hints("ait for the sync tool, then run it again");
+        assert_eq!(fs::read(&description).expect("a description"), old);
+    }
+    // What was sealed under the newer key is readable once its description is there.
+    fs::write(&description, newer).expect("the description arrives");
     let joined = desktop.init(FOLDER);
     joined.env("HX_SYNC_PASSPHRASE", NEW_PASSPHRASE).run().ok();
     desktop.hx("sync").run().ok();

@@ -208,3 +208,27 @@ fn a_data_directory_that_may_not_be_written() {
     set(0o644, &files);
     run.fails(13).hints("permissions");
 }
+
+#[test]
+fn a_limit_on_open_files() {
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    laptop.types("make world");
+    for limit in [9, 12, 14] {
+        for words in ["sync push", "sync pull", "sync verify"] {
+            let line = format!("ulimit -n {limit}; exec hx {words}");
+            laptop
+                .shell(&line)
+                .run()
+                .fails(1)
+                .because("open")
+                .hints("ulimit -n 256");
+        }
+    }
+    laptop
+        .shell("ulimit -n 12; exec hx sync push --json")
+        .run()
+        .fails_in_json(1, "too-many-open-files");
+    assert_eq!(laptop.pending(), 1);
+    laptop.hx("sync").run().ok();
+}

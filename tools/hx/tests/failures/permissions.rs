@@ -149,6 +149,24 @@ fn a_folder_has_permissions_of_its_own() {
 }
 
 #[test]
+fn a_folder_that_may_only_be_read_says_nothing_of_removing() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::on_folder();
+    let laptop = world.laptop();
+    set_permissions(world.vault(), Permissions::from_mode(0o555)).expect("it is ours");
+    let run = laptop.hx_as_anyone("sync test-permissions").run();
+    set_permissions(world.vault(), Permissions::from_mode(0o755)).expect("it is ours");
+    let run = run.fails(13).because("not allowed: write files");
+    let line = |action: &str| run.out.lines().find(|line| line.contains(action));
+    let says = |action: &str, word: &str| line(action).is_some_and(|line| line.contains(word));
+    assert!(says("read files", "allowed"), "{run}");
+    assert!(says("write files", "denied"), "{run}");
+    assert!(says("remove files", "unknown"), "{run}");
+    laptop.hx("sync").run().ok();
+}
+
+#[test]
 fn a_rotation_that_was_refused_leaves_no_words_to_show() {
     let world = World::on_s3();
     let laptop = world.laptop();

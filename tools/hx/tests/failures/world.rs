@@ -183,7 +183,7 @@ impl<'w> Device<'w> {
     pub(crate) fn shell(&self, line: &str) -> Call {
         // Whoever started the tests may ignore signals, which then tells nothing of what the shell does to a command.
         let mut command = Command::new("env");
-        command.args(["--default-signal=INT,QUIT", "bash"]);
+        command.args(["--default-signal=INT,QUIT,XFSZ", "bash"]);
         command.env_clear().envs(self.environment());
         let hx = Path::new(env!("CARGO_BIN_EXE_hx"));
         let bin = hx.parent().expect("a binary lies in a directory");

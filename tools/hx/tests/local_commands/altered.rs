@@ -108,3 +108,70 @@ fn an_edited_command_of_an_export_does_not_take_the_place_of_what_it_was() {
     assert!(!ran.err.contains("not what was exported"), "{ran:?}");
     assert_eq!(third.ids(&["XXX"]), other.ids(&["XXX"]));
 }
+
+/// Changes the database behind the back of hx.
+fn change(device: &Device, sql: &str) {
+    let database = rusqlite::Connection::open(device.path(DATABASE)).expect("opens");
+    database.execute_batch(sql).expect("it is a statement");
+}
+
+#[test]
+fn a_command_whose_machine_or_directory_is_missing_is_damage_and_is_saved_without_it() {
+    let changes = [
+        "UPDATE records SET host = 99 WHERE seq = 2",
+        "UPDATE records SET cwd = 99 WHERE seq = 2",
+        "UPDATE records SET session = 99 WHERE seq = 2",
+        "UPDATE records SET shell = 99 WHERE seq = 2",
+        "UPDATE records SET actor = 99 WHERE seq = 2",
+        "DELETE FROM strings",
+        "DROP TABLE strings",
+    ];
+    for sql in changes {
+        let mut device = Device::with_history();
+        device.set("HX_SYNC_PASSPHRASE", "correct horse battery staple");
+        let store = format!("folder:{}", device.name("store"));
+        device.hx(&["sync", "init", "--store", &store]).succeeds();
+        change(&device, sql);
+        let status = device.hx(&["status", "--verbose"]);
+        assert_eq!(status.code, 16, "{sql}: {status:?}");
+        let way_out = "hx export --file hx-rescue.json";
+        assert!(status.err.contains(way_out), "{sql}: {status:?}");
+        device.hx(&["sync", "push"]).fails(16, way_out);
+        // What is new would be given the number of what is missing.
+        let news = device.write("news", ": 1800000000:0;echo news\n");
+        let import = ["import", "--file", &news, "--host", "elsewhere"];
+        device.hx(&import).fails(16, way_out);
+        let found = device.hx(&["find", "docker"]);
+        assert_eq!(found.code, 3, "{sql}: {found:?}");
+        assert!(found.out.contains("docker"), "{sql}: {found:?}");
+        let saved = device.hx(&["export", "--file", &device.name("rescue.json")]);
+        assert_eq!(saved.code, 3, "{sql}: {saved:?}");
+        let lost = "lost its directory, machine, shell or session";
+        assert!(saved.err.contains(lost), "{sql}: {saved:?}");
+        let rescued = device.read("rescue.json");
+        for command in ["git status", "docker", "hunter2secret"] {
+            assert!(rescued.contains(command), "{sql}: {rescued}");
+        }
+    }
+}
+
+#[test]
+fn an_index_of_some_rows_that_has_one_too_many_is_named() {
+    for index in ["records_command", "records_time", "records_other"] {
+        let device = Device::with_history();
+        let forget = ["forget", "--yes", "--match", "hunter2secret"];
+        device.hx(&forget).succeeds();
+        // While SQLite does not know of the index a row goes away, and the entry stays.
+        let sql = format!(
+            "CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = '{index}';
+             PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = '{index}'; PRAGMA writable_schema = RESET;
+             DELETE FROM records WHERE seq = (SELECT max(seq) FROM records WHERE (kind = 1) = ('{index}' <> 'records_other'));
+             PRAGMA writable_schema = ON; INSERT INTO sqlite_schema SELECT * FROM kept; PRAGMA writable_schema = RESET;"
+        );
+        change(&device, &sql);
+        let status = device.hx(&["status", "--verbose"]);
+        assert_eq!(status.code, 16, "{index}: {status:?}");
+        let said = format!("its index {index} does not say");
+        assert!(status.err.contains(&said), "{index}: {status:?}");
+    }
+}

@@ -160,3 +160,43 @@ fn what_was_pinned_and_is_forgotten_counts_no_more() {
     device.hx(&["forget", "--yes", &id]).succeeds();
     assert_eq!(pins(), 0);
 }
+
+#[test]
+fn devices_that_forgot_the_same_come_to_say_the_same_of_it() {
+    let tombstones = |device: &Device| {
+        let export = device.hx(&["export", "--file", "-", "--format", "json"]);
+        let mut said = export.succeeds().json()["tombstones"].clone();
+        let said = said.as_array_mut().expect("a list");
+        said.sort_by_key(ToString::to_string);
+        assert!(!said.is_empty());
+        said.clone()
+    };
+    // Whoever forgot first, and whoever syncs first.
+    for (forgets, syncs) in [([0, 1], [0, 1, 0]), ([0, 1], [1, 0, 1])] {
+        let mut devices = [Device::with_history(), Device::with_history()];
+        let store = format!("folder:{}", devices[0].name("store"));
+        for device in &mut devices {
+            device.set("HX_SYNC_PASSPHRASE", "correct horse battery staple");
+            device.hx(&["sync", "init", "--store", &store]).succeeds();
+            device.hx(&["sync"]).succeeds();
+        }
+        for n in forgets {
+            let forget = ["forget", "--yes", "--match", "hunter2secret"];
+            devices[n].hx(&forget).succeeds();
+        }
+        let first = tombstones(&devices[0]);
+        assert_ne!(first, tombstones(&devices[1]));
+        for n in syncs {
+            devices[n].hx(&["sync"]).succeeds();
+        }
+        let mut joiner = Device::new();
+        joiner.set("HX_SYNC_PASSPHRASE", "correct horse battery staple");
+        joiner.hx(&["sync", "init", "--store", &store]).succeeds();
+        joiner.hx(&["sync"]).succeeds();
+        for device in devices.iter().chain([&joiner]) {
+            assert_eq!(tombstones(device), first, "{syncs:?}");
+            let idle = device.hx(&["sync", "push"]).succeeds();
+            assert!(!idle.out.contains("Pushed"), "{idle:?}");
+        }
+    }
+}

@@ -123,3 +123,85 @@ fn a_pull_that_applies_something_believes_none_either() {
     let pulled = device.hx(&["sync", "pull"]).succeeds();
     assert!(pulled.out.contains("Pulled 1 record"), "{pulled:?}");
 }
+
+/// Puts another number in the place of a row's in the table of records: one byte where SQLite has it, and no index knows.
+fn renumber(device: &Device, from: u8, to: u8) {
+    let database = rusqlite::Connection::open(device.path(DATABASE)).expect("opens");
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'records'";
+    let root: i64 = database.query_row(sql, [], |row| row.get(0)).expect("it");
+    drop(database);
+    let mut bytes = std::fs::read(device.path(DATABASE)).expect("the database");
+    let page = (usize::try_from(root).expect("small") - 1) * PAGE;
+    assert_eq!(bytes[page], 0x0d, "all rows lie on one page");
+    let pair = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+    let cells = (0..pair(page + 3)).map(|nth| page + pair(page + 8 + 2 * nth));
+    let number = |cell: usize| cell + 1 + usize::from(bytes[cell] >= 0x80);
+    let places: Vec<usize> = cells.map(number).filter(|at| bytes[*at] == from).collect();
+    assert_eq!(places.len(), 1, "{from} is a row's number");
+    bytes[places[0]] = to;
+    device.write(DATABASE, bytes);
+}
+
+#[test]
+fn a_push_publishes_nothing_of_a_table_with_a_row_out_of_its_place() {
+    let mut device = Device::new();
+    device.set("HX_SYNC_PASSPHRASE", "correct horse battery staple");
+    let store = format!("folder:{}", device.name("store"));
+    let lines = |from: u64, to: u64| -> String {
+        let line = |n| format!(": {}:0;echo n{n}\n", 1_700_000_000 + n);
+        (from..to).map(line).collect()
+    };
+    device.write(".zsh_history", lines(0, 8));
+    device.hx(&["import"]).succeeds();
+    device.hx(&["sync", "init", "--store", &store]).succeeds();
+    device.hx(&["sync"]).succeeds();
+    device.write(".zsh_history", lines(0, 11));
+    device.hx(&["import"]).succeeds();
+    device.hx(&["forget", "--yes", "--match", "n3"]).succeeds();
+    let sound = std::fs::read(device.path(DATABASE)).expect("the database");
+    let objects = || all_below(&device.path("store"));
+    let before = objects();
+    // The last is what says that a command was forgotten.
+    for (from, to) in [(9, 8), (10, 2), (10, 74), (11, 15), (12, 4), (12, 76)] {
+        renumber(&device, from, to);
+        for line in [
+            &["sync"][..],
+            &["sync", "push"],
+            &["sync", "push", "--full"],
+        ] {
+            let ran = device.hx(line);
+            assert_eq!(ran.code, 16, "{from} as {to}: {line:?}: {ran:?}");
+            assert!(
+                ran.err.contains("hx export --file hx-rescue.json"),
+                "{ran:?}"
+            );
+            assert_eq!(objects(), before, "{from} as {to}: {line:?}");
+        }
+        device.write(DATABASE, &sound);
+    }
+    let pushed = device.hx(&["sync", "push"]).succeeds();
+    assert!(pushed.out.contains("Pushed 4 records"), "{pushed:?}");
+    // The only one that is pending, where it seems that none is.
+    let news = device.write("news", ": 1800000000:0;echo news\n");
+    device.hx(&["import", "--file", &news]).succeeds();
+    renumber(&device, 13, 5);
+    let ran = device.hx(&["sync"]);
+    assert_eq!(ran.code, 16, "{ran:?}");
+}
+
+/// What lies below a directory, by name and size.
+fn all_below(path: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(path).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => found.extend(all_below(&path)),
+            false => {
+                let size = std::fs::metadata(&path).expect("a file").len();
+                found.push((path, size));
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -67,6 +67,19 @@ pub fn run(args: &KeyArgs, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
+/// Opens the vault to change what opens it: only where its description is known to be no older than any key that was announced. One that
+/// was written over it would make unreadable what somebody else sealed with the newer key.
+fn opened_to_change(context: &Context, history: &History) -> Result<(Vault, VaultFile), Failure> {
+    let (vault, file) = opened(context, history)?;
+    context
+        .block_on(async {
+            let checked = vault.check_epoch().await;
+            checked.map_err(|error| failure_of(&error))
+        })
+        .map_err(|failure| failure.context("nothing was changed"))?;
+    Ok((vault, file))
+}
+
 fn opened(context: &Context, history: &History) -> Result<(Vault, VaultFile), Failure> {
     context.block_on(async {
         let link = Link::open(
@@ -123,7 +136,7 @@ fn rotate(
 ) -> Result<Exit, Failure> {
     let ui = &context.ui;
     let _lock = SyncLock::take(&context.paths, "key rotate", ui)?;
-    let (vault, file) = opened(context, history)?;
+    let (vault, file) = opened_to_change(context, history)?;
     let question = "Make a new key? Every other device will ask for the new passphrase once. What is in the store already stays readable with the old key.";
     context.consent(question)?;
     let words = Words::of(&context.paths, file.vault);
@@ -233,7 +246,7 @@ fn add(
     passphrase_file: Option<&std::path::Path>,
 ) -> Result<Exit, Failure> {
     let _lock = SyncLock::take(&context.paths, "key add-passphrase", &context.ui)?;
-    let (vault, file) = opened(context, history)?;
+    let (vault, file) = opened_to_change(context, history)?;
     let passphrase = passphrase::find(context, passphrase_file, Purpose::Protect)?;
     if file.unlock(&passphrase).is_ok() {
         return Err(

@@ -1,6 +1,6 @@
 //! Short texts that repeat (hosts, directories, shells, sessions), each stored once; and a hasher for keys that are hashes.
 //!
-//! What must hold: a text has one row for ever.
+//! What must hold: a text has one row for ever, and a new one gets no number that a record names already: that record's own text is lost.
 //!
 //! What it deliberately does not do: commands (see `commands`).
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
+use crate::history::compare::Indexes;
 use crate::history::error::HistoryError;
 
 /// So many texts are remembered; a history with more directories than this looks the others up.
@@ -17,14 +18,18 @@ const REMEMBERED_MAX: usize = 200_000;
 
 /// Gives texts their row in `strings`.
 pub(super) struct Strings<'c> {
+    connection: &'c Connection,
+    indexes: Indexes,
     select: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     known: HashMap<Arc<str>, i64>,
 }
 
 impl<'c> Strings<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Result<Self, HistoryError> {
+    pub(super) fn new(connection: &'c Connection, indexes: Indexes) -> Result<Self, HistoryError> {
         Ok(Self {
+            connection,
+            indexes,
             select: connection.prepare_cached("SELECT id FROM strings WHERE text = ?1")?,
             insert: connection.prepare_cached("INSERT INTO strings(text) VALUES (?1)")?,
             known: HashMap::new(),
@@ -42,7 +47,10 @@ impl<'c> Strings<'c> {
             .optional()?;
         let id = match found {
             Some(id) => id,
-            None => self.insert.insert([text.as_ref()])?,
+            None => {
+                self.indexes.ensure_texts(self.connection)?;
+                self.insert.insert([text.as_ref()])?
+            }
         };
         if self.known.len() < REMEMBERED_MAX {
             self.known.insert(text.clone(), id);

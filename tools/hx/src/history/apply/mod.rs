@@ -1,7 +1,7 @@
 //! Adding records to the database: the one way in, for imports, for pulls and for what a person does here.
 //!
 //! What must hold: a record is added once, whatever the order and number of its arrivals; a forgotten record stays away; the search
-//! index names exactly the commands that have events; nothing is visible before the caller's transaction commits.
+//! index names exactly the commands that have events; of one record's tombstones the earliest moment is kept; nothing is visible before the caller's transaction commits.
 //!
 //! What it deliberately does not do: commit, or parse anything.
 //!
@@ -76,6 +76,8 @@ pub(crate) struct Applier<'c> {
     /// Tombstones of this batch: they take effect at its end, so that their order among the others does not matter.
     tombstones: Vec<Tombstone>,
     doomed: HashSet<RecordId, IdHasher>,
+    /// Tombstones that are here, or may be, with a later time.
+    earlier: Vec<Tombstone>,
     applied: Applied,
 }
 
@@ -109,16 +111,16 @@ impl<'c> Applier<'c> {
         Ok(Self {
             connection,
             options,
+            strings: Strings::new(connection, indexes.clone())?,
             indexes,
             deferred: empty.then(HashSet::default),
             commands: Commands::new(connection, empty)?,
-            strings: Strings::new(connection)?,
             insert: connection.prepare_cached(
                 "INSERT INTO records(rid, kind, src, command, time, time_known, duration, exit, cwd, host, shell, session, actor, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             select: connection
-                .prepare_cached("SELECT seq, src, kind, command FROM records WHERE rid = ?1")?,
+                .prepare_cached("SELECT seq, src, kind, command, time FROM records WHERE rid = ?1")?,
             any_tombstones: connection.query_row(
                 "SELECT EXISTS (SELECT 1 FROM records WHERE kind = 4 AND kind <> 1)",
                 [],
@@ -126,6 +128,7 @@ impl<'c> Applier<'c> {
             )?,
             tombstones: Vec::new(),
             doomed: HashSet::default(),
+            earlier: Vec::new(),
             applied: Applied::default(),
         })
     }
@@ -176,12 +179,27 @@ impl<'c> Applier<'c> {
             }
             erasure.finish()?;
         }
+        self.date_back()?;
         Ok(self.applied)
+    }
+
+    /// Of two devices that forgot the same the earlier moment holds, whichever comes first: so all come to say the same.
+    fn date_back(&self) -> Result<(), HistoryError> {
+        if self.earlier.is_empty() {
+            return Ok(());
+        }
+        self.ensure_indexes(Reliance::Ids)?;
+        let sql = "UPDATE records SET time = ?2 WHERE rid = ?1 AND kind = 4 AND time > ?2";
+        let mut update = self.connection.prepare_cached(sql)?;
+        for tombstone in &self.earlier {
+            update.execute(params![&tombstone.id.0[..], tombstone.time_us])?;
+        }
+        Ok(())
     }
 
     fn add_uncounted(&mut self, record: Record) -> Result<Outcome, HistoryError> {
         let id = record.id();
-        if self.is_known(id)? {
+        if self.is_known(id, &record)? {
             return Ok(Outcome::Known);
         }
         if self.is_forgotten(id)? && !matches!(record, Record::Tombstone(_)) {
@@ -208,9 +226,14 @@ impl<'c> Applier<'c> {
         Ok(Outcome::Added)
     }
 
-    fn is_known(&mut self, id: RecordId) -> Result<bool, HistoryError> {
+    fn is_known(&mut self, id: RecordId, record: &Record) -> Result<bool, HistoryError> {
+        let forgotten = match record {
+            Record::Tombstone(tombstone) => Some(tombstone),
+            _ => None,
+        };
         if let Some(ids) = &mut self.deferred {
             if !ids.insert(id) {
+                self.earlier.extend(forgotten.cloned());
                 return Ok(true);
             }
             if ids.len() > DEFERRED_IDS_MAX {
@@ -223,12 +246,21 @@ impl<'c> Applier<'c> {
             .query_row([&id.0[..]], |row| {
                 let (seq, src): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
                 let is_event = row.get::<_, i64>(2)? == rows::EVENT;
-                Ok((seq, src, is_event, row.get::<_, Option<i64>>(3)?))
+                Ok((seq, src, is_event, row.get(3)?, row.get::<_, i64>(4)?))
             })
             .optional()?;
-        let Some((seq, src, is_event, command)) = row else {
+        let Some((seq, src, is_event, command, time)) = row else {
             return Ok(false);
         };
+        if let Some(forgotten) = forgotten {
+            if time > forgotten.time_us {
+                self.earlier.push(forgotten.clone());
+            }
+            if time < forgotten.time_us {
+                // The others are to have this one's moment, so that it stays to be published.
+                return Ok(true);
+            }
+        }
         if is_event {
             self.commands.check(command)?;
         }

@@ -16,7 +16,7 @@ fn record(choice: (u8, u8, u8)) -> Record {
         0 => Record::Tombstone(Tombstone {
             id: Tombstone::id_for(one.id),
             target: one.id,
-            time_us: 1,
+            time_us: i64::from(kind >> 4),
         }),
         1 => {
             let (clock, pinned) = (i64::from(time), kind & 8 == 0);
@@ -31,13 +31,19 @@ fn record(choice: (u8, u8, u8)) -> Record {
     }
 }
 
+/// Each record, and when it was forgotten if it says that of another.
+type Said = Vec<(RecordId, i64)>;
+
 /// What two equal histories have in common, whatever the order of arrival.
-fn state(history: &History) -> (Vec<RecordId>, Vec<(String, i64)>, i64) {
-    let mut ids: Vec<RecordId> = history
+fn state(history: &History) -> (Said, Vec<(String, i64)>, i64) {
+    let mut ids: Said = history
         .read_records(0, i64::MAX, usize::MAX)
         .expect("read")
         .iter()
-        .map(|(_, _, record)| record.id())
+        .map(|(_, _, record)| match record {
+            Record::Tombstone(tombstone) => (tombstone.id, tombstone.time_us),
+            _ => (record.id(), 0),
+        })
         .collect();
     ids.sort();
     let mut select = history
