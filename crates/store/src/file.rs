@@ -199,7 +199,8 @@ impl AtomicFile {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let found = fs::symlink_metadata(&file.target)?;
                     let leads_nowhere = found.is_symlink() && !file.target.exists();
-                    match leads_nowhere || is_ours(&found) {
+                    // Over a directory no rename goes, and its error says so.
+                    match leads_nowhere || found.is_dir() || is_ours(&found) {
                         true => fs::rename(&file.temporary, &file.target),
                         false => Err(error),
                     }

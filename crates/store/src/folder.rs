@@ -115,7 +115,7 @@ impl Folder {
         for part in payload.iter() {
             file.write_all(part)?;
         }
-        match only_new {
+        match only_new && self.is_store() {
             true => file.commit_new()?,
             false => self.commit(file)?,
         }
@@ -245,6 +245,15 @@ impl Folder {
                 Err(self.absent(key, error))
             }
             Err(error) => Err(failure(key, FileError::wrap("remove", &place, error))),
+        }
+    }
+
+    /// Removes a file if it still has this tag; false if it has another one. Nothing waits between the look and the removal.
+    pub(crate) fn remove_unchanged(&self, key: &Key, e_tag: &str) -> Result<bool> {
+        let place = self.place(key);
+        match fs::metadata(&place) {
+            Ok(found) if self::e_tag(&found) != e_tag => Ok(false),
+            _ => self.remove(key).map(|()| true),
         }
     }
 

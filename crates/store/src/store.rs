@@ -257,6 +257,43 @@ impl Store {
         outcome
     }
 
+    /// Deletes an object by a request of its own: one for many carries a checksum of its body, which not every server takes.
+    #[cfg(feature = "s3")]
+    pub(crate) async fn delete_singly(&self, key: &str) -> Result<(), StoreError> {
+        let Some(bucket) = &self.0.bucket else {
+            return self.delete(&[key.to_owned()]).await;
+        };
+        let path = self.path("delete", key)?;
+        self.count(Request::Delete);
+        let singly = bucket.without_bulk_delete();
+        let work = delete_all(&*singly, vec![path]);
+        self.run("delete", Some(key), work).await
+    }
+
+    /// Deletes an object of a folder if it is the one that had this tag; false if another one has its key now. One that is not there is passed over.
+    ///
+    /// # Errors
+    /// If it may still be there; of kind `Unsupported` where the store is no folder.
+    pub async fn delete_unchanged(&self, key: &str, e_tag: &str) -> Result<bool, StoreError> {
+        let path = self.path("delete", key)?;
+        let Some(folder) = self.folder() else {
+            let why = "only in a folder is an object removed by its tag";
+            return Err(StoreError::new(
+                ErrorKind::Unsupported,
+                "delete",
+                Some(key),
+                why,
+            ));
+        };
+        self.count(Request::Delete);
+        let e_tag = e_tag.to_owned();
+        let work = folder.blocking(move |folder| folder.remove_unchanged(&path, &e_tag));
+        match self.run("delete", Some(key), work).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            outcome => outcome,
+        }
+    }
+
     /// Returns what the store was asked so far.
     #[must_use]
     pub fn usage(&self) -> Usage {

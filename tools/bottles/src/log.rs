@@ -21,7 +21,7 @@ use crate::upstream::Validators;
 use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 use store::{ErrorKind, Store, StoreError};
 use transfer::Digest;
@@ -261,6 +261,12 @@ pub enum LogError {
         /// What is wrong with the first one.
         why: String,
     },
+    /// There are files of a mirror, and nothing says which of them are needed.
+    #[error("there is no log of the mirror in {place}, so it is not known what is needed")]
+    NoLog {
+        /// The store.
+        place: String,
+    },
     /// There was a log, and now there is none: a disk that is not mounted any more, or an emptied bucket.
     #[error("the log of the mirror in {place} is gone; generation {id} was the current one")]
     Vanished {
@@ -345,6 +351,15 @@ impl Generation {
 }
 
 impl Log {
+    /// The generations that marks name and that are not there, each once.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = &GenerationId> {
+        let named: BTreeSet<&GenerationId> =
+            self.marks.iter().map(|mark| &mark.generation).collect();
+        named
+            .into_iter()
+            .filter(|id| !self.generations.contains_key(*id))
+    }
+
     /// Lists the log.
     ///
     /// # Errors

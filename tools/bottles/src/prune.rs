@@ -199,7 +199,9 @@ async fn find(
         true => Some(needed::last_written(store).await?),
         false => None,
     };
-    let (kept, generations) = sort_out(log, (keep.max(1), dropped), edge, settled, &mut pruned);
+    let (mut kept, generations) = sort_out(log, (keep.max(1), dropped), edge, settled, &mut pruned);
+    // A mark goes before its generation: one without has lost it, and nobody knows what that named.
+    kept.extend(log.lost().filter(|id| !dropped.contains(id)).cloned());
     let named = named_by(store, &kept).await?;
     let api = needless_api(store, &named, edge).await?;
     pruned.objects += api.len() as u64;
@@ -227,6 +229,11 @@ async fn find(
                 objects.push((entry.key, entry.size));
             }
         }
+    }
+    // Where nothing says what is current nobody knows what is needed: the log is gone, or on another disk.
+    if log.marks.is_empty() && !(api.is_empty() && objects.is_empty()) {
+        let place = store.describe();
+        return Err(LogError::NoLog { place });
     }
     pruned.generations = generations.iter().map(GenerationId::to_string).collect();
     Ok(Doomed {
@@ -310,7 +317,8 @@ fn sort_out(
     // Who has put one back and gone back to it since it was looked at wants it.
     let is_dropped = |id: &GenerationId| dropped.contains(id) && log.current() != Some(id);
     let (mut kept, mut going) = (Vec::new(), Vec::new());
-    going.extend(log.generations.keys().filter(|id| is_dropped(id)).cloned());
+    let there = log.generations.keys().chain(log.lost());
+    going.extend(there.filter(|id| is_dropped(id)).cloned());
     let mut published = log.published();
     published.retain(|id| !is_dropped(id));
     let first_kept = published.len().saturating_sub(keep);

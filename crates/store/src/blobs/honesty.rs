@@ -70,7 +70,7 @@ impl Store {
                 Ok(_) => put().await,
                 refused => refused,
             };
-            self.delete(std::slice::from_ref(&key)).await?;
+            self.delete_singly(&key).await?;
             return match twice {
                 Ok(_) => Ok(false),
                 Err(error) if error.kind() == ErrorKind::Precondition => Ok(true),

@@ -5,6 +5,7 @@
 //! others needs it, and its source is there and equal. An item that was only planned was never switched by this run: its row is left alone.
 
 use super::gone::{self, Gone};
+use super::removal::{self, Removed};
 use super::shared::{Failure, Shared, exception, item_exception, joined, side_by_side};
 use super::{MadeObjects, RollbackOptions, plan, refused, switch, unnamed};
 use crate::error::RunError;
@@ -361,6 +362,7 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
         let ids = entries.iter().map(|entry| entry.item.id.clone());
         let places: HashMap<String, u64> = ids.zip(places.iter().copied()).collect();
         let entries = only_unnamed(shared, entries).await?;
+        let stored = removal::stored_of(&entries);
         let work = |shared: Arc<Shared>, entry: Entry| {
             let is_checked = checked.contains(&crate::keyset::hash(&entry.item.id));
             let made = Made {
@@ -382,15 +384,8 @@ async fn remove_objects(shared: &Arc<Shared>, checked: &HashSet<u64>) -> Result<
             going.push((item, found.keys));
         }
         let free = unnamed::only_unneeded(shared, going).await?;
-        let (mut ids, keys): (Vec<String>, Vec<Vec<String>>) =
-            free.into_iter().map(|(item, keys)| (item.id, keys)).unzip();
+        let Removed { mut ids, keys } = removal::remove(shared, free, &stored).await?;
         ids.retain(|id| !open.contains(id));
-        let keys = keys.concat();
-        shared.steps.take("removing objects")?;
-        for keys in keys.chunks(KEYS_MAX) {
-            shared.patiently(|| shared.target.delete(keys)).await?;
-        }
-        shared.steps.take("removed objects")?;
         let n = keys.len() as u64;
         shared.report().objects_removed += n;
         shared.observer.event(Event::ObjectsRemoved { objects: n });

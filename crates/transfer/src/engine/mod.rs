@@ -17,6 +17,7 @@ mod parts;
 mod passing;
 mod plan;
 mod refused;
+mod removal;
 mod run;
 mod shared;
 mod steps;

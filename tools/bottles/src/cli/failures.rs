@@ -37,6 +37,8 @@ pub(super) fn of_log(error: &LogError) -> Failure {
                 numbers.join(" ")
             ))
         }
+        LogError::NoLog { .. } => Failure::from_error(Exit::NoStore, error)
+            .hint("nothing was removed. See whether the folder's disk is mounted; if the log is lost, `homebrew-sync sync` with the selection once more (--formula NAME, --all) writes a new one: what is stored is not fetched again"),
         LogError::Vanished { .. } => Failure::from_error(Exit::NoStore, error)
             .hint("see whether the folder's disk is mounted, or who emptied the bucket"),
         LogError::Pruned { .. } => Failure::from_error(Exit::Failed, error)

@@ -41,7 +41,7 @@ pub async fn damaged(store: &Store, name: &str) -> Result<GenerationId, DropErro
     let number: Option<u64> = name.parse().ok();
     let is_meant = |id: &&GenerationId| Some(id.number()) == number || id.as_str() == name;
     let (mut whole, mut found) = (None, Vec::new());
-    for id in log.generations.keys().filter(is_meant) {
+    for id in log.generations.keys().chain(log.lost()).filter(is_meant) {
         match log::read(store, id).await {
             Ok(_) => whole = Some(id.clone()),
             Err(LogError::Damaged { .. }) => found.push(id.clone()),

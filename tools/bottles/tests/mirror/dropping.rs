@@ -161,3 +161,43 @@ async fn a_generation_of_a_newer_program_is_not_given_up() {
         assert!(path.exists() && record.exists());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_removes_nothing_beside_a_generation_whose_record_is_gone() {
+    let (world, record) = with_a_damaged_second().await;
+    let blobs = || within(&world.state.path().join("mirror/v2/homebrew/core/jq/blobs")).len();
+    std::fs::remove_file(&record).expect("removed");
+    let prune = ["prune", "--keep", "2", "--grace", "0s"];
+    let (code, said) = does(&world, &prune).await;
+    assert_eq!(code, 16, "{said}");
+    assert!(said.contains("--drop 2"), "{said}");
+    assert_eq!(blobs(), 2);
+    let given_up = [&prune[..], &["--drop", "2"]].concat();
+    let (code, said) = does(&world, &given_up).await;
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = does(&world, &prune).await;
+    assert_eq!(code, 0, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_removes_nothing_where_the_log_is_gone() {
+    let (world, record) = with_a_damaged_second().await;
+    let mirror = world.state.path().join("mirror");
+    let blobs = || within(&mirror.join("v2")).len() + within(&mirror.join("api")).len();
+    let before = blobs();
+    std::fs::remove_dir_all(record.parent().expect("the log")).expect("removed");
+    for arguments in [
+        &["prune", "--keep", "1", "--grace", "0s"][..],
+        &["prune", "--keep", "1", "--grace", "0s", "--dry-run"],
+    ] {
+        let (code, said) = does(&world, arguments).await;
+        assert_eq!(code, 10, "{said}");
+        assert!(said.contains("nothing was removed"), "{said}");
+    }
+    assert_eq!(blobs(), before);
+    let arguments = ["--platform", "x86_64_linux", "--formula", "tree"];
+    let (code, _, err) = run(sync(&world, &arguments)).await;
+    assert_eq!(code, 0, "{err}");
+    let (code, said) = does(&world, &["prune", "--keep", "1"]).await;
+    assert_eq!(code, 0, "{said}");
+}

@@ -392,3 +392,22 @@ async fn a_file_that_comes_while_it_is_brought_back_is_not_written_over() {
     assert_eq!(now.rows["document-4"], before.rows["document-4"]);
     assert!(now.objects.contains_key("documents/document-4"));
 }
+
+#[tokio::test]
+async fn a_file_that_was_written_to_since_it_was_compared_stays() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let folder = Store::plain_folder(dir.path());
+    folder.put("file", "hello".into()).await.expect("puts");
+    let e_tag = folder.head("file").await.expect("looks").e_tag;
+    let e_tag = e_tag.expect("has a tag");
+    fs::write(dir.path().join("file"), "other").expect("writes");
+    let gone = folder.delete_unchanged("file", &e_tag).await;
+    assert!(!gone.expect("looks"));
+    let e_tag = folder.head("file").await.expect("looks").e_tag;
+    for _ in 0..2 {
+        let e_tag = e_tag.as_deref().expect("has a tag");
+        let gone = folder.delete_unchanged("file", e_tag).await;
+        assert!(gone.expect("removes"));
+    }
+    assert!(!dir.path().join("file").exists());
+}
