@@ -40,6 +40,16 @@ pub enum RollbackError {
         /// The keys of the files.
         keys: Vec<String>,
     },
+    /// It is current now, and its files could not all be put into their places.
+    #[error(
+        "generation {id} is the current one now, but its files could not be put into their places"
+    )]
+    Unsettled {
+        /// The generation.
+        id: GenerationId,
+        /// Why.
+        source: LogError,
+    },
     /// Somebody removes things.
     #[error("a prune is under way, which may remove what this generation needs")]
     Pruning,
@@ -71,7 +81,7 @@ fn named(keys: &[String]) -> String {
 ///
 /// # Errors
 /// If something of it is nowhere any more, somebody prunes, or the store fails. Nothing was changed then, but where files are
-/// [lost](RollbackError::Lost).
+/// [lost](RollbackError::Lost), or could not be [put into their places](RollbackError::Unsettled).
 pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, RollbackError> {
     let log = Log::read(store).await?;
     if log.current() != Some(to) {
@@ -86,7 +96,11 @@ pub async fn roll_back(store: &Store, to: &GenerationId) -> Result<Settled, Roll
         store.delete(&[note]).await?;
         marked?;
     }
-    let whole = publish::settle_whole(store, &mut Seen::default(), None, None, None).await?;
+    let whole = publish::settle_whole(store, &mut Seen::default(), None, None, None).await;
+    let whole = whole.map_err(|source| RollbackError::Unsettled {
+        id: to.clone(),
+        source,
+    })?;
     let settled = whole.ok_or(RollbackError::Overtaken)?.settled;
     // All of it was there when it was looked at; what was kept of it is damaged, or went since.
     match settled.lost.is_empty() {

@@ -85,6 +85,16 @@ pub(super) fn of_rollback(error: &RollbackError) -> Failure {
     match error {
         RollbackError::Log(error) => of_log(error),
         RollbackError::Store(error) => of_store(error),
+        // Not the same command: without a number it would go one further.
+        RollbackError::Unsettled { id, source } => {
+            let again = format!("`homebrew-sync rollback {}` finishes it", id.number());
+            let below = of_log(source).context(error);
+            let hint = match below.hint_text() {
+                Some(hint) => format!("{again}, once what stands in the way is mended: {hint}"),
+                None => format!("{again}, once what stands in the way is mended"),
+            };
+            below.hint(hint)
+        }
         RollbackError::Gone { .. } => Failure::from_error(Exit::Corrupt, error)
             .hint("nothing was changed; choose another generation; `homebrew-sync generations` lists those that are there"),
         RollbackError::Lost { .. } => Failure::from_error(Exit::Corrupt, error).hint(

@@ -201,3 +201,28 @@ async fn a_prune_removes_nothing_where_the_log_is_gone() {
     let (code, said) = does(&world, &["prune", "--keep", "1"]).await;
     assert_eq!(code, 0, "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_cannot_put_files_in_place_says_how_far_it_is() {
+    let (world, _) = with_a_damaged_second().await;
+    let api = world.state.path().join("mirror/api");
+    let in_the_way = within(&api)
+        .into_iter()
+        .find(|path| path.ends_with("formula.jws.json"));
+    let in_the_way = in_the_way.expect("it is there");
+    std::fs::remove_file(&in_the_way).expect("removed");
+    std::fs::create_dir_all(in_the_way.join("below")).expect("made");
+    let (code, said) = does(&world, &["rollback", "1"]).await;
+    assert_ne!(code, 0, "{said}");
+    for part in [
+        "generation 00000001",
+        "is the current one now",
+        "`homebrew-sync rollback 1`",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    std::fs::remove_dir_all(&in_the_way).expect("removed");
+    let (code, said) = does(&world, &["rollback", "1"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(in_the_way.is_file());
+}

@@ -299,7 +299,8 @@ fn where_a_row_and_an_index_disagree_the_id_proves_which_is_right() {
     for (places, count) in [(places(&sound, &id), 2), (places(&sound, &time), 3)] {
         assert_eq!(places.len(), count);
         for place in places {
-            for byte in [3, 5] {
+            // Of a time these are minutes and years: an id is of a whole second, and proves nothing within it.
+            for byte in [3, 4] {
                 let mut damaged = sound.clone();
                 damaged[place + byte] ^= 4;
                 let broken = dir.path().join("broken.db");
