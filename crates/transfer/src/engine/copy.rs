@@ -336,7 +336,7 @@ impl Check<'_> {
         loop {
             self.shared.steps.take("put")?;
             let put = self.put(&bytes, sha256, !is_written).await?;
-            is_written |= !matches!(put, Put::Taken);
+            is_written |= matches!(put, Put::Written(_));
             let e_tag = match &put {
                 Put::Written(written) => written.e_tag.clone(),
                 _ => None,
